@@ -1,0 +1,29 @@
+"""NumPy alone: the hand-derived chain rule of the multi-layer perceptron. Never imports torch."""
+
+from manual.activations import ACTIVATIONS
+from manual.architecture import Architecture, Counts
+from manual.losses import LOSSES
+from manual.network import MLP
+from manual.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
+from manual.schedules import SCHEDULES, learning_rate
+from manual.trace import Stage, Trace
+from manual.training import fit
+
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "MLP",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Architecture",
+    "Counts",
+    "RMSprop",
+    "Stage",
+    "Trace",
+    "fit",
+    "learning_rate",
+]

@@ -1,0 +1,253 @@
+"""The activation functions f, each with its derivative f′ beside it; one row of `ACTIVATIONS` a function.
+
+z is the pre-activation (the lecture's a), a = f(z) the activation. An elementwise row gives f(z) and
+f′(z) from z and a; the backward line is always the same, dz = da · f′(z). Softmax couples the entries
+of a row and gives the product of dz = Jᵀda instead. At a kink the derivative is the one torch takes,
+named beside it. Sources: the lecture's slide "Let's use a Sigmoid function" for sigmoid; the papers
+named in torch's documentation of the function of the same name for the others.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array, erf, indicator, number, pi
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One row: f, and either f′ (elementwise) or the product with the Jacobian.
+
+    `function(z, **options)` and `derivative(z, a, **options)` keep z's shape and dtype. `options`
+    holds torch's default constants, as text where torch's documentation gives decimals. `slope` is
+    the initial value of a learned parameter, or None. `kinks` are the points where f′ jumps.
+    """
+
+    name: str
+    formula: str
+    derivative_formula: str
+    function: Callable[..., Array]
+    derivative: Callable[..., Array] | None = None
+    jacobian_product: Callable[..., Array] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    slope: float | None = None
+    kinks: tuple[int, ...] = ()
+
+    def forward(self, z: Array, *slope: Array) -> Array:
+        """a = f(z); `slope` is the learned parameter of prelu, of shape (1,)."""
+        return self.function(z, *slope, **self.options)
+
+    def backward(self, da: Array, z: Array, a: Array, *slope: Array) -> Array:
+        """dz from da = ∂L/∂a, where the forward line was a = f(z)."""
+        if self.jacobian_product is not None:
+            return self.jacobian_product(da, z, a)
+        assert self.derivative is not None
+        return da * self.derivative(z, a, *slope, **self.options)
+
+
+# a = z
+def identity(z: Array) -> Array:
+    return z
+
+
+def d_identity(z: Array, a: Array) -> Array:
+    return np.ones_like(z)
+
+
+# a = 1 / (1 + e^−z), written with e^−|z| so that nothing overflows
+def sigmoid(z: Array) -> Array:
+    e = np.exp(-np.abs(z))
+    return np.where(z < 0, e, 1) / (1 + e)
+
+
+# ds(z)/dz = s(z) (1 − s(z))
+def d_sigmoid(z: Array, a: Array) -> Array:
+    return a * (1 - a)
+
+
+# a = (e^z − e^−z) / (e^z + e^−z)
+def tanh(z: Array) -> Array:
+    return np.tanh(z)
+
+
+def d_tanh(z: Array, a: Array) -> Array:
+    return 1 - a * a
+
+
+# a = max(0, z); f′(0) = 0
+def relu(z: Array) -> Array:
+    return np.maximum(z, 0)
+
+
+def d_relu(z: Array, a: Array) -> Array:
+    return indicator(~(z <= 0), z)  # not z > 0: torch passes the gradient where z is NaN
+
+
+# a = z for z > 0, else slope · z; f′(0) = slope
+def leaky_relu(z: Array, negative_slope: Any = "0.01") -> Array:
+    return np.where(z > 0, z, number(negative_slope, z) * z)
+
+
+def d_leaky_relu(z: Array, a: Array, negative_slope: Any = "0.01") -> Array:
+    return np.where(z > 0, np.ones_like(z), number(negative_slope, z))
+
+
+# a = z for z > 0, else slope · z, where the slope is learned; f′(0) = slope
+def prelu(z: Array, slope: Array) -> Array:
+    return np.where(z > 0, z, slope * z)
+
+
+def d_prelu(z: Array, a: Array, slope: Array) -> Array:
+    return np.where(z > 0, np.ones_like(z), slope)
+
+
+# ∂a/∂slope = z for z ≤ 0, else 0: the slope is shared, so its gradient is a sum over all entries
+def prelu_slope_gradient(da: Array, z: Array) -> Array:
+    return (da * np.where(z > 0, np.zeros_like(z), z)).sum().reshape(1)
+
+
+# a = z for z > 0, else α (e^z − 1); f′(0) = α
+def elu(z: Array, alpha: Any = 1) -> Array:
+    return np.where(z > 0, z, number(alpha, z) * np.expm1(np.minimum(z, 0)))
+
+
+def d_elu(z: Array, a: Array, alpha: Any = 1) -> Array:
+    return np.where(z > 0, np.ones_like(z), number(alpha, z) * np.exp(np.minimum(z, 0)))
+
+
+# a = scale · elu(z; α); f′(0) = scale · α
+def selu(z: Array, alpha: str, scale: str) -> Array:
+    return number(scale, z) * elu(z, alpha)
+
+
+def d_selu(z: Array, a: Array, alpha: str, scale: str) -> Array:
+    return number(scale, z) * d_elu(z, a, alpha)
+
+
+# a = z Φ(z), Φ(z) = ½ (1 + erf(z/√2)) the normal distribution function
+def gelu(z: Array) -> Array:
+    return z * (1 + erf(z / np.sqrt(number(2, z)))) / 2
+
+
+# f′ = Φ(z) + z φ(z), φ(z) = e^(−z²/2) / √(2π) the normal density
+def d_gelu(z: Array, a: Array) -> Array:
+    density = np.exp(-z * z / 2) / np.sqrt(2 * pi(z))
+    return (1 + erf(z / np.sqrt(number(2, z)))) / 2 + z * density
+
+
+# a = ½ z (1 + tanh u), u = √(2/π) (z + 0.044715 z³)
+def gelu_tanh(z: Array) -> Array:
+    u = np.sqrt(2 / pi(z)) * (z + number("0.044715", z) * z * z * z)
+    return z * (1 + np.tanh(u)) / 2
+
+
+# f′ = ½ (1 + tanh u) + ½ z (1 − tanh² u) u′, u′ = √(2/π) (1 + 3 · 0.044715 z²)
+def d_gelu_tanh(z: Array, a: Array) -> Array:
+    c = number("0.044715", z)
+    root = np.sqrt(2 / pi(z))
+    t = np.tanh(root * (z + c * z * z * z))
+    return (1 + t) / 2 + z * (1 - t * t) * root * (1 + 3 * c * z * z) / 2
+
+
+# a = z s(z), s the sigmoid
+def silu(z: Array) -> Array:
+    return z * sigmoid(z)
+
+
+# f′ = s(z) (1 + z (1 − s(z)))
+def d_silu(z: Array, a: Array) -> Array:
+    s = sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+# a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
+def softplus(z: Array, threshold: int = 20) -> Array:
+    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, threshold))))
+
+
+# f′ = s(z), and 1 above the threshold
+def d_softplus(z: Array, a: Array, threshold: int = 20) -> Array:
+    return np.where(z > threshold, np.ones_like(z), sigmoid(z))
+
+
+# a = −1 below −1, z between, 1 above 1; f′(±1) = 0
+def hardtanh(z: Array) -> Array:
+    return np.minimum(np.maximum(z, -1), 1)
+
+
+def d_hardtanh(z: Array, a: Array) -> Array:
+    return indicator(~((z <= -1) | (z >= 1)), z)
+
+
+# aᵢ = e^zᵢ / Σⱼ e^zⱼ along each row; the row's maximum is taken off first, so that nothing overflows
+def softmax(z: Array) -> Array:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+# ∂aᵢ/∂zⱼ = aᵢ (δᵢⱼ − aⱼ), so dzⱼ = Σᵢ daᵢ ∂aᵢ/∂zⱼ = aⱼ (daⱼ − Σᵢ daᵢ aᵢ)
+def softmax_jacobian_product(da: Array, z: Array, a: Array) -> Array:
+    return a * (da - (da * a).sum(axis=-1, keepdims=True))
+
+
+SELU_CONSTANTS = {
+    "alpha": "1.6732632423543772848170429916717",
+    "scale": "1.0507009873554804934193349852946",
+}
+
+ACTIVATIONS: dict[str, Activation] = {
+    row.name: row
+    for row in [
+        Activation("identity", "z", "1", identity, d_identity),
+        Activation("sigmoid", "1 / (1 + exp(−z))", "a (1 − a)", sigmoid, d_sigmoid),
+        Activation("tanh", "tanh z", "1 − a²", tanh, d_tanh),
+        Activation("relu", "max(0, z)", "[z > 0]", relu, d_relu, kinks=(0,)),
+        Activation(
+            "leaky_relu",
+            "z if z > 0 else 0.01 z",
+            "1 if z > 0 else 0.01",
+            leaky_relu,
+            d_leaky_relu,
+            kinks=(0,),
+        ),
+        Activation(
+            "prelu",
+            "z if z > 0 else slope z",
+            "1 if z > 0 else slope",
+            prelu,
+            d_prelu,
+            slope=0.25,
+            kinks=(0,),
+        ),
+        Activation("elu", "z if z > 0 else exp(z) − 1", "1 if z > 0 else exp(z)", elu, d_elu),
+        Activation(
+            "selu",
+            "scale · (z if z > 0 else α (exp(z) − 1))",
+            "scale · (1 if z > 0 else α exp(z))",
+            selu,
+            d_selu,
+            options=SELU_CONSTANTS,
+            kinks=(0,),
+        ),
+        Activation("gelu", "z Φ(z)", "Φ(z) + z φ(z)", gelu, d_gelu),
+        Activation(
+            "gelu_tanh",
+            "½ z (1 + tanh u), u = √(2/π) (z + 0.044715 z³)",
+            "½ (1 + tanh u) + ½ z (1 − tanh² u) u′",
+            gelu_tanh,
+            d_gelu_tanh,
+        ),
+        Activation("silu", "z s(z)", "s (1 + z (1 − s))", silu, d_silu),
+        Activation("softplus", "log(1 + exp(z))", "s(z)", softplus, d_softplus, kinks=(20,)),
+        Activation("hardtanh", "min(max(z, −1), 1)", "[−1 < z < 1]", hardtanh, d_hardtanh, kinks=(-1, 1)),
+        Activation(
+            "softmax",
+            "exp(z) / Σ exp(z)",
+            "a (δ − aᵀ), the Jacobian",
+            softmax,
+            jacobian_product=softmax_jacobian_product,
+        ),
+    ]
+}

@@ -1,0 +1,261 @@
+"""The losses, each value with its gradient beside it; one row of `LOSSES` a loss, in torch's meaning.
+
+ŷ is the network's output of shape (N, K). An elementwise loss takes y of the same shape and averages
+over all N·K entries; cross_entropy and multi_margin take class labels of shape (N,) and average over
+the N samples. `reduction="sum"` leaves the division out. Kinks follow torch. Sources: the lecture's
+slides "L1 Loss" to "Hinge Loss", and torch's documentation of the function of the same name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from manual.activations import sigmoid, softmax
+from manual.numbers import Array, indicator
+
+Reduction = Literal["mean", "sum"]
+Target = Literal["real", "sign", "binary", "label"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One row: the terms whose sum or mean is the loss, and their derivative with respect to ŷ.
+
+    `target` says what y holds: real numbers, signs ±1, binary 0/1, or class labels. `per_sample`
+    losses have one term a sample, the others one an entry. `kinks` says if the derivative jumps.
+    """
+
+    name: str
+    formula: str
+    gradient_formula: str
+    target: Target
+    terms: Callable[[Array, Array], Array]
+    derivative: Callable[[Array, Array], Array]
+    per_sample: bool = False
+    kinks: bool = False
+
+    def value(self, output: Array, y: Array, reduction: Reduction = "mean") -> Any:
+        """The loss, a scalar of the output's number system."""
+        self.check(output, y)
+        total = self.terms(output, y).sum()
+        return total / self.count(output) if reduction == "mean" else total
+
+    def gradient(self, output: Array, y: Array, reduction: Reduction = "mean") -> Array:
+        """∂L/∂ŷ, of the output's shape and dtype."""
+        self.check(output, y)
+        derivative = self.derivative(output, y)
+        return derivative / self.count(output) if reduction == "mean" else derivative
+
+    def count(self, output: Array) -> int:
+        """What the mean divides by: N samples, or N·K entries."""
+        return output.shape[0] if self.per_sample else output.size
+
+    def check(self, output: Array, y: Array) -> None:
+        """Raise ValueError where y does not fit the output; (N,) never broadcasts against (N, 1)."""
+        probabilities = self.name == "cross_entropy" and y.shape == output.shape
+        if self.target != "label" or probabilities:
+            if y.shape != output.shape:
+                raise ValueError(
+                    f"{self.name}: y has shape {y.shape} and the output {output.shape}; "
+                    f"they must be equal (try y.reshape{output.shape})"
+                )
+            return
+        if y.shape != output.shape[:1]:
+            raise ValueError(
+                f"{self.name}: y has shape {y.shape}; one class label a sample, "
+                f"shape {output.shape[:1]}, is needed for an output of shape {output.shape}"
+            )
+        if not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(f"{self.name}: class labels must be integers, y is {y.dtype}")
+        bad = np.flatnonzero((y < 0) | (y >= output.shape[1]))
+        if bad.size:
+            raise ValueError(
+                f"{self.name}: label {y[bad[0]]} in row {bad[0]} is out of range; "
+                f"the output has {output.shape[1]} classes, 0 to {output.shape[1] - 1}"
+            )
+
+
+# ℓ = (ŷ − y)²
+def mse(output: Array, y: Array) -> Array:
+    d = output - y
+    return d * d
+
+
+def d_mse(output: Array, y: Array) -> Array:
+    return 2 * (output - y)
+
+
+# ℓ = ½ (y − ŷ)², the lecture's loss: its derivative −(y − ŷ) has no factor
+def half_squared_error(output: Array, y: Array) -> Array:
+    return mse(output, y) / 2
+
+
+def d_half_squared_error(output: Array, y: Array) -> Array:
+    return output - y
+
+
+# ℓ = |ŷ − y|; the derivative at ŷ = y is 0
+def l1(output: Array, y: Array) -> Array:
+    return np.abs(output - y)
+
+
+def d_l1(output: Array, y: Array) -> Array:
+    return np.sign(output - y)
+
+
+# ℓ = ½ d² where |d| < 1, else |d| − ½, with d = ŷ − y
+def smooth_l1(output: Array, y: Array) -> Array:
+    d = output - y
+    return np.where(np.abs(d) < 1, d * d / 2, (2 * np.abs(d) - 1) / 2)
+
+
+def d_smooth_l1(output: Array, y: Array) -> Array:
+    d = output - y
+    return np.minimum(np.maximum(d, -1), 1)
+
+
+# ℓ = max(0, 1 − y ŷ), y = ±1; the derivative at y ŷ = 1 is 0
+def hinge(output: Array, y: Array) -> Array:
+    return np.maximum(1 - y * output, 0)
+
+
+def d_hinge(output: Array, y: Array) -> Array:
+    return np.where(1 - y * output > 0, -y, np.zeros_like(output))
+
+
+# ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K; a margin of exactly 0 has derivative 0
+def multi_margin(output: Array, y: Array) -> Array:
+    return np.maximum(_margins(output, y), 0).sum(axis=1) / output.shape[1]
+
+
+def d_multi_margin(output: Array, y: Array) -> Array:
+    active = indicator(_margins(output, y) > 0, output)
+    active[np.arange(len(y)), y] = -active.sum(axis=1)
+    return active / output.shape[1]
+
+
+def _margins(output: Array, y: Array) -> Array:
+    rows = np.arange(len(y))
+    margins = 1 - output[rows, y][:, None] + output
+    margins[rows, y] = 0 * margins[rows, y]
+    return margins
+
+
+# ℓ = −y log s(ŷ) − (1 − y) log(1 − s(ŷ)) = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|)
+def bce_with_logits(output: Array, y: Array) -> Array:
+    return np.maximum(output, 0) - y * output + np.log1p(np.exp(-np.abs(output)))
+
+
+def d_bce_with_logits(output: Array, y: Array) -> Array:
+    return sigmoid(output) - y
+
+
+# ℓ = −Σₖ yₖ log softmax(ŷ)ₖ; ŷ are logits, y class labels or a row of probabilities
+def cross_entropy(output: Array, y: Array) -> Array:
+    shifted = output - output.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    if y.ndim == 2:
+        return -(y * (shifted - log_sum[:, None])).sum(axis=1)
+    return log_sum - shifted[np.arange(len(y)), y]
+
+
+# ∂ℓ/∂ŷⱼ = softmax(ŷ)ⱼ Σₖ yₖ − yⱼ, where a label's row has a single 1
+def d_cross_entropy(output: Array, y: Array) -> Array:
+    p = softmax(output)
+    if y.ndim == 2:
+        return p * y.sum(axis=1, keepdims=True) - y
+    rows = np.arange(len(y))
+    p[rows, y] = p[rows, y] - 1
+    return p
+
+
+LOSSES: dict[str, Loss] = {
+    row.name: row
+    for row in [
+        Loss(
+            "half_squared_error",
+            "½ (y − ŷ)²",
+            "ŷ − y",
+            "real",
+            half_squared_error,
+            d_half_squared_error,
+        ),
+        Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
+        Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
+        Loss(
+            "smooth_l1",
+            "½ d² if |d| < 1 else |d| − ½, d = ŷ − y",
+            "min(max(d, −1), 1)",
+            "real",
+            smooth_l1,
+            d_smooth_l1,
+        ),
+        Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
+        Loss(
+            "multi_margin",
+            "Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
+            "[margin_j > 0] / K, minus their sum at y",
+            "label",
+            multi_margin,
+            d_multi_margin,
+            per_sample=True,
+            kinks=True,
+        ),
+        Loss(
+            "bce_with_logits",
+            "−y log s(ŷ) − (1 − y) log(1 − s(ŷ))",
+            "s(ŷ) − y",
+            "binary",
+            bce_with_logits,
+            d_bce_with_logits,
+        ),
+        Loss(
+            "cross_entropy",
+            "−Σ y log softmax(ŷ)",
+            "softmax(ŷ) − y",
+            "label",
+            cross_entropy,
+            d_cross_entropy,
+            per_sample=True,
+        ),
+    ]
+}
+
+
+def predict(output: Array, target: Target) -> Array:
+    """The decision behind an output (N, K): labels (N,), or entries 0/1 or ±1 of the output's shape."""
+    if target == "label":
+        return np.asarray(output.argmax(axis=1))
+    if target == "sign":
+        return np.where(output > 0, 1, -1)
+    if target == "binary":
+        return np.where(output > 0, 1, 0)
+    return output
+
+
+def zero_one(output: Array, y: Array, target: Target) -> float:
+    """ℓ = 1[decision ≠ y], averaged: the fraction of wrong decisions, a metric in [0, 1].
+
+    Its gradient is 0 wherever it exists (a small change of ŷ changes no decision), so no network can
+    be trained on it: see `d_zero_one`. A sample with several outputs is wrong if one of them is.
+    """
+    wrong = predict(output, target) != y
+    return float(wrong.reshape(len(wrong), -1).any(axis=1).mean())
+
+
+def d_zero_one(output: Array, y: Array) -> Array:
+    """The zero-one loss's derivative: 0 everywhere that it exists."""
+    return np.zeros_like(output)
+
+
+def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
+    scale = coefficient
+    return scale * (weights * weights).sum() / 2, scale * weights
+
+
+def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
+    return coefficient * np.abs(weights).sum(), coefficient * np.sign(weights)

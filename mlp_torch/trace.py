@@ -1,0 +1,141 @@
+"""Autograd's trace: the stages of the manual chain rule, filled with what torch computed.
+
+The very model is run, hooks included: forward hooks collect each submodule's output, `retain_grad`
+its gradient. The model's `.grad`, buffers and the random state are left as they were found.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manual.architecture import choose
+from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.losses import Reduction
+from manual.network import backward_stages, forward_stages, symbol
+from manual.numbers import Array
+from manual.trace import Stage, Trace
+from mlp_torch.model import LOSSES, MLP, Dropout, state_arrays
+
+
+def stages_of(model: MLP, loss: str, reduction: Reduction) -> list[Stage]:
+    """The chain rule of this module: the same rows as the manual network's."""
+    choose("loss", loss, list(MANUAL_LOSSES))
+    arguments = (model.architecture, loss, reduction, model.training)
+    return forward_stages(*arguments) + backward_stages(*arguments)
+
+
+def to_array(value: Tensor) -> Array:
+    """A NumPy copy, with the bits as they are."""
+    return value.detach().cpu().numpy().copy()
+
+
+def to_tensor(value: Array, device: torch.device) -> Tensor:
+    """A copy on the device, with the bits as they are."""
+    return torch.from_numpy(np.array(value)).to(device)
+
+
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """Restore every `.grad`, buffer and the random state when the block ends, however it ends."""
+    gradients = [(p, p.grad) for p in model.parameters()]
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    state = torch.get_rng_state()
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    cuda = {d: torch.cuda.get_rng_state(d) for d in devices}
+    for p, _ in gradients:
+        p.grad = None
+    try:
+        yield
+    finally:
+        for p, gradient in gradients:
+            p.grad = gradient
+        with torch.no_grad():
+            for buffer, saved in buffers:
+                buffer.copy_(saved)
+        torch.set_rng_state(state)
+        for d, saved in cuda.items():
+            torch.cuda.set_rng_state(saved, d)
+
+
+def _names(model: MLP) -> dict[nn.Module, str]:
+    """The stage that each submodule's output is."""
+    lists = {"z": model.layers, "n": model.normalizations, "a": model.activations}
+    if model.training:
+        lists["h"] = model.dropouts
+    return {
+        module: f"{letter}{i}"
+        for letter, modules in lists.items()
+        for i, module in enumerate(modules, start=1)
+    }
+
+
+def trace(
+    model: MLP,
+    x: Array,
+    y: Array,
+    loss: str,
+    *,
+    reduction: Reduction = "mean",
+    masks: Mapping[str, Array] | None = None,
+) -> Trace:
+    """One forward and backward pass of `model` by autograd, under the manual stages' names.
+
+    x (N, in) and y as the loss takes it, NumPy arrays in the model's dtype; `masks` as in
+    `manual.MLP.trace`; without it, dropout draws from torch's generator. Raises ValueError where
+    shapes do not fit.
+    """
+    stages = stages_of(model, loss, reduction)
+    device = next(model.parameters()).device
+    found: dict[str, Tensor] = {}
+    handles = []
+
+    def collect(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            found[name] = output
+            output.retain_grad()
+
+        return hook
+
+    with as_found(model):
+        try:
+            for module, name in _names(model).items():
+                handles.append(module.register_forward_hook(collect(name)))
+            for i, dropout in enumerate(model.dropouts, start=1):
+                assert isinstance(dropout, Dropout)
+                dropout.next_mask = to_tensor(masks[f"mask{i}"], device) if masks else None
+            found["x"] = to_tensor(x, device).requires_grad_()
+            target = to_tensor(y, device)
+            output = model(found["x"])
+            MANUAL_LOSSES[loss].check(to_array(output), np.asarray(y))
+            value = LOSSES[loss](output, target, reduction=reduction)
+            with torch.enable_grad():
+                value.backward()
+        finally:
+            for handle in handles:
+                handle.remove()
+        gradients = {n: p.grad for n, p in model.named_parameters()}
+        values: dict[str, Any] = {"loss": to_array(value)[()]}
+        for stage in stages:
+            if stage.name in found:
+                values[stage.name] = to_array(found[stage.name])
+            elif stage.name != "loss":
+                tensor = (
+                    gradients[stage.parameter]
+                    if stage.parameter
+                    else found[f"a{stage.layer}" if stage.name == "dloss" else stage.name[1:]].grad
+                )
+                if tensor is None:
+                    raise ValueError(f"autograd found no gradient for {stage.name}: is it detached?")
+                values[stage.name] = to_array(tensor)
+        leaves = {"x": to_array(found["x"])}
+        leaves |= {symbol(name): array for name, array in state_arrays(model).items()}
+        if model.training:
+            for i, dropout in enumerate(model.dropouts, start=1):
+                assert isinstance(dropout, Dropout)
+                assert dropout.mask is not None
+                leaves[f"mask{i}"] = to_array(dropout.mask)
+    return Trace(stages, {**leaves, "y": np.asarray(y)}, values)
