@@ -257,6 +257,10 @@ class Parameters(dict[str, Array]):
             raise ValueError(f"{name} has shape {self[name].shape}, not {array.shape}")
         super().__setitem__(name, array)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copying and pickling start from all names at once: an empty dict would refuse each."""
+        return Parameters, (dict(self),)
+
 
 class MLP:
     """A fully connected network in NumPy, with the backward pass by hand.

@@ -4,7 +4,7 @@ The loop knows no engine: it asks an `Engine` to take one step on a batch, and y
 epoch. The order of samples is a pure function of (seed, epoch), the same for every engine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,11 +23,14 @@ class Engine(Protocol):
     def step(self, x: Array, y: Array, lr: float) -> float:
         """One forward and backward pass and one update; the batch's loss before the update."""
 
-    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
-        """Loss and accuracy in evaluation mode; no accuracy where targets are real numbers."""
+    def predict(self, x: Array) -> Array:
+        """The network's output (N, out) in evaluation mode."""
 
     def parameters(self) -> dict[str, Array]:
         """A copy of the parameters and buffers, by `state_dict` name."""
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        """Write such a copy back; the optimizer's moments stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ class Epoch:
 
 
 class NotFiniteError(ArithmeticError):
-    """A batch's loss was NaN or infinite; the step was the `step`-th, counted from 1."""
+    """A batch's loss, or `what` else, was NaN or infinite; the step was the `step`-th, counted from 1."""
 
-    def __init__(self, step: int, epoch: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step} (epoch {epoch})")
-        self.step, self.epoch, self.loss = step, epoch, loss
+    def __init__(self, step: int, epoch: int, value: float, what: str = "the loss") -> None:
+        super().__init__(f"{what} became {value} at step {step} (epoch {epoch})")
+        self.step, self.epoch, self.value = step, epoch, value
 
 
 def order(n: int, seed: int, epoch: int) -> Array:
@@ -68,9 +71,18 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train on minibatches of `batch_size` (1: stochastic; N: full batch), yielding after each epoch.
 
-    x (N, in) and y (N, …); a last, smaller batch is used too. Raises NotFiniteError when a loss is.
+    x (N, in) and y (N, …); a last, smaller batch is used too. Raises NotFiniteError when a loss is not
+    finite, and ValueError where x is not, or where it is empty or another length than y.
     """
     n = len(x)
+    if n == 0 or n != len(y):
+        raise ValueError(f"x has {n} samples and y {len(y)}; they must be as many, and at least 1")
+    bad = np.argwhere(~np.isfinite(x))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        raise ValueError(
+            f"x is {x[where]} in row {where[0]}, column {where[1]}: remove or fill in such samples"
+        )
     per_epoch = -(-n // batch_size)
     step = first_epoch * per_epoch
     for epoch in range(first_epoch + 1, first_epoch + epochs + 1):
@@ -93,9 +105,9 @@ class ManualEngine:
         self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
         self.gradients: dict[str, Array] = {}
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported
-            loss, self.gradients = self.model.loss_and_gradients(x, y, self.loss)
+            loss, self.gradients = self.model.loss_and_gradients(x, y, self.loss, masks=masks)
             for name, weight in self.model.parameters.items():
                 if self.l1 and name.startswith("layers.") and name.endswith(".weight"):
                     penalty, gradient = l1_penalty(weight, self.l1)
@@ -106,11 +118,20 @@ class ManualEngine:
                 self.optimizer.step(self.gradients)
         return float(loss)
 
+    def predict(self, x: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.model.predict(x)
+
     def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
-        return evaluate(self.model.predict(x), y, self.loss)
+        return evaluate(self.predict(x), y, self.loss)
 
     def parameters(self) -> dict[str, Array]:
         return {n: v.copy() for n, v in (self.model.parameters | self.model.buffers).items()}
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        for name, value in parameters.items():
+            arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
+            arrays[name] = value.copy()
 
 
 def evaluate(output: Array, y: Array, loss: str) -> tuple[float, float | None]:

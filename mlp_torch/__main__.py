@@ -1,0 +1,104 @@
+"""The command line `mlp`: reads the flags, runs the command, says errors in one line.
+
+Nothing heavy is imported here, so that `mlp --help` answers at once: a command's module, and torch with
+it, is imported after its flags have been read and checked.
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from manual.architecture import choose
+from mlp_torch.config import Compare, Train
+from mlp_torch.errors import UserError
+
+# One row a command: the dataclass of its flags, and the function that takes it and returns the exit code.
+COMMANDS: dict[str, tuple[type[Any], str]] = {
+    "train": (Train, "mlp_torch.training:run"),
+    "compare": (Compare, "mlp_torch.verify.command:run"),
+}
+DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, side by side."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0: well, 1: the gradients do not agree, 2: a mistake, 130: interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = given[0] if given and given[0] in COMMANDS else ""
+    speaker = f"mlp {command}".strip()
+    try:
+        config = parse(given)
+        config.check()
+        module, _, function = COMMANDS[command][1].partition(":")
+        return int(getattr(importlib.import_module(module), function)(config))
+    except UserError as error:
+        print(f"{speaker}: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"{speaker}: not enough memory ({error}); try smaller --hidden", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{speaker}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The command's configuration. Raises UserError for flags that cannot be read; `--help` exits 0."""
+    if arguments and not arguments[0].startswith("-"):
+        try:
+            choose("command", arguments[0], list(COMMANDS))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: row[0] for name, row in COMMANDS.items()},
+                prog="mlp",
+                description=DESCRIPTION,
+                args=list(arguments),
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+    raise UserError(one_line(box.getvalue()))
+
+
+def one_line(box: str) -> str:
+    """What a box of tyro's says, in one line: its first section, and the flags that it thinks similar.
+
+    A box is framed lines; a rule of ─ ends a section; a flag stands four spaces in, its help deeper.
+    """
+    lines = [re.sub(r"^\s*│ ?|\s*│\s*$", "", line) for line in box.splitlines()]
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith(("╭", "╰")):
+            continue
+        if line.startswith("─"):
+            sections.append([])
+        elif line.strip():
+            sections[-1].append(line)
+    said = " ".join(line.strip() for line in sections[0])
+    similar = [
+        line.split()[0]
+        for section in sections[1:]
+        if re.match(r"Perhaps you meant|Arguments similar", section[0])
+        for line in section[1:]
+        if re.match(r" {4}-", line)
+    ]
+    hint = f" (did you mean {' or '.join(dict.fromkeys(similar))}?)" if similar else ""
+    return f"{said[:1].lower()}{said[1:]}".rstrip(".") + hint + "; --help lists the flags"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

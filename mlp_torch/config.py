@@ -1,0 +1,235 @@
+"""The flags of `mlp train` and `mlp compare`: their types, defaults, help, and what they must satisfy.
+
+A field is a flag, the line under it its help. `check` says in one line what is wrong with a value, and
+needs neither torch nor scikit-learn, so a mistyped flag is answered at once.
+"""
+
+import inspect
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from manual.activations import ACTIVATIONS
+from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, choose
+from manual.losses import LOSSES
+from manual.optimizers import OPTIMIZERS
+from manual.schedules import SCHEDULES
+from mlp_torch.data import DATASETS
+from mlp_torch.errors import UserError
+
+DTYPES = ("float32", "float64")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+ENGINES = ("autograd", "manual", "both")
+TIERS = ("all", "exact", "certified")
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """Shows the choices in the help; they are checked by `check`, which knows the nearest one."""
+    return tyro.conf.arg(metavar="{" + ",".join(names) + "}")
+
+
+def require(condition: bool, flag: str, value: object, rule: str) -> None:
+    """Raise UserError "--flag value: rule" unless the condition holds."""
+    if not condition:
+        raise UserError(f"{flag} {value}: {rule}")
+
+
+def require_choice(flag: str, kind: str, name: str, choices: Iterable[str]) -> None:
+    """Raise UserError that names the nearest choice unless `name` is one."""
+    try:
+        choose(kind, name, list(choices))
+    except ValueError as error:
+        raise UserError(f"{flag}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The flags that both commands take: the data, the network, the loss and the arithmetic."""
+
+    data: Annotated[str, one_of(DATASETS)] = "digits"
+    """The data set."""
+    hidden: tuple[int, ...] = (128, 64)
+    """Sizes of the hidden layers, first to last; none at all makes a linear model."""
+    activation: Annotated[str, one_of(ACTIVATIONS)] = "relu"
+    """Activation of the hidden layers."""
+    output_activation: Annotated[str, one_of(ACTIVATIONS)] = "identity"
+    """Activation of the last layer; bce_with_logits and cross_entropy take identity."""
+    loss: Annotated[str | None, one_of(LOSSES)] = None
+    """The loss; if not given, the one that suits the data."""
+    dtype: Annotated[str, one_of(DTYPES)] = "float32"
+    """The arithmetic."""
+    device: Annotated[str, one_of(DEVICES)] = "auto"
+    """Where autograd computes; auto takes a GPU if there is one."""
+    batch_size: int = 32
+    """Samples in a batch; 1 is the single sample, a number beyond the data the full batch."""
+    dropout: float = 0.0
+    """Probability of dropping a hidden activation in training."""
+    normalization: Annotated[str, one_of(NORMALIZATIONS)] = "none"
+    """What stands between a hidden layer and its activation."""
+    initialization: Annotated[str, one_of(INITIALIZATIONS)] = "torch"
+    """How the weights are drawn; torch is nn.Linear's default."""
+    seed: int = 0
+    """Settles every random number: split, weights, order of samples, dropout."""
+
+    def check(self) -> None:
+        """Raise UserError, one line that names the flag, for a value that cannot be."""
+        require_choice("--data", "data set", self.data, DATASETS)
+        require_choice("--activation", "activation", self.activation, ACTIVATIONS)
+        require_choice("--output-activation", "activation", self.output_activation, ACTIVATIONS)
+        if self.loss is not None:
+            require_choice("--loss", "loss", self.loss, LOSSES)
+        require_choice("--dtype", "dtype", self.dtype, DTYPES)
+        require_choice("--device", "device", self.device, DEVICES)
+        require_choice("--normalization", "normalization", self.normalization, NORMALIZATIONS)
+        require_choice("--initialization", "initialization", self.initialization, INITIALIZATIONS)
+        sizes = " ".join(map(str, self.hidden))
+        require(all(h >= 1 for h in self.hidden), "--hidden", sizes, "every layer needs at least 1 neuron")
+        require(self.batch_size >= 1, "--batch-size", self.batch_size, "must be at least 1")
+        require(
+            0 <= self.dropout < 1,
+            "--dropout",
+            self.dropout,
+            "is the probability of dropping, at least 0 and below 1",
+        )
+        require(0 <= self.seed < 2**32, "--seed", self.seed, "must lie in 0 … 4294967295")
+        require(
+            not (self.device == "mps" and self.dtype == "float64"),
+            "--device",
+            "mps",
+            "has no float64; use --dtype float32 or --device cpu",
+        )
+
+    def sizes(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """(in, hidden …, out)."""
+        return (inputs, *self.hidden, outputs)
+
+    def model_options(self) -> dict[str, Any]:
+        """The keyword arguments of `manual.MLP` and `mlp_torch.MLP`, all but the dtype."""
+        return {
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "dropout": self.dropout,
+            "normalization": self.normalization,
+            "initialization": self.initialization,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Network):
+    """Train a network, after checking its gradients, and keep the run in a folder."""
+
+    engine: Annotated[str, one_of(ENGINES)] = "autograd"
+    """Who computes the gradients: torch, the hand-written NumPy, or both in lock-step."""
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Passes over the training data; if not given, as many as the data set needs (digits: 30)."""
+    lr: float = 3e-3
+    """Learning rate, the highest that the schedule reaches."""
+    optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adam"
+    """The update rule, with torch's defaults."""
+    momentum: float = 0.0
+    """Momentum of sgd and rmsprop."""
+    nesterov: bool = False
+    """Nesterov's momentum, for sgd."""
+    weight_decay: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """λ of the penalty ½λΣθ²; if not given, the optimizer's own (adamw: 0.01, the others: 0)."""
+    l1: float = 0.0
+    """λ of the penalty λΣ|W| on the weights, not the biases."""
+    schedule: Annotated[str, one_of(SCHEDULES)] = "cosine"
+    """How the learning rate moves over the run."""
+    warmup: int = 0
+    """Epochs over which the learning rate rises linearly before the schedule begins."""
+    early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
+    """Stop after so many epochs without a lower validation loss, and restore the best weights."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    """Name of the run's folder; if not given, made of data, engine and time."""
+    runs_dir: Path = Path("runs")
+    """Where the runs lie."""
+
+    def check(self) -> None:
+        """Raise UserError, one line that names the flag, for a value that cannot be."""
+        super().check()
+        require_choice("--engine", "engine", self.engine, ENGINES)
+        require_choice("--optimizer", "optimizer", self.optimizer, OPTIMIZERS)
+        require_choice("--schedule", "schedule", self.schedule, SCHEDULES)
+        if self.epochs is not None:
+            require(self.epochs >= 1, "--epochs", self.epochs, "must be at least 1")
+        require(
+            math.isfinite(self.lr) and self.lr > 0,
+            "--lr",
+            self.lr,
+            "must be a finite number above 0, such as 0.003",
+        )
+        require(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and below 1")
+        for flag, value in (("--weight-decay", self.weight_decay or 0.0), ("--l1", self.l1)):
+            require(math.isfinite(value) and value >= 0, flag, value, "must be a finite number, at least 0")
+        epochs = self.epochs or DATASETS[self.data].epochs
+        require(
+            0 <= self.warmup < epochs,
+            "--warmup",
+            self.warmup,
+            f"must be at least 0 and below the {epochs} epochs of the run",
+        )
+        if self.early_stopping is not None:
+            require(
+                self.early_stopping >= 1,
+                "--early-stopping",
+                self.early_stopping,
+                "is a number of epochs to wait, at least 1",
+            )
+        self._check_optimizer()
+        if self.engine == "manual":
+            require(
+                self.device in ("auto", "cpu"),
+                "--device",
+                self.device,
+                "the manual engine is NumPy and runs on the cpu; use --device cpu or --engine autograd",
+            )
+        if self.name is not None:
+            plain = self.name == self.name.strip() and self.name.isprintable()
+            require(
+                plain and self.name not in ("", ".", "..") and not set(self.name) & set('/\\:*?"<>|'),
+                "--name",
+                repr(self.name),
+                "must be the plain name of one folder, without separators; "
+                "--runs-dir says where the runs lie",
+            )
+
+    def _check_optimizer(self) -> None:
+        for flag, given in (("momentum", self.momentum > 0), ("nesterov", self.nesterov)):
+            takers = [n for n, row in OPTIMIZERS.items() if flag in inspect.signature(row).parameters]
+            if given and self.optimizer not in takers:
+                raise UserError(
+                    f"--{flag}: {self.optimizer} takes none; choose --optimizer {' or '.join(takers)}"
+                )
+        if self.nesterov and self.momentum == 0:
+            raise UserError("--nesterov: needs a momentum above 0, such as --momentum 0.9")
+
+    def optimizer_options(self) -> dict[str, Any]:
+        """The optimizer's keyword arguments, the same for `manual` and torch; only those given."""
+        given = {"momentum": self.momentum, "nesterov": self.nesterov}
+        options = {name: value for name, value in given.items() if value}
+        return options if self.weight_decay is None else options | {"weight_decay": self.weight_decay}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Network):
+    """Compare the hand-written gradients with autograd's, parameter by parameter, stage by stage."""
+
+    dtype: Annotated[str, one_of(DTYPES)] = "float64"
+    """The arithmetic."""
+    tier: Annotated[str, one_of(TIERS)] = "all"
+    """Which kind of proof is asked for."""
+    json: bool = False
+    """Print one JSON object in place of the tables."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Save a picture of both gradients and their errors."""
+
+    def check(self) -> None:
+        """Raise UserError, one line that names the flag, for a value that cannot be."""
+        super().check()
+        require_choice("--tier", "tier", self.tier, TIERS)

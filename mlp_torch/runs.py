@@ -1,0 +1,113 @@
+"""The run folder: what training leaves, readable at any moment, even after kill -9.
+
+`config.toml` (the flags as they were resolved, versions, at the end the result), `metrics.jsonl` (one
+line an epoch), `model.safetensors` (the weights under their `state_dict` names; its metadata says of
+which epoch) and an event file for TensorBoard. Files are replaced whole, never half written.
+"""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from safetensors.numpy import save
+from torch.utils.tensorboard import SummaryWriter
+
+from manual.numbers import Array
+from mlp_torch.errors import UserError
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole: beside it first, then into its place."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def check_name(runs_dir: Path, name: str | None) -> None:
+    """Raise UserError if a run of that name is there already."""
+    if name is not None and os.path.lexists(runs_dir / name):
+        raise UserError(
+            f"--name {name}: {runs_dir / name} exists and is left as it is; "
+            "choose another name, or remove the folder"
+        )
+
+
+def make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
+    """A new folder for a run: of that name, or of `stem` and the time. Raises UserError if it cannot be."""
+    wanted = name or f"{stem}-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            path = runs_dir / (wanted if attempt == 1 else f"{wanted}-{attempt}")
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:
+                check_name(runs_dir, name)
+    except OSError as error:
+        flag = f"--name {name}" if name else f"--runs-dir {runs_dir}"
+        raise UserError(f"{flag}: no run can be kept in {runs_dir / wanted} ({error.strerror})") from None
+    raise UserError(f"--runs-dir {runs_dir}: too many runs are called {wanted}; give this one a --name")
+
+
+class Run:
+    """One run folder, being filled."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any], parameters: Mapping[str, Array]) -> None:
+        """Write the configuration and the initial weights (epoch 0)."""
+        self.path = path
+        self.lines: list[str] = []
+        versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
+        self.config = {**plain(config), "versions": {n: str(v) for n, v in versions.items()}}
+        self._write("config.toml", lambda: tomli_w.dumps(self.config).encode())
+        self.save(parameters, 0)
+        self._write("metrics.jsonl", lambda: b"")
+        self.writer = SummaryWriter(path, max_queue=1000)
+
+    def save(self, parameters: Mapping[str, Array], epoch: int) -> None:
+        """Put these weights, of the end of that epoch, into the place of the last ones."""
+        arrays = {name: np.ascontiguousarray(value) for name, value in parameters.items()}
+        self._write("model.safetensors", lambda: save(arrays, metadata={"epoch": str(epoch)}))
+
+    def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
+        """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
+        finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
+        self.lines.append(json.dumps(finite) + "\n")
+        self._write("metrics.jsonl", lambda: "".join(self.lines).encode())
+        for tag, value in scalars.items():
+            if value is not None:
+                self.writer.add_scalar(tag, value, metrics["epoch"])
+        self.writer.flush()
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Add the result to the configuration: a run without one was cut off."""
+        self.config["result"] = plain(result)
+        self._write("config.toml", lambda: tomli_w.dumps(self.config).encode())
+
+    def close(self) -> None:
+        """Close the event file."""
+        self.writer.close()
+
+    def _write(self, name: str, content: Callable[[], bytes]) -> None:
+        try:
+            replace(self.path / name, content())
+        except OSError as error:
+            raise UserError(f"{self.path / name} cannot be written ({error})") from None
+
+
+def plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What TOML can hold: no None, paths as text, tuples as lists."""
+    kinds: dict[type, Callable[[Any], Any]] = {tuple: list}
+    return {
+        name: str(value) if isinstance(value, Path) else kinds.get(type(value), lambda v: v)(value)
+        for name, value in table.items()
+        if value is not None
+    }
