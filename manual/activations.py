@@ -78,7 +78,7 @@ def d_tanh(z: Array, a: Array) -> Array:
 
 # a = max(0, z); f′(0) = 0
 def relu(z: Array) -> Array:
-    return np.maximum(z, 0)
+    return np.maximum(z, number(0, z))
 
 
 def d_relu(z: Array, a: Array) -> Array:
@@ -105,16 +105,16 @@ def d_prelu(z: Array, a: Array, slope: Array) -> Array:
 
 # ∂a/∂slope = z for z ≤ 0, else 0: the slope is shared, so its gradient is a sum over all entries
 def prelu_slope_gradient(da: Array, z: Array) -> Array:
-    return (da * np.where(z > 0, np.zeros_like(z), z)).sum().reshape(1)
+    return np.reshape((da * np.where(z > 0, np.zeros_like(z), z)).sum(), 1)
 
 
 # a = z for z > 0, else α (e^z − 1); f′(0) = α
 def elu(z: Array, alpha: Any = 1) -> Array:
-    return np.where(z > 0, z, number(alpha, z) * np.expm1(np.minimum(z, 0)))
+    return np.where(z > 0, z, number(alpha, z) * np.expm1(np.minimum(z, number(0, z))))
 
 
 def d_elu(z: Array, a: Array, alpha: Any = 1) -> Array:
-    return np.where(z > 0, np.ones_like(z), number(alpha, z) * np.exp(np.minimum(z, 0)))
+    return np.where(z > 0, np.ones_like(z), number(alpha, z) * np.exp(np.minimum(z, number(0, z))))
 
 
 # a = scale · elu(z; α); f′(0) = scale · α
@@ -164,7 +164,7 @@ def d_silu(z: Array, a: Array) -> Array:
 
 # a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
 def softplus(z: Array, threshold: int = 20) -> Array:
-    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, threshold))))
+    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, number(threshold, z)))))
 
 
 # f′ = s(z), and 1 above the threshold
@@ -174,7 +174,7 @@ def d_softplus(z: Array, a: Array, threshold: int = 20) -> Array:
 
 # a = −1 below −1, z between, 1 above 1; f′(±1) = 0
 def hardtanh(z: Array) -> Array:
-    return np.minimum(np.maximum(z, -1), 1)
+    return np.minimum(np.maximum(z, number(-1, z)), number(1, z))
 
 
 def d_hardtanh(z: Array, a: Array) -> Array:

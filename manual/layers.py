@@ -107,7 +107,9 @@ class BatchNorm:
     @staticmethod
     def statistics(z: Array) -> tuple[Array, Array]:
         """The batch's mean and unbiased variance (N − 1), which torch averages for evaluation."""
-        return z.mean(axis=0), z.var(axis=0, ddof=1)
+        mean = z.sum(axis=0) / len(z)
+        centred = z - mean
+        return mean, (centred * centred).sum(axis=0) / (len(z) - 1)
 
 
 class BatchNormEvaluation:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from manual.activations import sigmoid, softmax
-from manual.numbers import Array, indicator
+from manual.numbers import Array, indicator, number, sign
 
 Reduction = Literal["mean", "sum"]
 Target = Literal["real", "sign", "binary", "label"]
@@ -102,7 +102,7 @@ def l1(output: Array, y: Array) -> Array:
 
 
 def d_l1(output: Array, y: Array) -> Array:
-    return np.sign(output - y)
+    return sign(output - y)
 
 
 # ℓ = ½ d² where |d| < 1, else |d| − ½, with d = ŷ − y
@@ -113,21 +113,21 @@ def smooth_l1(output: Array, y: Array) -> Array:
 
 def d_smooth_l1(output: Array, y: Array) -> Array:
     d = output - y
-    return np.minimum(np.maximum(d, -1), 1)
+    return np.minimum(np.maximum(d, number(-1, d)), number(1, d))
 
 
 # ℓ = max(0, 1 − y ŷ), y = ±1; the derivative at y ŷ = 1 is 0
 def hinge(output: Array, y: Array) -> Array:
-    return np.maximum(1 - y * output, 0)
+    return np.maximum(1 - y * output, number(0, output))
 
 
 def d_hinge(output: Array, y: Array) -> Array:
-    return np.where(1 - y * output > 0, -y, np.zeros_like(output))
+    return np.where(1 - y * output <= 0, number(0, output), -y)  # not > 0: NaN passes, as in torch
 
 
 # ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K; a margin of exactly 0 has derivative 0
 def multi_margin(output: Array, y: Array) -> Array:
-    return np.maximum(_margins(output, y), 0).sum(axis=1) / output.shape[1]
+    return np.maximum(_margins(output, y), number(0, output)).sum(axis=1) / output.shape[1]
 
 
 def d_multi_margin(output: Array, y: Array) -> Array:
@@ -145,7 +145,7 @@ def _margins(output: Array, y: Array) -> Array:
 
 # ℓ = −y log s(ŷ) − (1 − y) log(1 − s(ŷ)) = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|)
 def bce_with_logits(output: Array, y: Array) -> Array:
-    return np.maximum(output, 0) - y * output + np.log1p(np.exp(-np.abs(output)))
+    return np.maximum(output, number(0, output)) - y * output + np.log1p(np.exp(-np.abs(output)))
 
 
 def d_bce_with_logits(output: Array, y: Array) -> Array:
@@ -252,10 +252,11 @@ def d_zero_one(output: Array, y: Array) -> Array:
 
 def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
     """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
-    scale = coefficient
+    scale = number(coefficient, weights)
     return scale * (weights * weights).sum() / 2, scale * weights
 
 
 def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
     """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
-    return coefficient * np.abs(weights).sum(), coefficient * np.sign(weights)
+    scale = number(coefficient, weights)
+    return scale * np.abs(weights).sum(), scale * sign(weights)

@@ -341,7 +341,7 @@ class MLP:
         reduction: Reduction = "mean",
         masks: Mapping[str, Array] | None = None,
     ) -> Trace:
-        """The record of one forward and backward pass; nothing of the network changes.
+        """The record of one forward and backward pass; of the network only the masks' generator moves.
 
         x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them.
         Raises ValueError where shapes do not fit.

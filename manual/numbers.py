@@ -43,4 +43,9 @@ def erf(x: Array) -> Array:
 
 def indicator(condition: Array, like: Array) -> Array:
     """1 where `condition` holds, else 0, in the number system of `like`."""
-    return np.where(condition, 1, 0).astype(like.dtype)
+    return np.where(condition, number(1, like), number(0, like))
+
+
+def sign(x: Array) -> Array:
+    """−1, 0 or 1 in the number system of x; 0 where x is NaN, as in torch."""
+    return indicator(x > 0, x) - indicator(x < 0, x)

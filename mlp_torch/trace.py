@@ -100,7 +100,7 @@ def trace(
 
         return hook
 
-    with as_found(model):
+    with as_found(model), torch.enable_grad():
         try:
             for module, name in _names(model).items():
                 handles.append(module.register_forward_hook(collect(name)))
@@ -112,11 +112,13 @@ def trace(
             output = model(found["x"])
             MANUAL_LOSSES[loss].check(to_array(output), np.asarray(y))
             value = LOSSES[loss](output, target, reduction=reduction)
-            with torch.enable_grad():
-                value.backward()
+            value.backward()
         finally:
             for handle in handles:
                 handle.remove()
+            for dropout in model.dropouts:  # a pass that failed leaves no mask for the next one
+                assert isinstance(dropout, Dropout)
+                dropout.next_mask = None
         gradients = {n: p.grad for n, p in model.named_parameters()}
         values: dict[str, Any] = {"loss": to_array(value)[()]}
         for stage in stages:

@@ -1,0 +1,15 @@
+"""How the tests run: one thread a worker, and hypothesis with few examples, no clock, fixed ones in CI."""
+
+import os
+
+# Before NumPy and torch start: two workers with two threads each wait for one another on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hypothesis import HealthCheck, settings
+
+calm = [HealthCheck.too_slow]
+settings.register_profile("here", deadline=None, max_examples=10, suppress_health_check=calm)
+settings.register_profile(
+    "ci", deadline=None, max_examples=10, suppress_health_check=calm, derandomize=True, database=None
+)
+settings.load_profile("ci" if os.environ.get("CI") else "here")

@@ -1,0 +1,69 @@
+"""The rules that hold the house up: `manual` knows nothing of torch, and both sides have every row."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manual
+from mlp_torch import model
+
+ROOMS = sorted(Path(manual.__file__).parent.glob("**/*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+def test_importing_manual_never_imports_torch() -> None:
+    rooms = ", ".join(f"manual.{room.stem}" for room in ROOMS if room.stem not in ("__init__", "compiled"))
+    code = f"import sys, {rooms}; sys.exit(any(m.partition('.')[0] == 'torch' for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_manual_imports_numpy_and_the_standard_library_only(room: Path) -> None:
+    allowed = set(sys.stdlib_module_names) | {"numpy", "manual"}
+    if room.name == "compiled.py":
+        allowed.add("numba")
+    assert imports(room) <= allowed
+
+
+def test_an_import_of_torch_in_a_function_would_be_found(tmp_path: Path) -> None:
+    room = tmp_path / "room.py"
+    room.write_text("def f():\n    from torch.nn import functional\n")
+    assert imports(room) == {"torch"}
+
+
+def test_both_sides_have_the_same_rows() -> None:
+    model.check_tables()
+
+
+TABLES = {
+    "activation": (manual.ACTIVATIONS, model.ACTIVATIONS),
+    "loss": (manual.LOSSES, model.LOSSES),
+    "optimizer": (manual.OPTIMIZERS, model.OPTIMIZERS),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_row_on_one_side_only_is_named_with_the_side_that_lacks_it(
+    kind: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table: dict[str, Any] = TABLES[kind][side]
+    monkeypatch.setitem(table, "invented", next(iter(table.values())))
+    lacks = ("mlp_torch", "manual")[side]
+    with pytest.raises(RuntimeError, match=f"{kind} 'invented' has no row in {lacks}"):
+        model.check_tables()

@@ -1,0 +1,227 @@
+"""Every update rule takes torch.optim's steps, every schedule its rates, every penalty its gradient."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler as s
+
+from manual import OPTIMIZERS, SCHEDULES, learning_rate
+from manual.losses import l1_penalty, l2_penalty
+from manual.numbers import Array
+from mlp_torch.model import OPTIMIZERS as TORCH_OPTIMIZERS
+
+STEPS = 50
+SHAPES = {"layers.0.weight": (5, 3), "layers.0.bias": (5,), "layers.1.weight": (2, 5)}
+# A step rounds each entry of a parameter and of its moments some 20 times, by u relative to the largest
+# value on its way; 50 steps add up to 1000 u at most: 1.1e-13 and 6e-5.
+TOLERANCE = {np.float64: STEPS * 20 * 2.0**-53, np.float32: STEPS * 20 * 2.0**-24}
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("sgd", {}),
+    ("sgd", {"weight_decay": 0.1}),
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "dampening": 0.5}),
+    ("sgd", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("sgd", {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
+    ("rmsprop", {}),
+    ("rmsprop", {"alpha": 0.9}),
+    ("rmsprop", {"eps": 1e-3}),
+    ("rmsprop", {"momentum": 0.9}),
+    ("rmsprop", {"momentum": 0.5, "alpha": 0.8, "weight_decay": 0.1}),
+    ("adagrad", {}),
+    ("adagrad", {"lr_decay": 0.1}),
+    ("adagrad", {"eps": 1e-2, "weight_decay": 0.1}),
+    ("adam", {}),
+    ("adam", {"betas": (0.8, 0.9)}),
+    ("adam", {"eps": 1e-2}),
+    ("adam", {"weight_decay": 0.1}),
+    ("adamw", {}),
+    ("adamw", {"weight_decay": 0.0}),
+    ("adamw", {"weight_decay": 0.3, "betas": (0.5, 0.9), "eps": 1e-4}),
+]
+
+
+def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] | None = None) -> float:
+    """The largest ‖Δ‖ over ‖θ‖ of a parameter after any of the steps, on the same gradients."""
+    rng = np.random.default_rng(0)
+    ours = {n: rng.normal(0, 1, shape).astype(dtype) for n, shape in SHAPES.items()}
+    theirs = {n: torch.nn.Parameter(torch.from_numpy(v.copy())) for n, v in ours.items()}
+    rule = OPTIMIZERS[name](ours, lr=0.05, **options)
+    reference = TORCH_OPTIMIZERS[name](theirs.values(), lr=0.05, **options)
+    worst = 0.0
+    for step in range(STEPS):
+        if rates is not None:
+            rule.lr = reference.param_groups[0]["lr"] = rates[step]
+        gradients = {n: rng.normal(0, 1, v.shape).astype(dtype) for n, v in ours.items()}
+        kept = {n: g.copy() for n, g in gradients.items()}
+        rule.step(gradients)
+        for n, parameter in theirs.items():
+            parameter.grad = torch.from_numpy(kept[n].copy())
+            assert np.array_equal(gradients[n], kept[n]), "the caller's gradient was changed"
+        reference.step()
+        for n, value in ours.items():
+            other = theirs[n].detach().numpy()
+            assert value.shape == other.shape
+            assert value.dtype == other.dtype == dtype
+            worst = max(worst, float(np.linalg.norm(value - other) / np.linalg.norm(other)))
+    return worst
+
+
+def test_every_optimizer_is_here() -> None:
+    assert {name for name, _ in OPTIONS} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
+def test_fifty_steps_are_torchs(name: str, options: dict[str, Any], dtype: Any) -> None:
+    assert distance(name, options, dtype) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_rate_may_change_before_each_step(name: str) -> None:
+    options = {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
+    rates = [0.1 / (1 + step) for step in range(STEPS)]
+    assert distance(name, options, np.float64, rates) <= TOLERANCE[np.float64]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_defaults_are_torchs(name: str) -> None:
+    ours = OPTIMIZERS[name]({"w": np.ones(3)})
+    theirs = TORCH_OPTIMIZERS[name]([torch.nn.Parameter(torch.ones(3))]).defaults
+    names = {"lr", "momentum", "dampening", "weight_decay", "nesterov", "alpha", "eps", "lr_decay", "betas"}
+    for option in names & set(theirs):
+        assert getattr(ours, option) == theirs[option], option
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_slightly_larger_gradient_is_seen(name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the adaptive rules divide a lasting factor away: the fault is put on one step only
+    rule = OPTIMIZERS[name]
+    right = rule.update
+
+    def wrong(self: Any, parameter: Array, g: Array, state: Any) -> None:
+        factor = 1 + 1000 * TOLERANCE[dtype] if self.steps == 2 else 1
+        right(self, parameter, (g * factor).astype(g.dtype), state)
+
+    monkeypatch.setattr(rule, "update", wrong)
+    assert distance(name, {}, dtype) > TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("name", "options"), [o for o in OPTIONS if o[1].get("weight_decay")], ids=str)
+def test_a_forgotten_weight_decay_is_seen(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OPTIMIZERS[name], "decay", lambda self, parameter, g: g)
+    assert distance(name, options, np.float64) > 1e-3
+
+
+@pytest.mark.parametrize("option", ["momentum", "dampening", "alpha", "betas", "eps", "lr_decay"])
+def test_an_option_that_is_ignored_is_seen(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, options in OPTIONS:
+        rule = OPTIMIZERS[name]
+        default = getattr(rule({}), option, None)
+        if option not in options or options[option] == default:
+            continue
+        right = rule.update
+
+        def wrong(self: Any, *a: Any, default: Any = default, right: Any = right) -> None:
+            setattr(self, option, default)
+            right(self, *a)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rule, "update", wrong)
+            assert distance(name, options, np.float64) > 1e-6, (name, options)
+
+
+def test_a_gradient_of_another_shape_is_refused_by_name() -> None:
+    rule = OPTIMIZERS["sgd"]({"layers.0.bias": np.ones(3)})
+    with pytest.raises(ValueError, match=r"layers.0.bias has shape \(3,\), its gradient \(3, 1\)"):
+        rule.step({"layers.0.bias": np.ones((3, 1))})
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 0.9, "dampening": 0.1}])
+def test_nesterov_needs_momentum_and_no_dampening_as_in_torch(options: dict[str, float]) -> None:
+    for table in (OPTIMIZERS, TORCH_OPTIMIZERS):
+        with pytest.raises(ValueError, match="omentum"):
+            table["sgd"]([torch.nn.Parameter(torch.ones(1))], lr=0.1, nesterov=True, **options)
+
+
+# ---- schedules -------------------------------------------------------------------------------------
+
+
+def torch_rates(schedule: str, base: float, total: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=base)
+    scheduler: Any = {
+        "constant": lambda: s.ConstantLR(optimizer, factor=1.0),
+        "step": lambda: s.StepLR(optimizer, step_size=math.ceil(total / 3), gamma=0.1),
+        "cosine": lambda: s.CosineAnnealingLR(optimizer, T_max=total),
+        "one_cycle": lambda: s.OneCycleLR(optimizer, base, total_steps=total, cycle_momentum=False),
+    }[schedule]()
+    rates = []
+    for step in range(total):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        if step < total - 1:
+            scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 7, 10, 31, 100, 301])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rates_are_torchs(schedule: str, total: int) -> None:
+    ours = [learning_rate(schedule, 0.3, step, total) for step in range(total)]
+    # torch's cosine multiplies its way down from step to step, 3 roundings each
+    np.testing.assert_allclose(ours, torch_rates(schedule, 0.3, total), rtol=1e-14, atol=0.3 * total * 1e-15)
+
+
+@pytest.mark.parametrize("warmup", [1, 2, 5, 20])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_warm_up_is_torchs_linear_one_to_the_schedules_start(schedule: str, warmup: int) -> None:
+    total, base = 40 + warmup, 0.3
+    ours = [learning_rate(schedule, base, step, total, warmup) for step in range(total)]
+    start = learning_rate(schedule, base, 0, 40)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=start)
+    scheduler = s.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
+    for step in range(warmup):
+        assert math.isclose(ours[step], optimizer.param_groups[0]["lr"], rel_tol=1e-13)
+        optimizer.step()
+        scheduler.step()
+    assert ours[warmup] == start
+    assert ours[warmup:] == [learning_rate(schedule, base, step, 40) for step in range(40)]
+
+
+def test_a_rate_one_step_late_is_seen() -> None:
+    for schedule in set(SCHEDULES) - {"constant"}:
+        late = [learning_rate(schedule, 0.3, max(0, step - 1), 31) for step in range(31)]
+        assert not np.allclose(late, torch_rates(schedule, 0.3, 31), rtol=1e-3)
+
+
+# ---- penalties -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("penalty", [l1_penalty, l2_penalty])
+def test_penalties_are_autograds_also_at_zero(penalty: Any, dtype: Any) -> None:
+    weights = np.random.default_rng(0).normal(0, 1, (5, 3)).astype(dtype)
+    weights[1, 1] = 0
+    tensor = torch.from_numpy(weights.copy()).requires_grad_()
+    theirs = 0.3 * tensor.abs().sum() if penalty is l1_penalty else 0.3 * (tensor**2).sum() / 2
+    theirs.backward()
+    value, gradient = penalty(weights, 0.3)
+    assert tensor.grad is not None
+    assert gradient.dtype == value.dtype == dtype
+    assert np.isclose(value, theirs.item(), rtol=20 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(gradient, tensor.grad, rtol=2 * np.finfo(dtype).eps)
+    assert gradient[1, 1] == 0
+    assert not np.allclose(2 * gradient, tensor.grad), "the l2 penalty's lost ½ would be seen"
+
+
+def test_the_l2_penalty_is_what_weight_decay_means() -> None:
+    rule = OPTIMIZERS["sgd"]({"w": np.ones(3)}, weight_decay=0.25)
+    weights, g = np.array([1.0, -2.0, 0.5]), np.array([0.5, 0.25, 4.0])
+    assert np.array_equal(rule.decay(weights, g), g + l2_penalty(weights, 0.25)[1])
