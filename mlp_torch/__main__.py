@@ -10,7 +10,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import tyro
@@ -53,21 +54,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> Any:
     """The command's configuration. Raises UserError for flags that cannot be read; `--help` exits 0."""
+    read: Callable[..., Any]
     if arguments and not arguments[0].startswith("-"):
         try:
             choose("command", arguments[0], list(COMMANDS))
         except ValueError as error:
             raise UserError(str(error)) from None
+        command, flags = arguments[0], list(arguments[1:])
+        read = partial(tyro.cli, COMMANDS[command][0], prog=f"mlp {command}", args=flags)
+    else:
+        rows = {name: row[0] for name, row in COMMANDS.items()}
+        read = partial(
+            tyro.extras.subcommand_cli_from_dict,
+            rows,
+            prog="mlp",
+            description=DESCRIPTION,
+            args=list(arguments),
+        )
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.extras.subcommand_cli_from_dict(
-                {name: row[0] for name, row in COMMANDS.items()},
-                prog="mlp",
-                description=DESCRIPTION,
-                args=list(arguments),
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
+            return read(config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as end:
         if not end.code:
             raise
