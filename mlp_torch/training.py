@@ -1,0 +1,225 @@
+"""`mlp train`: read the data, check the gradients, train, keep the run, say how it went.
+
+The loop is `manual.training.fit`; this room stands around it: what is checked before, what is kept
+after each epoch, when to stop, and what the run ends with, however it ends.
+"""
+
+import copy
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from manual.training import Epoch, ManualEngine, NotFiniteError, fit, order
+from mlp_torch.config import Train
+from mlp_torch.data import Data, load
+from mlp_torch.engines import AutogradEngine, BothEngine, build, resolve_device, threads
+from mlp_torch.errors import UserError
+from mlp_torch.model import MLP, to_torch
+from mlp_torch.progress import Display
+from mlp_torch.runs import Run, check_name, make_folder
+from mlp_torch.verify.comparison import compare
+from mlp_torch.verify.report import Report
+
+AnyEngine = ManualEngine | AutogradEngine | BothEngine
+
+
+def run(config: Train) -> int:
+    """Train as the flags say (`config.check()` has passed); the exit code.
+
+    0: trained; 1: the gradients are wrong, nothing was trained; 130: interrupted, the best weights are
+    kept. Raises UserError for what the user can put right, a loss that is not finite among it.
+    """
+    check_name(config.runs_dir, config.name)
+    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    config = resolve(config, data)
+    check_batches(config, len(data.train))
+    engine = build(config, data)
+    report = check_gradients(engine, data, config)
+    if not report.passed:
+        print(report)
+        print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
+        return 1
+    path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
+    training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
+    try:
+        with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
+            training.train()
+            summarize(training, report)
+    finally:
+        training.folder.close()
+    return 130 if training.interrupted else 0
+
+
+def resolve(config: Train, data: Data) -> Train:
+    """The configuration with every default that depends on the data or the machine filled in."""
+    on_cpu = config.engine == "manual"
+    return replace(
+        config,
+        loss=data.loss,
+        epochs=config.epochs or data.dataset.epochs,
+        device="cpu" if on_cpu else resolve_device(config.device, config.dtype),
+    )
+
+
+def check_batches(config: Train, n: int) -> None:
+    """Raise UserError if batch_norm would meet a batch of one sample among n."""
+    if config.normalization != "batch_norm" or not config.hidden:
+        return
+
+    def last(size: int) -> int:
+        return n % size or min(size, n)
+
+    if last(config.batch_size) == 1:
+        better = next(
+            size for size in range(config.batch_size + 1, n + config.batch_size + 2) if last(size) > 1
+        )
+        raise UserError(
+            f"--batch-size {config.batch_size}: of {n} training samples the last batch has 1, and "
+            f"batch_norm needs at least 2; use --batch-size {better} or --normalization layer_norm"
+        )
+
+
+def check_gradients(engine: AnyEngine, data: Data, config: Train) -> Report:
+    """The instrument's report on the first batch, judged in float64 on a copy with the same weights."""
+    first = order(len(data.train), config.seed, 1)[: config.batch_size]
+    x, y = data.train.x[first], data.train.y[first]
+    wide = y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
+    return compare(in_float64(engine), x.astype(np.float64), wide, loss=data.loss)
+
+
+def in_float64(engine: AnyEngine) -> MLP:
+    """A copy of the engine's network on the cpu whose float64 weights are the very same numbers."""
+    if isinstance(engine, ManualEngine):
+        return to_torch(engine.model).double()
+    model = engine.autograd.model if isinstance(engine, BothEngine) else engine.model
+    return copy.deepcopy(model).cpu().double()
+
+
+@dataclass
+class Kept:
+    """Weights that were set aside at the end of an epoch, with their validation loss."""
+
+    epoch: int
+    loss: float
+    parameters: dict[str, Array]
+
+
+class Training:
+    """One training run: its epochs, what each leaves, and which weights are kept in the end."""
+
+    def __init__(self, config: Train, data: Data, engine: AnyEngine, folder: Run) -> None:
+        self.config, self.data, self.engine, self.folder = config, data, engine, folder
+        self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
+        self.interrupted, self.largest_gap = False, 0.0
+        self.started = time.perf_counter()
+
+    def train(self) -> None:
+        """Run the epochs and leave the engine and the folder with the weights to keep.
+
+        They are the last epoch's; the best (by validation loss) after early stopping or Ctrl-C. Raises
+        UserError when a loss or a weight is not finite, with the last good epoch's weights kept.
+        """
+        config, train = self.config, self.data.train
+        assert config.epochs is not None
+        epochs = fit(
+            self.engine,
+            train.x,
+            train.y,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            schedule=config.schedule,
+            warmup_steps=config.warmup * -(-len(train) // config.batch_size),
+            seed=config.seed,
+        )
+        try:
+            with Display(config.epochs) as display:
+                for epoch in epochs:
+                    validation, accuracy = self.end_epoch(epoch)
+                    display.show(epoch.epoch, epoch.loss, validation, accuracy)
+                    if config.early_stopping and epoch.epoch - self.best.epoch >= config.early_stopping:
+                        break
+        except NotFiniteError as error:
+            self.engine.load(self.last.parameters)
+            raise UserError(
+                f"{error}; try a smaller --lr (now {config.lr:g}), a --warmup or another --initialization; "
+                f"{weights_of(self.last)} are kept in {self.folder.path}"
+            ) from None
+        except KeyboardInterrupt:
+            self.interrupted = True
+        best = self.interrupted or config.early_stopping is not None
+        self.kept = self.best if best else self.last
+        self.engine.load(self.kept.parameters)
+        self.folder.save(self.kept.parameters, self.kept.epoch)
+
+    def end_epoch(self, epoch: Epoch) -> tuple[float, float | None]:
+        """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy."""
+        data, parameters = self.data, self.engine.parameters()
+        for name, value in parameters.items():
+            bad = value[~np.isfinite(value)]
+            if bad.size:
+                raise NotFiniteError(epoch.steps, epoch.epoch, float(bad[0]), f"an entry of {name}")
+        loss, accuracy = data.score(self.engine.predict(data.validation.x), data.validation)
+        if not np.isfinite(loss):
+            raise NotFiniteError(epoch.steps, epoch.epoch, loss, "the validation loss")
+        self.last = Kept(epoch.epoch, loss, parameters)
+        if loss < self.best.loss:
+            self.best = self.last
+        self.folder.save(parameters, epoch.epoch)
+        curves = {
+            "loss/train": epoch.loss,
+            "loss/validation": loss,
+            "accuracy/train": data.score(self.engine.predict(data.train.x), data.train)[1],
+            "accuracy/validation": accuracy,
+            "learning_rate": epoch.learning_rate,
+        }
+        seconds = round(time.perf_counter() - self.started, 3)
+        metrics: dict[str, Any] = {"epoch": epoch.epoch, "step": epoch.steps, **curves, "seconds": seconds}
+        norms = {f"gradient_norm/{n}": float(np.linalg.norm(g)) for n, g in self.engine.gradients.items()}
+        gaps: dict[str, float] = {}
+        if isinstance(self.engine, BothEngine):
+            gaps |= {f"parameter_gap/{n}": gap for n, gap in self.engine.parameter_gaps.items()}
+            gaps |= {f"gradient_gap/{n}": gap for n, gap in self.engine.gradient_gaps.items()}
+            metrics["parameter_gap"] = max(self.engine.parameter_gaps.values())
+            metrics["gradient_gap"] = max(self.engine.gradient_gaps.values())
+            self.largest_gap = max(self.largest_gap, metrics["parameter_gap"])
+            self.engine.reset_gaps()
+        self.folder.log(metrics, curves | norms | gaps)
+        return loss, accuracy
+
+
+def weights_of(kept: Kept) -> str:
+    """Which weights these are, in words."""
+    return f"the weights of epoch {kept.epoch}" if kept.epoch else "the initial weights"
+
+
+def summarize(training: Training, report: Report) -> None:
+    """Test the weights that were kept, write the result, and tell a newcomer what there is."""
+    config, data, kept = training.config, training.data, training.kept
+    loss, accuracy = data.score(training.engine.predict(data.test.x), data.test)
+    result = {"epoch": kept.epoch, "test_loss": loss, "test_accuracy": accuracy}
+    training.folder.finish(result | {"interrupted": training.interrupted})
+    if training.interrupted:
+        kept_in = f"{weights_of(kept)}, the best so far, are kept in {training.folder.path}"
+        print(f"mlp train: interrupted; {kept_in}", file=sys.stderr)
+        return
+    samples = f"{len(data.test)} {data.dataset.sample}"
+    held_out = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
+    seconds = time.perf_counter() - training.started
+    print(f"\ngradient check: {report.summary()}")
+    if accuracy is not None:
+        print(f"test accuracy {accuracy:.3f} on {held_out} (loss {loss:.4g})")
+    else:
+        print(f"test loss {loss:.4g} ({data.loss}) on {held_out}")
+    which = "the last" if config.early_stopping is None else "the best by validation loss"
+    print(f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {seconds:.1f} s")
+    if config.engine == "both":
+        gap = training.largest_gap
+        print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
+    print(f"run: {training.folder.path}")
+    print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
