@@ -21,8 +21,8 @@ from manual.trace import Stage, Trace
 PRIMES = (2, 3, 5, 7, 11, 13)
 FLAT_SOMEWHERE = {"relu", "hardtanh"}  # where a gradient of 0 is right for many entries
 DTYPES = {"float64": np.float64, "float32": np.float32}
-# ‖difference‖ / scale. Both engines round each term of a stage at most about n + 4 times, n the length of
-# its sums (here below 20): some 10 u, u = 1.1e-16 or 6e-8, carried through six layers at most.
+# ‖difference‖ / scale. Both engines round each term of a stage at most some n + 4 times, n < 20 the length
+# of its sums; measured on 16,000 random problems: median 1.0e-16 and 5.7e-8, at most 5.0e-15 and 5.1e-6.
 TOLERANCE = {"float64": 1e-13, "float32": 1e-4}
 
 
@@ -93,6 +93,12 @@ def terms(stage: Stage, values: Mapping[str, Any]) -> Any:
     """The absolute terms whose sum the stage is: what its rounding is relative to, entry by entry."""
     if stage.kind in LINEAR:
         return stage.compute({name: np.abs(values[name]) for name in stage.reads})
+    if stage.kind == "slope_gradient":
+        da, z = (values[name] for name in stage.reads)
+        return np.abs(stage.function(np.abs(da), z))
+    if stage.kind == "jacobian_product":
+        da, _, a = (values[name] for name in stage.reads)
+        return a * (np.abs(da) + (np.abs(da) * a).sum(axis=-1, keepdims=True))
     if stage.kind in ("batch_norm_backward_input", "layer_norm_backward_input"):
         # dz = (g − mean(g) − x̂ mean(g x̂)) / σ, g = dn γ: with 2 features x̂ = ±1 and all of it cancels
         dn, z, gamma = (values[name] for name in stage.reads)
@@ -113,13 +119,15 @@ def scales(trace: Trace) -> dict[str, float]:
     """
     delta, rng = 2.0**-30, np.random.default_rng(0)
     exact: dict[str, Any] = {n: v if n == "y" else np.asarray(v, np.float64) for n, v in trace.leaves.items()}
-    moved, found = dict(exact), {}
+    draws, found = [dict(exact) for _ in range(3)], {}
     for stage in trace:
         exact[stage.name] = stage.compute(exact)
-        scale = terms(stage, exact)
-        value = stage.compute(moved)
-        found[stage.name] = norm(scale) + norm(value - exact[stage.name]) / delta
-        moved[stage.name] = value + delta * scale * rng.choice((-1.0, 1.0), np.shape(value))
+        scale, changes = terms(stage, exact), []
+        for moved in draws:
+            value = stage.compute(moved)
+            changes.append(norm(value - exact[stage.name]) / delta)
+            moved[stage.name] = value + delta * scale * rng.choice((-1.0, 1.0), np.shape(value))
+        found[stage.name] = norm(scale) + max(changes)
     return found
 
 
