@@ -93,13 +93,16 @@ def test_every_engine_learns_every_data_set(runs, engine, data, flags, capsys):
     ],
 )
 def test_both_engines_stay_together_over_50_steps_in_float64(runs, flags):
-    """Adam turns rounding into steps where a gradient is 0, as of a bias before batch_norm: up to its lr."""
+    """Where a gradient cancels to 0, its relative gap is one of rounding errors, and Adam steps on them.
+
+    So it is with a bias before batch_norm, and with hinge's last bias when both classes tie.
+    """
     hidden = "--data moons --hidden 12 8 --batch-size 70 --epochs 5 --dtype float64 --engine both "
     assert train(runs, hidden + flags) == 0
     rows = metrics(runs / "run")
     bound = 1e-6 if "batch_norm" in flags else 1e-9
     assert all(row["parameter_gap"] <= bound for row in rows)
-    if "batch_norm" not in flags:
+    if "batch_norm" not in flags and "hinge" not in flags:
         assert all(row["gradient_gap"] <= 1e-6 for row in rows)
 
 
