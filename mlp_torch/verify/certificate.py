@@ -1,0 +1,124 @@
+"""Judging a trace by the local certificate: one `Judgement` a stage, with the evidence."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from manual.numbers import Array
+from manual.trace import Stage, Trace
+from mlp_torch.verify.local import RULES, Context, Local
+from mlp_torch.verify.rounding import Rounding
+
+Verdict = Literal["exact", "certified", "undecided", "wrong"]
+NOT_FINITE = "its inputs are not finite"
+SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the certificate says of one stage of one engine.
+
+    `ratio` is the largest error in units of its bound; `index`, `value`, `truth`, `error` and `bound`
+    belong to the entry where it stands. `units` are the entries at a kink. `note` says why nothing
+    could be decided.
+    """
+
+    stage: str
+    verdict: Verdict
+    ratio: float
+    index: tuple[int, ...]
+    value: float
+    truth: float
+    error: float
+    bound: float
+    units: tuple[tuple[int, ...], ...] = ()
+    note: str = ""
+
+
+def certify(trace: Trace, only: str | None = None) -> dict[str, Judgement]:
+    """Hold every stage of a trace (or the one named) against its proven value.
+
+    All arrays of the trace must share one float dtype, float32 or float64, whose arithmetic is judged.
+    """
+    dtype = trace["z1"].dtype
+    values = {name: _float64(value) for name, value in trace.values.items()}
+    context = Context(values, Rounding.of(dtype))
+    stages = [s for s in trace if only in (None, s.name)]
+    with np.errstate(all="ignore"):
+        return {s.name: judge(s, context) for s in stages}
+
+
+def _float64(value: Any) -> Array:
+    return np.asarray(value).astype(np.float64)
+
+
+def judge(stage: Stage, context: Context) -> Judgement:
+    """One stage against its rule."""
+    value = context.values[stage.name]
+    if not all(np.isfinite(context.values[name]).all() for name in stage.reads):
+        return _undecided(stage, value, NOT_FINITE)
+    local = RULES[stage.kind](stage, context)
+    if value.shape != local.truth.hi.shape:
+        return Judgement(
+            stage.name, "wrong", np.inf, (), np.nan, np.nan, np.inf, 0.0, note=f"shape {value.shape}"
+        )
+    return _compare(stage, value, local)
+
+
+def _undecided(stage: Stage, value: Array, note: str) -> Judgement:
+    return Judgement(stage.name, "undecided", np.nan, (), np.nan, np.nan, np.nan, np.nan, note=note)
+
+
+def _compare(stage: Stage, value: Array, local: Local) -> Judgement:
+    lower, upper = local.truth.distance(value)
+    if local.kink is not None and local.other is not None and local.kink.any():
+        low2, up2 = _hull(value, local)
+        lower = np.where(local.kink, low2, lower)
+        upper = np.where(local.kink, up2, upper)
+    broken = np.isnan(value) | (np.isinf(value) & ~np.isinf(local.truth.hi))
+    lower, upper = np.where(broken, np.inf, lower), np.where(broken, np.inf, upper)
+    bound = np.broadcast_to(local.bound, value.shape)
+    open_ = ~np.isfinite(bound) | (np.isinf(value) & np.isinf(local.truth.hi))
+    with np.errstate(all="ignore"):
+        ratio = np.where(lower <= 0, 0.0, lower / bound)
+        ratio = np.where((lower > 0) & (bound == 0), np.inf, ratio)
+    ratio = np.where(open_, 0.0, ratio)
+    wrong = ratio > 1
+    between = ~wrong & (upper > bound) & ~open_ & (lower > 0)
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(ratio), value.shape))
+    kinks: tuple[tuple[int, ...], ...] = ()
+    if local.kink is not None:
+        kinks = tuple(tuple(int(i) for i in row) for row in np.argwhere(local.kink))
+    verdict: Verdict = "certified"
+    note = ""
+    if wrong.any():
+        verdict = "wrong"
+    elif open_.any():
+        verdict, note = "undecided", "the bound overflows"
+    elif between.any():
+        verdict, note = "undecided", "the enclosure is wider than the bound"
+    elif kinks:
+        verdict, note = "undecided", "a kink lies within rounding"
+    return Judgement(
+        stage.name,
+        verdict,
+        float(ratio[index]),
+        index,
+        float(value[index]),
+        float(local.truth.hi[index] + local.truth.lo[index]),
+        float(lower[index]),
+        float(bound[index]),
+        kinks,
+        note,
+    )
+
+
+def _hull(value: Array, local: Local) -> tuple[Array, Array]:
+    """Distance to the interval between the two sides of a kink."""
+    assert local.other is not None
+    a, b = local.truth.hi, local.other.hi
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    slack = local.truth.radius + local.other.radius + np.abs(local.truth.lo) + np.abs(local.other.lo)
+    outside = np.maximum(np.maximum(low - value, value - high), 0)
+    return np.maximum(outside - slack, 0), outside + slack

@@ -1,0 +1,322 @@
+"""Dyadic problems: networks on which no operation rounds, so that only bit-equality is good enough.
+
+*Lattice* problems: weights, inputs and targets are small integers; activations piecewise linear, losses
+polynomial. *Sentinel* problems: every pre-activation is held in {0, ±1024}, where sigmoid, tanh, silu,
+gelu and elu and their derivatives are dyadic; each unit follows one unit of the layer below, and dense
+weights of both signs cancel over pairs of equal units. Each problem carries its bit ledger
+(`ledger.py`); one whose ledger proves nothing is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+import manual
+from manual.architecture import Architecture
+from manual.losses import LOSSES, Reduction
+from manual.numbers import Array
+from manual.trace import Trace
+from mlp_torch.model import MLP, load_arrays
+from mlp_torch.trace import trace
+from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
+from mlp_torch.verify.report import Report, Row
+
+POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
+PRELU_SLOPE = 0.25
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network, a batch and dropout masks on which no operation of either pass rounds."""
+
+    model: manual.MLP
+    x: Array
+    y: Array
+    loss: str
+    reduction: Reduction
+    masks: dict[str, Array]
+    ledger: Ledger
+
+    def trace(self) -> Trace:
+        """The manual trace."""
+        return self.model.trace(self.x, self.y, self.loss, reduction=self.reduction, masks=self.masks)
+
+
+def problem(
+    architecture: Architecture, loss: str, n: int, *, reduction: Reduction = "mean", dtype: Any, seed: int
+) -> Problem:
+    """A dyadic problem of this architecture, with about n samples.
+
+    Dropout becomes p = ½; a mean over a number that is no power of two becomes a sum. Raises
+    RefusedError where no row of the architecture or no number of bits allows a proof.
+    """
+    if architecture.normalization != "none":
+        raise RefusedError(f"{architecture.normalization} divides by a square root")
+    rows = {architecture.activation_of(layer) for layer in range(1, architecture.depth + 1)}
+    for row in sorted(rows - set(PIECEWISE) - set(SENTINEL_ROWS)):
+        raise RefusedError(f"{row} has no dyadic values")
+    if architecture.dropout > 0:
+        architecture = replace(architecture, dropout=0.5)
+    k = architecture.sizes[-1]
+    if loss == "multi_margin" and k & (k - 1):
+        raise RefusedError(f"multi_margin divides by {k} classes, which is no power of two")
+    n = 1 << (max(2, n).bit_length() - 1)
+    if not LOSSES[loss].per_sample and k & (k - 1):
+        reduction = "sum"
+    lattice = rows <= set(PIECEWISE) and loss in POLYNOMIAL
+    refusal: RefusedError | None = None
+    for attempt, (build, settings) in enumerate(_LADDER[lattice]):
+        rng = np.random.default_rng([seed, 7, attempt])
+        try:
+            return _finish(build(architecture, loss, n, rng, settings), loss, reduction, dtype)
+        except RefusedError as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
+
+
+Raw = tuple[Architecture, dict[str, Array], Array, Array, dict[str, Array]]
+
+
+def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any) -> Problem:
+    architecture, parameters, x, y, masks = raw
+    model = manual.MLP(
+        architecture.sizes,
+        activation=architecture.activation,
+        output_activation=architecture.output_activation,
+        dropout=architecture.dropout,
+        dtype=dtype,
+    )
+    for name, value in parameters.items():
+        model.parameters[name] = value.astype(dtype)
+    if y.dtype.kind == "f":
+        y = y.astype(dtype)
+    masks = {name: mask.astype(dtype) for name, mask in masks.items()}
+    x = x.astype(dtype)
+    ledger = prove(model.trace(x, y, loss, reduction=reduction, masks=masks))
+    return Problem(model, x, y, loss, reduction, masks, ledger)
+
+
+def _slopes(architecture: Architecture) -> dict[str, Array]:
+    names = [name for name in architecture.parameter_shapes() if name.startswith("activations")]
+    return {name: np.array([PRELU_SLOPE]) for name in names}
+
+
+def _masks(architecture: Architecture, n: int, rng: np.random.Generator, paired: bool) -> dict[str, Array]:
+    """0 or 2, p = ½; equal on the two units of a pair where they must stay equal."""
+    if architecture.dropout == 0:
+        return {}
+    masks = {}
+    for i, size in enumerate(architecture.sizes[1:-1], start=1):
+        drawn = 2.0 * rng.integers(0, 2, (n, size))
+        masks[f"mask{i}"] = drawn[:, _first_of_pair(size)] if paired else drawn
+    return masks
+
+
+def _targets(row: str, n: int, k: int, rng: np.random.Generator) -> Array:
+    kind = LOSSES[row].target
+    if kind == "label":
+        return rng.integers(0, k, n)
+    if kind == "sign":
+        return rng.choice([-1.0, 1.0], (n, k))
+    if kind == "binary":
+        return rng.integers(0, 2, (n, k)).astype(float)
+    return rng.integers(-3, 4, (n, k)).astype(float)
+
+
+def _lattice(
+    architecture: Architecture, loss: str, n: int, rng: np.random.Generator, settings: tuple[int, int, int]
+) -> Raw:
+    """Ternary weights with a few non-zeros a row, biases ±1, small integers in x."""
+    nonzeros, largest, shrink = settings
+    n = max(2, n >> shrink)
+    parameters = _slopes(architecture)
+    for i, (fan_in, fan_out) in enumerate(zip(architecture.sizes, architecture.sizes[1:], strict=False)):
+        weight = np.zeros((fan_out, fan_in))
+        for j in range(fan_out):
+            columns = rng.permutation(fan_in)[:nonzeros]
+            weight[j, columns] = rng.choice([-1.0, 1.0], len(columns))
+        for column in np.flatnonzero(~weight.any(axis=0)):  # no input without a say
+            weight[rng.integers(fan_out), column] = rng.choice([-1.0, 1.0])
+        parameters[f"layers.{i}.weight"] = weight
+        parameters[f"layers.{i}.bias"] = rng.choice([-1.0, 1.0], fan_out)
+    x = rng.integers(-largest, largest + 1, (n, architecture.sizes[0])).astype(float)
+    y = _targets(loss, n, architecture.sizes[-1], rng)
+    return architecture, parameters, x, y, _masks(architecture, n, rng, paired=False)
+
+
+def _first_of_pair(size: int) -> Array:
+    """Units 0, 0, 2, 2, …: each second unit repeats the first; the last of an odd number stands alone."""
+    return np.minimum(np.arange(size) // 2 * 2, size - 1)
+
+
+# What a unit whose z is in {0, ±1024} gives on.
+_VALUES: dict[str, Callable[[float], float]] = {
+    "identity": lambda z: z,
+    "relu": lambda z: max(z, 0.0),
+    "prelu": lambda z: z if z > 0 else PRELU_SLOPE * z,
+    "hardtanh": lambda z: min(max(z, -1.0), 1.0),
+    "sigmoid": lambda z: (1 + np.sign(z)) / 2,
+    "tanh": lambda z: float(np.sign(z)),
+    "silu": lambda z: max(z, 0.0),
+    "gelu": lambda z: max(z, 0.0),
+    "gelu_tanh": lambda z: max(z, 0.0),
+    "elu": lambda z: z if z > 0 else float(np.sign(z)),
+}
+
+Levels = tuple[float, ...]
+
+
+def _affine(levels: Levels, rng: np.random.Generator) -> tuple[float, float, Levels] | None:
+    """w and b that take these levels into {0, ±1024}, or None."""
+    if len(levels) == 2:
+        w = 1024.0 / (levels[1] - levels[0]) * rng.choice([-1, 1])
+        b = -w * levels[rng.integers(2)]
+    elif len(levels) == 3 and levels[2] - levels[1] == levels[1] - levels[0]:
+        w = 1024.0 / (levels[1] - levels[0]) * rng.choice([-1, 1])
+        b = -w * levels[1]
+    else:
+        return None
+    return w, b, tuple(sorted({w * level + b for level in levels}))
+
+
+def _sentinel(
+    architecture: Architecture, loss: str, n: int, rng: np.random.Generator, settings: tuple[int, float]
+) -> Raw:
+    """Every unit follows one unit below it; the other weights are ±α over pairs of equal units."""
+    shrink, density = settings
+    fan_in = architecture.sizes[0]
+    candidates = 1 << 13
+    x = (rng.random((candidates, fan_in)) < density).astype(float)[:, _first_of_pair(fan_in)]
+    levels: list[Levels] = [(0.0, 1.0)] * fan_in
+    parameters = _slopes(architecture)
+    for layer in range(1, architecture.depth + 1):
+        fan_in, fan_out = architecture.sizes[layer - 1], architecture.sizes[layer]
+        last, row = layer == architecture.depth, architecture.activation_of(layer)
+        free = last and loss in POLYNOMIAL and row in PIECEWISE
+        weight, bias = np.zeros((fan_out, fan_in)), np.zeros(fan_out)
+        below: list[Levels] = []
+        sources = [j for j in range(fan_in) if len(levels[j]) > 1]
+        if not sources:
+            raise RefusedError(f"z{layer}: no unit below takes two values")
+        for j in range(fan_out):
+            if j % 2 and not last:  # the second of a pair
+                weight[j], bias[j] = weight[j - 1], bias[j - 1]
+                below.append(below[-1])
+                continue
+            for source in rng.permutation(sources):
+                found = _affine(levels[source], rng)
+                if found is not None:
+                    break
+            else:
+                raise RefusedError(f"z{layer}: no unit below can be followed")
+            w, bias[j], z_levels = found
+            alpha = np.repeat(rng.choice([-1.0, 1.0], (fan_in + 1) // 2), 2)[:fan_in] * abs(w) / 8
+            alpha[1::2] *= -1
+            if fan_in % 2:
+                alpha[-1] = 0
+            weight[j] = alpha
+            weight[j, source] += w
+            if free:  # a linear output needs no sentinel: every weight counts
+                weight[j] = rng.choice([-1.0, 1.0], fan_in) * abs(w) / 8
+                bias[j] = abs(w)
+            values = {_VALUES[row](z) for z in z_levels}
+            if architecture.dropout > 0 and not last:
+                values = {0.0} | {2 * v for v in values}
+            below.append(tuple(sorted(values)))
+        levels = below
+        parameters[f"layers.{layer - 1}.weight"], parameters[f"layers.{layer - 1}.bias"] = weight, bias
+    masks = _masks(architecture, candidates, rng, paired=True)
+    y = _targets(loss, candidates, architecture.sizes[-1], rng)
+    rows = np.arange(candidates)
+    if loss == "cross_entropy":
+        output = _output(architecture, parameters, x, y, masks)
+        rows = rows[(output == output.max(axis=1, keepdims=True)).sum(axis=1) == 1]
+    n = min(max(2, n >> shrink), 1 << max(0, len(rows).bit_length() - 1))
+    if len(rows) < 2:
+        raise RefusedError("cross_entropy: no sample without a tie was found")
+    rows = rows[:n]
+    return architecture, parameters, x[rows], y[rows], {name: m[rows] for name, m in masks.items()}
+
+
+def _output(
+    architecture: Architecture, parameters: dict[str, Array], x: Array, y: Array, masks: dict[str, Array]
+) -> Array:
+    model = manual.MLP(
+        architecture.sizes,
+        activation=architecture.activation,
+        output_activation=architecture.output_activation,
+        dropout=architecture.dropout,
+    )
+    for name, value in parameters.items():
+        model.parameters[name] = value
+    with np.errstate(all="ignore"):
+        return np.asarray(model.trace(x, y, "cross_entropy", masks=masks)[f"a{architecture.depth}"])
+
+
+# What is tried, in order, until a ledger proves it: fewer non-zeros, smaller numbers, fewer samples.
+_LADDER: dict[bool, list[tuple[Any, Any]]] = {
+    True: [(_lattice, s) for s in [(4, 2, 0), (3, 2, 0), (2, 1, 0), (2, 1, 1), (2, 1, 2), (1, 1, 3)]],
+    False: [
+        (_sentinel, s)
+        for s in [(0, 0.5), (0, 0.25), (0, 0.5), (0, 0.1), (0, 0.75), (1, 0.5), (2, 0.25), (3, 0.5)]
+    ],
+}
+
+
+def compare_problem(p: Problem, device: torch.device | None = None) -> Report:
+    """Manual against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
+    from mlp_torch.verify.comparison import compare_traces  # it compares twins by this module
+
+    a = p.model.architecture
+    module = MLP(
+        a.sizes,
+        activation=a.activation,
+        output_activation=a.output_activation,
+        dropout=a.dropout,
+        dtype=torch.float64 if p.model.dtype == np.float64 else torch.float32,
+    )
+    load_arrays(module, p.model.parameters)
+    module = module.to(device) if device is not None else module
+    theirs = trace(module, p.x, p.y, p.loss, reduction=p.reduction, masks=p.masks)
+    report = compare_traces(p.trace(), theirs)
+
+    def exactly(row: Row) -> Row:
+        if row.name in p.ledger.inexact or row.verdict == "wrong":
+            return row
+        if row.equal == row.size:  # without rounding there is no doubt about a kink either
+            return replace(row, verdict="exact", note="", units=())
+        note = f"no operation rounds here, so bits that differ are a fault ({row.max_abs:.1e})"
+        return replace(row, verdict="wrong", note=note)
+
+    return replace(
+        report,
+        parameters={name: exactly(row) for name, row in report.parameters.items()},
+        stages={name: exactly(row) for name, row in report.stages.items()},
+        title="dyadic twin",
+    )
+
+
+def compare_twin(model: MLP, loss: str, n: int, reduction: Reduction) -> tuple[Report | None, str]:
+    """The dyadic twin of a model's architecture, compared; or None and why there is none."""
+    weight = next(model.parameters())
+    dtype = np.float64 if weight.dtype == torch.float64 else np.float32
+    architecture = model.architecture
+    if not model.training:
+        architecture = replace(architecture, dropout=0.0)
+    try:
+        twin = problem(architecture, loss, n, reduction=reduction, dtype=dtype, seed=0)
+    except RefusedError as refusal:
+        return None, f"no dyadic twin: {refusal}"
+    changes = ["weights and data are small integers over powers of two"]
+    if len(twin.x) != n:
+        changes.append(f"batch {n} → {len(twin.x)}")
+    if twin.reduction != reduction:
+        changes.append(f"reduction {reduction} → {twin.reduction}")
+    if twin.model.architecture.dropout != architecture.dropout:
+        changes.append(f"dropout {architecture.dropout} → 0.5")
+    note = f"{'; '.join(changes)}; {twin.ledger.most} of {twin.ledger.precision} bits used"
+    return compare_problem(twin, weight.device), note

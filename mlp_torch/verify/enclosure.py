@@ -1,0 +1,183 @@
+"""Proven values: float64 pairs hi + lo with a radius that the true value cannot leave.
+
+Elementary functions come from python-flint's ball arithmetic (`arb`, 128 bits). Matrix products come
+from BLAS itself: each factor is cut into slices of so few bits that no product of two slices rounds in
+any order of summation, the same argument as the bit ledger of `dyadic.py` (Ozaki, Ogita, Oishi and
+Rump 2012, "Error-free transformations of matrix multiplication"). Sums and products of single entries
+are Dekker's and Knuth's error-free transformations.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+
+from manual.numbers import Array
+
+PRECISION = 128
+# Everything below this is absorbed by the allowance for underflow in `rounding.py`.
+UNDERFLOW = float(np.finfo(np.float64).tiny)
+_HALF_ULP = 2.0**-53
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """|true − hi − lo| ≤ radius, entry by entry, in float64."""
+
+    hi: Array
+    lo: Array
+    radius: Array
+
+    def distance(self, value: Array) -> tuple[Array, Array]:
+        """Lower and upper bound of |value − true|; `value` is converted to float64, which is exact."""
+        v = value.astype(np.float64)
+        difference, rest = two_sum(v, -self.hi)
+        middle = np.abs(difference + (rest - self.lo))
+        slack = self.radius + 2.0**-50 * middle
+        return np.maximum(middle - slack, 0), middle + slack
+
+    def __mul__(self, factor: Array) -> "Enclosure":
+        """The product with floats that are exact."""
+        factor = factor.astype(np.float64)
+        hi, rest = two_product(self.hi, factor)
+        lo = rest + self.lo * factor
+        radius = self.radius * np.abs(factor) + 2.0**-100 * np.abs(hi) + UNDERFLOW
+        return Enclosure(hi, lo, radius * (1 + 2.0**-50))
+
+    def __add__(self, other: "Enclosure") -> "Enclosure":
+        hi, rest = two_sum(self.hi, other.hi)
+        lo = rest + (self.lo + other.lo)
+        slack = 2.0**-102 * (np.abs(self.hi) + np.abs(other.hi))
+        radius = self.radius + other.radius + slack
+        return Enclosure(hi, lo, radius * (1 + 2.0**-50))
+
+    def reshape(self, shape: tuple[int, ...]) -> "Enclosure":
+        return Enclosure(*(part.reshape(shape) for part in (self.hi, self.lo, self.radius)))
+
+
+def exact(value: Array) -> Enclosure:
+    """The enclosure of floats that are the true value."""
+    v = np.asarray(value, dtype=np.float64)
+    return Enclosure(v, np.zeros_like(v), np.zeros_like(v))
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b = s + e exactly (Knuth)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _split(a: Array) -> tuple[Array, Array]:
+    t = 134217729.0 * a  # 2²⁷ + 1
+    high = t - (t - a)
+    return high, a - high
+
+
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a · b = p + e exactly (Dekker), short of over- and underflow."""
+    p = a * b
+    a1, a2 = _split(a)
+    b1, b2 = _split(b)
+    return p, a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2)
+
+
+def _slices(a: Array, axis: int, bits: int, count: int) -> tuple[list[Array], Array]:
+    """A as a sum of `count` slices, each a multiple of one unit a row and at most 2^bits units.
+
+    Returns the slices and the largest remainder a row. `axis` is the axis summed over.
+    """
+    size = np.abs(a).max(axis=axis, keepdims=True)
+    exponent = np.frexp(np.where(size > 0, size, 1))[1]
+    slices: list[Array] = []
+    for _ in range(count):
+        shift = np.ldexp(1.5, exponent + 52 - bits)
+        part = (a + shift) - shift  # rounds a to a multiple of 2^(exponent − bits)
+        slices.append(part)
+        a = a - part
+        exponent = exponent - bits
+    return slices, np.abs(a).max(axis=axis, keepdims=True)
+
+
+def product(a: Array, b: Array) -> Enclosure:
+    """A @ b proven, for finite float64 a (M, K) and b (K, P).
+
+    With K entries a sum and slices of β bits, 2β + ⌈log₂ K⌉ ≤ 53 keeps every slice product exact in
+    any order; the slices left out are bounded entry by entry by the radius.
+    """
+    inner = a.shape[1]
+    if inner == 0 or a.size == 0 or b.size == 0:
+        return exact(np.zeros((a.shape[0], b.shape[1])))
+    beta = (53 - int(np.ceil(np.log2(inner + 1)))) // 2 - 1
+    count = -(-80 // beta)
+    left, left_rest = _slices(a, 1, beta, count)
+    right, right_rest = _slices(b, 0, beta, count)
+    hi = np.zeros((a.shape[0], b.shape[1]))
+    lo = np.zeros_like(hi)
+    for total in range(count):  # the largest products first
+        for p in range(total + 1):
+            hi, rest = two_sum(hi, left[p] @ right[total - p])
+            lo = lo + rest
+    row, column = np.abs(a).max(axis=1, keepdims=True), np.abs(b).max(axis=0, keepdims=True)
+    # a slice p is at most 2^(1 − pβ) of its row's largest entry; slices p + q ≥ count were left out
+    left_out = count * 4 * 2.0 ** (-count * beta) * row * column * 2
+    remainder = left_rest * column + row * right_rest
+    radius = inner * (left_out + remainder) + count**4 * 2.0**-102 * inner * row * column
+    return Enclosure(hi, lo, radius * (1 + 2.0**-50) + UNDERFLOW)
+
+
+def total(terms: Enclosure, axis: int | None = None) -> Enclosure:
+    """The sum along an axis, or of all entries, by repeated halving."""
+    if axis is None:
+        return total(terms.reshape((-1, 1)), 0).reshape(())
+    hi, lo, radius = (np.moveaxis(part, axis, 0) for part in (terms.hi, terms.lo, terms.radius))
+    running = Enclosure(hi, lo, radius)
+    while len(running.hi) > 1:
+        parts = (running.hi, running.lo, running.radius)
+        n = len(running.hi) // 2
+        first, second = (Enclosure(*(p[s] for p in parts)) for s in (slice(0, n), slice(n, 2 * n)))
+        summed = first + second
+        odd = tuple(p[2 * n :] for p in parts)
+        running = Enclosure(
+            *(np.concatenate([s, o]) for s, o in zip((summed.hi, summed.lo, summed.radius), odd, strict=True))
+        )
+    return Enclosure(running.hi[0], running.lo[0], running.radius[0])
+
+
+def balls(values: Array) -> list[Any]:
+    """Exact balls of all entries, in C order."""
+    return [arb(v) for v in np.asarray(values, dtype=np.float64).ravel().tolist()]
+
+
+def from_balls(values: list[Any], shape: tuple[int, ...]) -> Enclosure:
+    """Balls as float64 pairs."""
+    hi = [float(v) for v in values]
+    lo = [float(v - h) for v, h in zip(values, hi, strict=True)]
+    radius = np.array([float(v.rad()) for v in values])
+    first = np.array(hi).reshape(shape)
+    slack = (radius * (1 + 2.0**-50)).reshape(shape) + 2.0**-104 * np.abs(first) + UNDERFLOW
+    return Enclosure(first, np.array(lo).reshape(shape), slack)
+
+
+def mapped(function: Callable[[Any], Any], values: Array) -> Enclosure:
+    """`function` of every entry, in ball arithmetic."""
+    previous, ctx.prec = ctx.prec, PRECISION
+    try:
+        return from_balls([function(v) for v in balls(values)], values.shape)
+    finally:
+        ctx.prec = previous
+
+
+def mapped_pair(function: Callable[[Any], tuple[Any, Any]], values: Array) -> tuple[Enclosure, Enclosure]:
+    """Two functions of every entry, computed together, in ball arithmetic."""
+    previous, ctx.prec = ctx.prec, PRECISION
+    try:
+        pairs = [function(v) for v in balls(values)]
+        return (
+            from_balls([p[0] for p in pairs], values.shape),
+            from_balls([p[1] for p in pairs], values.shape),
+        )
+    finally:
+        ctx.prec = previous

@@ -1,0 +1,196 @@
+"""The bit ledger: a proof that no operation of a whole pass rounds.
+
+If all entries of A are multiples of 2^-p and those of B of 2^-q, then every partial sum of A @ B, in any
+order, fused or not, is a multiple of 2^-(p+q) no larger than max(|A| @ |B|); while that is at most 2^53
+such units (2^24 in float32), each is a float and nothing rounds. `prove` checks this for every stage of
+a trace, on the trace's own values: they are exact once all earlier stages are proven. Elementary
+functions are trusted at the sentinels only: exp 0 = 1, exp −1024 = 0, tanh 0 = 0, tanh ±1024 = ±1, erf
+likewise. Whatever the ledger cannot prove, it refuses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from manual.losses import LOSSES
+from manual.numbers import Array
+from manual.trace import Stage, Trace
+
+SENTINELS = (0.0, 1024.0, -1024.0)
+PIECEWISE = ("identity", "relu", "prelu", "hardtanh")
+SENTINEL_ROWS = ("sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "elu")
+
+
+class RefusedError(ValueError):
+    """The ledger cannot prove that no operation rounds; the text says at which stage and why."""
+
+
+@dataclass
+class Ledger:
+    """Bits that each stage needs of the `precision` at hand; `inexact` stages are not claimed."""
+
+    precision: int
+    bits: dict[str, int] = field(default_factory=dict)
+    inexact: set[str] = field(default_factory=set)
+
+    @property
+    def most(self) -> int:
+        return max(self.bits.values())
+
+
+def unit(values: Array) -> int:
+    """The smallest q such that every entry is an integer multiple of 2^-q (very negative for zeros)."""
+    v = np.asarray(values, dtype=np.float64)
+    v = v[v != 0]
+    if v.size == 0:
+        return -1000
+    mantissa, exponent = np.frexp(np.abs(v))
+    integers = (mantissa * 2.0**53).astype(np.int64)
+    lowest = (
+        exponent.astype(np.int64) - 53 + np.log2((integers & -integers).astype(np.float64)).astype(np.int64)
+    )
+    return int(-lowest.min())
+
+
+def _bits(largest: Array, q: int) -> int:
+    """Bits of the largest partial sum, counted in units of 2^-q."""
+    top = float(np.max(largest, initial=0.0))
+    return 0 if top == 0 else int(np.ceil(np.log2(top) + q - 1e-9)) + 1
+
+
+def _matmul(a: Array, b: Array) -> int:
+    return _bits(np.abs(a) @ np.abs(b), unit(a) + unit(b))
+
+
+def _linear(stage: Stage, v: dict[str, Array]) -> int:
+    a, weight, bias = (v[name] for name in stage.reads)
+    q = max(unit(a) + unit(weight), unit(bias))
+    return _bits(np.abs(a) @ np.abs(weight).T + np.abs(bias), q)
+
+
+def _product(a: Array, b: Array) -> int:
+    return _bits(np.abs(a * b), unit(a) + unit(b))
+
+
+def _activation(stage: Stage, v: dict[str, Array]) -> int:
+    z = v[stage.reads[0]]
+    if stage.row in SENTINEL_ROWS:
+        if not np.isin(z, SENTINELS).all():
+            raise RefusedError(f"{stage.name}: {stage.row} is dyadic only at z ∈ {{0, ±1024}}")
+    elif stage.row not in PIECEWISE:
+        raise RefusedError(f"{stage.name}: {stage.row} has no dyadic values")
+    if stage.row == "prelu":
+        return max(_product(z, v[stage.reads[1]]), _bits(np.abs(z), unit(z)))
+    return _bits(np.maximum(np.abs(z), np.abs(v[stage.name])), max(unit(z), unit(v[stage.name])))
+
+
+def _activation_backward(stage: Stage, v: dict[str, Array]) -> int:
+    da, z, dz = v[stage.reads[0]], v[stage.reads[1]], v[stage.name]
+    if stage.row == "prelu":
+        return max(_product(da, np.broadcast_to(v[stage.reads[3]], z.shape)), _bits(np.abs(da), unit(da)))
+    # f′ at the sentinels is 0, ¼, ½ or 1: a shift by at most two bits
+    return max(_bits(np.abs(da), unit(da) + 2), _bits(np.abs(dz), unit(dz)))
+
+
+def _slope_gradient(stage: Stage, v: dict[str, Array]) -> int:
+    da, z = (v[name] for name in stage.reads)
+    below = np.where(z > 0, 0, z)
+    return _bits(np.abs(da * below).sum(), unit(da) + unit(below))
+
+
+def _count(stage: Stage, output: Array) -> int:
+    n = LOSSES[stage.row].count(output) if stage.options["reduction"] == "mean" else 1
+    if n & (n - 1):
+        raise RefusedError(f"{stage.name}: a mean over {n}, which is no power of two, rounds")
+    return n
+
+
+def _loss_terms(stage: Stage, v: dict[str, Array]) -> tuple[Array, int]:
+    """What the loss and its gradient form before they sum, and its unit."""
+    output, y = (v[name] for name in stage.reads)
+    k = output.shape[1]
+    if stage.row in ("half_squared_error", "mse", "l1", "smooth_l1"):
+        return np.abs(output) + np.abs(y), max(unit(output), unit(y))
+    if stage.row == "hinge":
+        return 1 + np.abs(y * output), max(unit(output) + unit(y), 0)
+    if stage.row == "multi_margin":
+        if k & (k - 1):
+            raise RefusedError(f"{stage.name}: a mean over {k} classes, which is no power of two, rounds")
+        return 1 + 2 * np.abs(output).max(axis=1), max(unit(output), 0)
+    if not np.isin(output, SENTINELS).all():
+        raise RefusedError(f"{stage.name}: {stage.row} is dyadic only for logits in {{0, ±1024}}")
+    if stage.row == "cross_entropy" and (np.sort(output, axis=1)[:, -1:] == output).sum() > len(output):
+        raise RefusedError(f"{stage.name}: softmax is dyadic only without ties at the largest logit")
+    return 1 + np.abs(output) * 2, 0
+
+
+def _loss(stage: Stage, v: dict[str, Array]) -> int:
+    terms, q = _loss_terms(stage, v)
+    _count(stage, v[stage.reads[0]])
+    if stage.row in ("half_squared_error", "mse", "smooth_l1"):
+        return _bits((terms * terms).sum(), 2 * q + 1)
+    return _bits(terms.sum(), q + int(v[stage.reads[0]].shape[1]).bit_length())
+
+
+def _loss_gradient(stage: Stage, v: dict[str, Array]) -> int:
+    terms, q = _loss_terms(stage, v)
+    _count(stage, v[stage.reads[0]])
+    return _bits(2 * terms, q + 1)
+
+
+def _dropout(stage: Stage, v: dict[str, Array]) -> int:
+    return _product(*(v[name] for name in stage.reads))
+
+
+def _backward_input(stage: Stage, v: dict[str, Array]) -> int:
+    return _matmul(*(v[name] for name in stage.reads))
+
+
+def _backward_weight(stage: Stage, v: dict[str, Array]) -> int:
+    dz, a = (v[name] for name in stage.reads)
+    return _matmul(dz.T, a)
+
+
+def _backward_bias(stage: Stage, v: dict[str, Array]) -> int:
+    (dz,) = (v[name] for name in stage.reads)
+    return _bits(np.abs(dz).sum(axis=0), unit(dz))
+
+
+ENTRIES: dict[str, Callable[[Stage, dict[str, Array]], int]] = {
+    "linear": _linear,
+    "linear_backward_input": _backward_input,
+    "linear_backward_weight": _backward_weight,
+    "backward_bias": _backward_bias,
+    "activation": _activation,
+    "activation_backward": _activation_backward,
+    "slope_gradient": _slope_gradient,
+    "dropout": _dropout,
+    "dropout_backward": _dropout,
+    "loss": _loss,
+    "loss_gradient": _loss_gradient,
+}
+
+
+def prove(trace: Trace) -> Ledger:
+    """The ledger of a trace; raises RefusedError at the first stage that may round.
+
+    The loss of bce_with_logits at a logit of 0 is ln 2: the ledger goes on without claiming it.
+    """
+    precision = 53 if trace["z1"].dtype == np.float64 else 24
+    values = {name: np.asarray(v).astype(np.float64) for name, v in trace.values.items()}
+    ledger = Ledger(precision)
+    for stage in trace:
+        if stage.kind not in ENTRIES:
+            raise RefusedError(f"{stage.name}: {stage.kind} divides by a square root")
+        if stage.name == "loss" and stage.row == "bce_with_logits" and (values[stage.reads[0]] == 0).any():
+            ledger.inexact.add("loss")
+            continue
+        bits = ENTRIES[stage.kind](stage, values)
+        if stage.name == "loss" and bits > precision:
+            ledger.inexact.add("loss")  # nothing follows from the loss's value
+            continue
+        if bits > precision:
+            raise RefusedError(f"{stage.name}: needs {bits} bits of {precision}")
+        ledger.bits[stage.name] = bits
+    return ledger

@@ -1,0 +1,204 @@
+"""What a comparison found: rows of numbers with a verdict each, as a table, as JSON, as an exception."""
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mlp_torch.verify.certificate import SEVERITY, Judgement, Verdict
+
+STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong": "bold red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter's gradient or one stage, as two engines have it.
+
+    `equal` of `size` entries are bit-equal; the largest difference `max_abs` stands at `index`, with
+    the two values there; `relative` is ‖Δ‖/‖g‖, g autograd's array; `bound` is what rounding may make
+    of the difference at most, the largest over the entries; `ratio` is the largest difference in units
+    of its bound. `stage` names the stage that the verdict blames, `evidence` the certificates behind it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    equal: int
+    size: int
+    max_abs: float
+    index: tuple[int, ...]
+    manual: float
+    autograd: float
+    relative: float
+    bound: float
+    ratio: float
+    verdict: Verdict
+    stage: str | None = None
+    note: str = ""
+    units: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    evidence: Mapping[str, Judgement] = field(default_factory=dict)
+
+    def blame(self) -> str:
+        """One sentence for a row that is not right, else an empty string."""
+        lines = []
+        for engine, j in self.evidence.items():
+            if j.verdict == "wrong":
+                lines.append(
+                    f"{engine}'s {j.stage}{list(j.index)} is {j.value:.17g}, proven to be {j.truth:.17g}: "
+                    f"off by {j.error:.2g}, and rounding explains {j.bound:.2g}"
+                )
+        return "; ".join(lines)
+
+
+class WrongGradientError(AssertionError):
+    """A gradient or stage is proven wrong; the text names it with the evidence."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Two engines on the same network, weights and batch.
+
+    `parameters` and `stages` map names to rows; `verdict` is the worst of them; `passed` means that
+    nothing is `wrong`. `twin` is the report of the dyadic twin, where it was asked for, and `changes`
+    says what the twin differs in. `engines` names the two sides.
+    """
+
+    parameters: Mapping[str, Row]
+    stages: Mapping[str, Row]
+    dtype: str
+    loss: str
+    reduction: str
+    samples: int
+    twin: "Report | None" = None
+    twin_note: str = ""
+    engines: tuple[str, str] = ("manual", "autograd")
+    title: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        verdicts = [row.verdict for row in (*self.parameters.values(), *self.stages.values())]
+        if self.twin is not None:
+            verdicts.append(self.twin.verdict)
+        return max(verdicts, key=SEVERITY.index)
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict != "wrong"
+
+    @property
+    def wrong(self) -> list[Row]:
+        """The stages that are wrong, first in the order of computation, then the parameters."""
+        rows = [*self.stages.values(), *self.parameters.values()]
+        return [row for row in rows if row.verdict == "wrong"]
+
+    def raise_if_wrong(self) -> None:
+        """Raise WrongGradientError with the guilty stages and their evidence, where `passed` is false."""
+        if self.twin is not None:
+            self.twin.raise_if_wrong()
+        if not self.passed:
+            raise WrongGradientError(self.summary() + "\n" + "\n".join(self._accusations()))
+
+    def _accusations(self) -> list[str]:
+        return [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+
+    def summary(self) -> str:
+        """One line: the verdict, how many arrays are bit-equal, the largest share of a bound used."""
+        rows = list(self.parameters.values())
+        exact = sum(row.equal == row.size for row in rows)
+        worst = max((row.ratio for row in rows if math.isfinite(row.ratio)), default=0.0)
+        text = f"{self.verdict}: {len(rows)} gradients in {self.dtype}, {exact} bit-equal"
+        if self.verdict == "wrong":
+            text += f"; wrong: {', '.join(dict.fromkeys(row.name for row in self.wrong))}"
+        elif exact < len(rows):
+            text += f", the others within {worst:.2g} of their rounding bound"
+        if self.twin is not None:
+            entries = sum(row.size for row in self.twin.parameters.values())
+            text += f"; dyadic twin {self.twin.verdict}: {entries:,} gradient entries"
+        elif self.twin_note:
+            text += f"; {self.twin_note}"
+        return text
+
+    def to_json(self) -> str:
+        """One JSON object with `passed`, `verdict`, `parameters`, `stages`; non-finite numbers are null."""
+        return json.dumps(_plain(self.to_dict()), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts and lists."""
+        rows = {
+            kind: {name: asdict(row) for name, row in getattr(self, kind).items()}
+            for kind in ("parameters", "stages")
+        }
+        head = {"passed": self.passed, "verdict": self.verdict, "dtype": self.dtype, "loss": self.loss}
+        tail = {"reduction": self.reduction, "samples": self.samples, "engines": list(self.engines)}
+        twin = None if self.twin is None else self.twin.to_dict()
+        return {**head, **tail, **rows, "twin": twin, "twin_note": self.twin_note}
+
+    def table(self) -> RenderableType:
+        """Tables of the parameters and the stages, for rich."""
+        parts: list[RenderableType] = [
+            self._rows("gradient", self.parameters),
+            self._rows("stage", self.stages),
+        ]
+        parts += [Text(line, style="red") for line in self._accusations()]
+        kinks = [
+            f"{row.name}: undecided at {', '.join(f'{name}{list(unit)}' for name, unit in row.units[:6])}"
+            for row in self.parameters.values()
+            if row.verdict == "undecided" and row.units
+        ]
+        parts += [Text(line, style="yellow") for line in kinks]
+        if self.twin is not None:
+            parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
+        elif self.twin_note:
+            parts.append(Text(f"The dyadic twin: {self.twin_note}"))
+        return Group(*parts)
+
+    def _rows(self, kind: str, rows: Mapping[str, Row]) -> Table:
+        left, right = self.engines
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        table.add_column(kind, no_wrap=True)
+        table.add_column("shape", justify="right", no_wrap=True)
+        table.add_column("equal", justify="right", no_wrap=True)
+        table.add_column("max |Δ|", justify="right", no_wrap=True)
+        table.add_column("at", no_wrap=True)
+        table.add_column(left, justify="right", no_wrap=True)
+        table.add_column(right, justify="right", no_wrap=True)
+        table.add_column("‖Δ‖/‖g‖", justify="right", no_wrap=True)
+        table.add_column("of bound", justify="right", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        for row in rows.values():
+            table.add_row(
+                row.name,
+                "×".join(map(str, row.shape)) or "–",
+                f"{row.equal}/{row.size}",
+                f"{row.max_abs:.1e}" if row.max_abs else "0",
+                ",".join(map(str, row.index)),
+                f"{row.manual:.6g}",
+                f"{row.autograd:.6g}",
+                f"{row.relative:.1e}" if row.relative else "0",
+                f"{row.ratio:.2g}" if row.ratio else "0",
+                Text(row.verdict, style=STYLES[row.verdict]),
+            )
+        return table
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=118, no_color=True)
+        console.print(self.table())
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        return "\n".join(line.rstrip() for line in [*file.getvalue().splitlines(), self.summary()])
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity: null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

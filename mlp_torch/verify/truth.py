@@ -1,0 +1,120 @@
+"""The definitions that both engines are held against, in ball arithmetic and apart from `manual`.
+
+One row of `FUNCTIONS` an activation: f and f′ of one exact number, with torch's side at a kink. One row
+of `TERMS` a loss: the term and its derivative for one output and one target. The tests hold every f′
+against arb_series, which differentiates f by itself. Nothing here is shared with the formulas that are
+judged: a fault planted in `manual` cannot hide in the truth.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from flint import arb
+
+Pair = tuple[Any, Any]
+
+
+@cache
+def _constant(text: str) -> Any:
+    return arb(text)
+
+
+def _sigmoid(z: Any) -> Pair:
+    e = (-abs(z)).exp()
+    s = 1 / (1 + e)
+    return (s if z >= 0 else e * s), e * s * s
+
+
+def _tanh(z: Any) -> Pair:
+    t = z.tanh()
+    return t, 1 / z.cosh() ** 2
+
+
+def _elu(z: Any, alpha: Any = 1, scale: Any = 1) -> Pair:
+    if z > 0:
+        return scale * z, arb(scale)
+    return scale * alpha * z.expm1(), scale * alpha * z.exp()
+
+
+def _gelu(z: Any) -> Pair:
+    distribution = (-z / arb(2).sqrt()).erfc() / 2
+    density = (-z * z / 2).exp() / (2 * arb.pi()).sqrt()
+    return z * distribution, distribution + z * density
+
+
+def _gelu_tanh(z: Any) -> Pair:
+    root, c = (2 / arb.pi()).sqrt(), _constant("0.044715")
+    u = root * (z + c * z**3)
+    s, ds = _sigmoid(2 * u)  # ½ (1 + tanh u)
+    return z * s, s + 2 * z * ds * root * (1 + 3 * c * z * z)
+
+
+def _silu(z: Any) -> Pair:
+    s, ds = _sigmoid(z)
+    return z * s, s + z * ds
+
+
+def _softplus(z: Any) -> Pair:
+    if z > 20:
+        return z, arb(1)
+    return z.exp().log1p(), _sigmoid(z)[0]
+
+
+def _hardtanh(z: Any) -> Pair:
+    return (z, arb(1)) if -1 < z < 1 else (arb(1 if z > 0 else -1), arb(0))
+
+
+def _piecewise(z: Any, slope: Any) -> Pair:
+    return (z, arb(1)) if z > 0 else (slope * z, arb(slope))
+
+
+FUNCTIONS: dict[str, Callable[..., Pair]] = {
+    "identity": lambda z: (z, arb(1)),
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "relu": lambda z: _piecewise(z, 0),
+    "leaky_relu": lambda z: _piecewise(z, _constant("0.01")),
+    "prelu": _piecewise,
+    "elu": _elu,
+    "selu": lambda z: _elu(
+        z, _constant("1.6732632423543772848170429916717"), _constant("1.0507009873554804934193349852946")
+    ),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+    "softplus": _softplus,
+    "hardtanh": _hardtanh,
+}
+
+
+def _smooth_l1(output: Any, y: Any) -> Pair:
+    d = output - y
+    return (d * d / 2, d) if abs(d) < 1 else (abs(d) - arb(1) / 2, d.sgn())
+
+
+def _hinge(output: Any, y: Any) -> Pair:
+    margin = 1 - y * output
+    return (margin, -y) if margin > 0 else (arb(0), arb(0))
+
+
+def _bce_with_logits(output: Any, y: Any) -> Pair:
+    positive = output if output > 0 else arb(0)
+    return positive - y * output + (-abs(output)).exp().log1p(), _sigmoid(output)[0] - y
+
+
+TERMS: dict[str, Callable[[Any, Any], Pair]] = {
+    "half_squared_error": lambda output, y: ((output - y) ** 2 / 2, output - y),
+    "mse": lambda output, y: ((output - y) ** 2, 2 * (output - y)),
+    "l1": lambda output, y: (abs(output - y), (output - y).sgn()),
+    "smooth_l1": _smooth_l1,
+    "hinge": _hinge,
+    "bce_with_logits": _bce_with_logits,
+}
+
+
+def log_softmax(row: list[Any]) -> list[Any]:
+    """log(e^zᵢ / Σ e^zⱼ), shifted by the largest entry, which changes nothing."""
+    top = max(row, key=float)
+    log_sum = sum((z - top).exp() for z in row).log()
+    return [z - top - log_sum for z in row]
