@@ -105,7 +105,8 @@ class Data:
         or above ½ where the loss is one of real numbers.
         """
         row = LOSSES[self.loss]
-        loss = float(row.value(output, split.y))
+        with np.errstate(all="ignore"):  # the loop asks if the loss is finite
+            loss = float(row.value(output, split.y))
         if split.labels is None:
             return loss, None
         threshold = 0.5 if row.target == "real" else 0.0

@@ -252,6 +252,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_initial_weights(r
     assert metrics(runs / "run") == []
 
 
+def test_a_run_that_grows_without_bound_ends_in_one_line(runs, capsys):
+    assert train(runs, "--data line --lr 1e3 --optimizer sgd --engine both") == 2
+    assert capsys.readouterr().err.startswith("mlp train: ")
+    assert all(np.isfinite(value).all() for value in weights(runs / "run").values())
+
+
 def test_a_run_that_fails_in_its_fourth_epoch_keeps_the_weights_of_the_third(runs, monkeypatch, capsys):
     step = AutogradEngine.step
     seen = []
