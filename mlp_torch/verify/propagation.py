@@ -75,6 +75,7 @@ class Bounds:
     jumps: bool = True
     errors: dict[str, Array] = field(default_factory=dict)
     kinks: dict[str, Array] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def error(self, name: str) -> Array:
         """The error of a stage; leaves are exact."""
@@ -135,53 +136,70 @@ def _shape(stage: Stage, b: Bounds) -> Shape:
     return Shape(max(1.0, abs(slope)), 0.0, abs(1 - slope))
 
 
-def _near_kink(stage: Stage, z: Array, e: Array, b: Bounds) -> Array:
+def _near_kink(stage: Stage, name: str, b: Bounds) -> Array | bool:
     """Units whose z may lie on the other side of a kink; recorded under the name of z."""
+    kinks = ACTIVATIONS[stage.row].kinks
+    if not kinks:
+        return False
+    z, e = b.values[name], b.error(name)
     near = np.zeros(z.shape, dtype=bool)
-    for kink in ACTIVATIONS[stage.row].kinks:
+    for kink in kinks:
         near |= (np.abs(z - kink) <= 2 * e) & (e > 0)
     if near.any():
-        b.kinks[stage.reads[0] if stage.kind == "activation" else stage.reads[1]] = near
+        b.kinks[name] = near
     return near & b.jumps
 
 
-def _derivative(stage: Stage, z: Array, a: Array, slope: list[Array]) -> Array:
-    derivative = ACTIVATIONS[stage.row].derivative
-    assert derivative is not None
-    return np.abs(derivative(z, a, *slope, **ACTIVATIONS[stage.row].options))
+def _function(stage: Stage, z: str, a: str, slope: list[Array], b: Bounds) -> tuple[Array, Array, Array]:
+    """|f′| at the engine's z, and how far an evaluation of f and of f′ may stray there."""
+    key = (stage.row, z)
+    if key not in b.memo:
+        row = ACTIVATIONS[stage.row]
+        assert row.derivative is not None
+        d = np.abs(row.derivative(b.values[z], b.values[a], *slope, **row.options))
+        forward, backward = ACTIVATION_ERRORS[stage.row](Point(b.values[z], b.values[a], d, b.r))
+        b.memo[key] = d, forward * (1 + 1e-3), backward * (1 + 1e-3)
+    return b.memo[key]
 
 
 # a = f(z): |f(z) − f(z*)| ≤ (|f′| + sup|f″| e) e, across a kink sup|f′| e and what f jumps
 def _activation(stage: Stage, b: Bounds) -> Array:
-    z, *slope = b.read(stage)
-    e = b.error(stage.reads[0])
-    a = b.values[stage.name]
+    if stage.row == "identity":
+        return b.error(stage.reads[0])
     if stage.row == "softmax":
-        log_p = np.log(np.maximum(a, 1e-300))
-        _, relative = softmax_errors(z, log_p, b.r)
-        moved = np.expm1(np.minimum(2 * e.max(axis=1, keepdims=True), 700))
-        return up((np.abs(a) + b.r.tiny) * (moved + relative * (1 + moved)) * (1 + 1e-3) + b.r.tiny)
-    shape = _shape(stage, b)
-    d = _derivative(stage, z, a, slope)
-    near = _near_kink(stage, z, e, b)
-    moved = np.where(near, shape.slope * e + shape.value_jump, (d + shape.curvature * e) * e)
-    forward, _ = ACTIVATION_ERRORS[stage.row](Point(z, a, d, b.r))
-    return up(moved + forward * (1 + 1e-3))
+        return _softmax_error(stage, b)
+    _, *slope = b.read(stage)
+    e, shape = b.error(stage.reads[0]), _shape(stage, b)
+    d, own, _ = _function(stage, stage.reads[0], stage.name, slope, b)
+    near = _near_kink(stage, stage.reads[0], b)
+    moved = (d + shape.curvature * e) * e
+    if np.any(near):
+        moved = np.where(near, shape.slope * e + shape.value_jump, moved)
+    return up(moved + own)
 
 
-# dz = da f′(z): |da| |f′(z) − f′(z*)| + e_da (|f′| + …)
+def _softmax_error(stage: Stage, b: Bounds) -> Array:
+    (z,) = b.read(stage)
+    a = np.abs(b.values[stage.name])
+    _, relative = softmax_errors(z, np.log(np.maximum(a, 1e-300)), b.r)
+    moved = np.expm1(np.minimum(2 * b.error(stage.reads[0]).max(axis=1, keepdims=True), 700))
+    return up((a + b.r.tiny) * (moved + relative * (1 + moved)) * (1 + 1e-3) + b.r.tiny)
+
+
+# dz = da f′(z): |da| |f′(z) − f′(z*)| + e_da (|f′| + …); a product with f′ = 0 or 1 does not round
 def _activation_backward(stage: Stage, b: Bounds) -> Array:
-    da, z, a, *slope = b.read(stage)
     e_da, e_z = b.error(stage.reads[0]), b.error(stage.reads[1])
+    if stage.row == "identity":
+        return e_da
+    da, _, _, *slope = b.read(stage)
     shape = _shape(stage, b)
-    d = _derivative(stage, z, a, slope)
-    near = _near_kink(stage, z, e_z, b)
-    change = shape.curvature * e_z + np.where(near, shape.jump, 0)
-    _, own = ACTIVATION_ERRORS[stage.row](Point(z, a, d, b.r))
-    size = np.abs(da) + e_da
-    # a product with f′ = 0 or 1 does not round
-    rounding = own * (1 + 1e-3) + np.where((d == 0) | (d == 1), 0, b.r.gamma(1) * (d + change))
-    return up(size * (change + rounding) + e_da * d + np.where(d == 0, 0, b.r.tiny))
+    d, _, own = _function(stage, stage.reads[1], stage.reads[2], slope, b)
+    near = _near_kink(stage, stage.reads[1], b)
+    change = shape.curvature * e_z
+    if np.any(near):
+        change = change + np.where(near, shape.jump, 0)
+    rounding = own + b.r.gamma(1) * (d + change) * ((d != 0) & (d != 1))
+    return up((np.abs(da) + e_da) * (change + rounding) + e_da * d + b.r.tiny * (d != 0))
 
 
 # dz = a (da − c), c = Σ da a
@@ -278,11 +296,10 @@ def _loss(stage: Stage, b: Bounds) -> Array:
     e = b.error(stage.reads[0])
     row = LOSSES[stage.row]
     y_native: Any = y.astype(int) if row.target == "label" and y.ndim == 1 else y
-    derivative = np.abs(row.derivative(output, y_native))
     if row.per_sample:  # both have |ℓ′| ≤ 1 an entry
         moved = 2 * e * max(1.0, float(np.abs(y).max()) if y.ndim == 2 else 1.0)
         if stage.row == "cross_entropy":
-            log_error, _ = softmax_errors(output, np.log(np.maximum(_softmax(output), 1e-300)), b.r)
+            _, log_error, _ = _log_softmax(stage.reads[0], b)
             weight = np.abs(y) if y.ndim == 2 else 1.0
             own = weight * (log_error + b.r.gamma(output.shape[1] + 2) * (np.abs(output).max() * 2 + 40))
         else:
@@ -291,6 +308,7 @@ def _loss(stage: Stage, b: Bounds) -> Array:
     else:
         shape = LOSS_SHAPES[stage.row]
         jump = shape.jump * (np.abs(y) if stage.row == "hinge" else 1.0)
+        derivative = np.abs(row.derivative(output, y_native))
         moved = (derivative + shape.curvature * e + jump) * e
         own, _ = term_errors(stage.row, output, y, derivative, b.r)
     size = output.size + 4
@@ -299,9 +317,14 @@ def _loss(stage: Stage, b: Bounds) -> Array:
     return np.asarray(up((moved + own).sum() / n + b.r.gamma(size) * (total + (moved + own).sum()) / n, size))
 
 
-def _softmax(z: Array) -> Array:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def _log_softmax(name: str, b: Bounds) -> tuple[Array, Array, Array]:
+    """softmax of the logits, and the errors of log softmax (absolute) and softmax (relative)."""
+    if ("softmax", name) not in b.memo:
+        z = b.values[name]
+        shifted = z - z.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        b.memo["softmax", name] = np.exp(log_p), *softmax_errors(z, log_p, b.r)
+    return b.memo["softmax", name]
 
 
 def _loss_gradient(stage: Stage, b: Bounds) -> Array:
@@ -310,8 +333,7 @@ def _loss_gradient(stage: Stage, b: Bounds) -> Array:
     n, k = _count(stage, output), output.shape[1]
     gradient = np.abs(b.values[stage.name]) * n
     if stage.row == "cross_entropy":
-        p = _softmax(output)
-        _, relative = softmax_errors(output, np.log(np.maximum(p, 1e-300)), b.r)
+        p, _, relative = _log_softmax(stage.reads[0], b)
         moved = np.expm1(np.minimum(2 * e.max(axis=1, keepdims=True), 700))
         weights = np.abs(y) if y.ndim == 2 else np.ones((1, 1))
         spread = weights.sum(axis=1, keepdims=True)
