@@ -1,6 +1,7 @@
 """The same network as a torch module: same constructor, same parameter names, weights bit for bit."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,11 @@ class MLP(nn.Module):
             tuple(sizes), activation, output_activation, dropout, normalization or "none"
         )
         hidden, depth = self.architecture.sizes[1:-1], self.architecture.depth
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, list(sizes)[1:], strict=False))
+        self.layers = nn.ModuleList(
+            # without nn.Linear's own initialisation: nothing is drawn from torch's global generator
+            skip_init(nn.Linear, a, b)
+            for a, b in pairwise(sizes)
+        )
         self.normalizations = nn.ModuleList(
             NORMALIZATIONS[normalization](size) for size in hidden if normalization not in (None, "none")
         )
