@@ -1,0 +1,109 @@
+"""The engines: together in lock-step, on their devices, with the same numbers for the same seed."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from manual.training import ManualEngine
+from tests.mlp_torch.running import config, metrics, train, weights
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--optimizer sgd --momentum 0.9 --nesterov --weight-decay 1e-3",
+        "--optimizer rmsprop --momentum 0.5 --l1 1e-4 --schedule step",
+        "--optimizer adagrad --dropout 0.3 --schedule one_cycle --warmup 1",
+        "--optimizer adamw --normalization batch_norm --schedule constant",
+        "--normalization layer_norm --activation prelu --loss hinge",
+        "--output-activation sigmoid --loss mse --initialization xavier --batch-size 100000",
+    ],
+)
+def test_both_engines_stay_together_over_50_steps_in_float64(runs, flags):
+    """Where a gradient cancels to 0, its relative gap is one of rounding errors, and Adam steps on them.
+
+    So it is with a bias before batch_norm, and with hinge's last bias when both classes tie.
+    """
+    hidden = "--data moons --hidden 12 8 --batch-size 70 --epochs 5 --dtype float64 --engine both "
+    assert train(runs, hidden + flags) == 0
+    rows = metrics(runs / "run")
+    bound = 1e-6 if "batch_norm" in flags else 1e-9
+    assert all(row["parameter_gap"] <= bound for row in rows)
+    if "batch_norm" not in flags and "hinge" not in flags:
+        assert all(row["gradient_gap"] <= 1e-6 for row in rows)
+
+
+def test_a_fault_in_the_manual_gradient_shows_as_a_gap(runs, monkeypatch):
+    step = ManualEngine.step
+
+    def faulty(self, x, y, lr, masks=None):
+        loss = step(self, x, y, lr, masks)
+        self.model.parameters["layers.1.weight"][0, 0] += 1e-6
+        return loss
+
+    monkeypatch.setattr(ManualEngine, "step", faulty)
+    assert train(runs, "--data xor --epochs 50 --dtype float64 --engine both --hidden 8") == 0
+    assert metrics(runs / "run")[-1]["parameter_gap"] > 1e-7
+
+
+def test_a_manual_network_can_be_copied():
+
+    import manual
+
+    model = manual.MLP((3, 4, 2), normalization="batch_norm", seed=1)
+    twin = copy.deepcopy(model)
+    twin.parameters["layers.0.weight"][0, 0] = 7
+    assert model.parameters["layers.0.weight"][0, 0] != 7
+    assert type(twin.parameters) is type(model.parameters)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "manual", "both"])
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(runs, engine):
+    flags = f"--data moons --epochs 3 --hidden 8 --dropout 0.2 --engine {engine}"
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert train(runs, f"{flags} --seed {seed}", name) == 0
+    a, b, c = (weights(runs / name) for name in "abc")
+    assert all(np.array_equal(a[n], b[n]) for n in a)
+    assert any(not np.array_equal(a[n], c[n]) for n in a)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_an_error_with_a_remedy(runs, capsys):
+    assert train(runs, "--device cuda") == 2
+    assert "--device cuda: torch finds none on this machine; choose from auto, cpu" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("engine", ["autograd", "both"])
+def test_a_gpu_learns_as_the_cpu_does(runs, engine):
+    assert train(runs, f"--device cuda --engine {engine}") == 0
+    assert config(runs / "run")["result"]["test_accuracy"] >= 0.96
+    assert config(runs / "run")["device"] == "cuda"
+
+
+def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
+    from mlp_torch.engines import resolve_device
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto", "float32") == "mps"
+    assert resolve_device("auto", "float64") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto", "float64") == "cuda"
+
+
+def test_small_steps_run_on_one_thread_and_the_threads_come_back():
+    from mlp_torch.engines import threads
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads((64, 128, 64, 10), 32):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with threads((784, 2048, 2048, 10), 512):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
