@@ -85,7 +85,7 @@ class MLP(nn.Module):
         hidden, depth = self.architecture.sizes[1:-1], self.architecture.depth
         self.layers = nn.ModuleList(
             # without nn.Linear's own initialisation: nothing is drawn from torch's global generator
-            skip_init(nn.Linear, a, b)
+            skip_init(nn.Linear, a, b)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             for a, b in pairwise(sizes)
         )
         self.normalizations = nn.ModuleList(

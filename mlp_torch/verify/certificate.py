@@ -1,5 +1,6 @@
 """Judging a trace by the local certificate: one `Judgement` a stage, with the evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +48,20 @@ def certify(trace: Trace, only: str | None = None) -> dict[str, Judgement]:
     stages = [s for s in trace if only in (None, s.name)]
     with np.errstate(all="ignore"):
         return {s.name: judge(s, context) for s in stages}
+
+
+def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
+    """For each named stage, every entry's error in units of its bound (0 where both are 0)."""
+    values = {name: _float64(value) for name, value in trace.values.items()}
+    context = Context(values, Rounding.of(trace["z1"].dtype))
+    found = {}
+    with np.errstate(all="ignore"):
+        for name in names:
+            stage = trace.stage(name)
+            local = RULES[stage.kind](stage, context)
+            error, _ = local.truth.distance(values[name])
+            found[name] = np.where(error == 0, 0.0, error / np.broadcast_to(local.bound, error.shape))
+    return found
 
 
 def _float64(value: Any) -> Array:

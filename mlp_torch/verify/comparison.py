@@ -154,9 +154,9 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
     )
 
 
-def _module_order(parameter: str) -> tuple[int, int, str]:
+def _module_order(parameter: str) -> tuple[int, int, bool]:
     part, index, kind = parameter.split(".")
-    return ("layers", "normalizations", "activations").index(part), int(index), kind[::-1]
+    return ("layers", "normalizations", "activations").index(part), int(index), kind == "bias"
 
 
 def _ancestors(t: Trace) -> dict[str, set[str]]:

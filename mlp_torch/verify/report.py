@@ -154,7 +154,7 @@ class Report:
         if self.twin is not None:
             parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
         elif self.twin_note:
-            parts.append(Text(f"The dyadic twin: {self.twin_note}"))
+            parts.append(Text(self.twin_note))
         return Group(*parts)
 
     def _rows(self, kind: str, rows: Mapping[str, Row]) -> Table:

@@ -1,0 +1,44 @@
+"""`mlp compare`: both engines on one batch of real data, as tables or JSON."""
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from manual.training import order
+from mlp_torch.config import Compare
+from mlp_torch.data import load
+from mlp_torch.engines import manual_model, resolve_device, threads
+from mlp_torch.errors import UserError
+from mlp_torch.model import to_torch
+from mlp_torch.verify.comparison import compare
+
+
+def run(config: Compare) -> int:
+    """Compare as the flags say; 0 where nothing is wrong, 1 where something is proven wrong.
+
+    The batch is the first that training with the same flags would take. Raises UserError for what the
+    user can put right.
+    """
+    device = resolve_device(config.device, config.dtype)
+    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    batch = order(len(data.train), config.seed, 1)[: config.batch_size]
+    if config.normalization == "batch_norm" and config.hidden and len(batch) < 2:
+        raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
+    x, y = data.train.x[batch], data.train.y[batch]
+    torch.manual_seed(config.seed)
+    model = to_torch(manual_model(config, data)).to(device)
+    with threads(config.sizes(data.inputs, data.outputs), len(batch)):
+        report = compare(model, x, y, loss=data.loss, tier=config.tier)
+        if config.plot is not None:
+            from mlp_torch.verify.plot import draw, save_figure
+
+            save_figure(draw(model, x, y, data.loss), config.plot)
+    if config.json:
+        print(report.to_json())
+    else:
+        console = Console() if Console().is_terminal else Console(width=118)
+        console.print(report.table())
+        console.print(report.summary(), highlight=False, soft_wrap=True)
+        if config.plot is not None:
+            console.print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
+    return 0 if report.passed else 1
