@@ -145,6 +145,8 @@ class Train(Network):
     """Epochs over which the learning rate rises linearly before the schedule begins."""
     early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
     """Stop after so many epochs without a lower validation loss, and restore the best weights."""
+    verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
+    """Judge the gradients while training, every so many steps; TensorBoard shows error over bound."""
     name: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     """Name of the run's folder; if not given, made of data, engine and time."""
     runs_dir: Path = Path("runs")
@@ -180,6 +182,13 @@ class Train(Network):
                 "--early-stopping",
                 self.early_stopping,
                 "is a number of epochs to wait, at least 1",
+            )
+        if self.verify_every is not None:
+            require(
+                self.verify_every >= 1,
+                "--verify-every",
+                self.verify_every,
+                "is a number of steps, at least 1",
             )
         self._check_optimizer()
         if self.engine == "manual":

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 import torch
+from matplotlib.figure import Figure
 from safetensors.numpy import save
 from torch.utils.tensorboard import SummaryWriter
 
@@ -86,6 +87,10 @@ class Run:
             if value is not None:
                 self.writer.add_scalar(tag, value, metrics["epoch"])
         self.writer.flush()
+
+    def show(self, tag: str, figure: Figure) -> None:
+        """A picture for TensorBoard's Images."""
+        self.writer.add_figure(tag, figure, 0, close=False)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Add the result to the configuration: a run without one was cut off."""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from manual.numbers import Array
 from manual.training import Epoch, ManualEngine, NotFiniteError, fit, order
@@ -23,7 +24,8 @@ from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder
 from mlp_torch.verify.comparison import compare
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.monitor import Monitor, Watched
+from mlp_torch.verify.report import Report, WrongGradientError
 
 AnyEngine = ManualEngine | AutogradEngine | BothEngine
 
@@ -48,8 +50,14 @@ def run(config: Train) -> int:
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
         with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
+            training.folder.show("gradient_check", picture(engine, data, config))
             training.train()
             summarize(training, report)
+    except WrongGradientError as error:
+        print(error)
+        kept = f"{weights_of(training.last)} are kept in {path}"
+        print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
+        return 1
     finally:
         training.folder.close()
     return 130 if training.interrupted else 0
@@ -84,12 +92,25 @@ def check_batches(config: Train, n: int) -> None:
         )
 
 
+def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
+    """The first batch that will be trained on, in float64."""
+    first = order(len(data.train), config.seed, 1)[: config.batch_size]
+    x, y = data.train.x[first].astype(np.float64), data.train.y[first]
+    return x, y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
+
+
 def check_gradients(engine: AnyEngine, data: Data, config: Train) -> Report:
     """The instrument's report on the first batch, judged in float64 on a copy with the same weights."""
-    first = order(len(data.train), config.seed, 1)[: config.batch_size]
-    x, y = data.train.x[first], data.train.y[first]
-    wide = y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
-    return compare(in_float64(engine), x.astype(np.float64), wide, loss=data.loss)
+    x, y = first_batch(data, config)
+    return compare(in_float64(engine), x, y, loss=data.loss)
+
+
+def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
+    """Both gradients of that batch, and their errors under the bound."""
+    from mlp_torch.verify.plot import draw
+
+    x, y = first_batch(data, config)
+    return draw(in_float64(engine), x, y, data.loss)
 
 
 def in_float64(engine: AnyEngine) -> MLP:
@@ -116,6 +137,7 @@ class Training:
         self.config, self.data, self.engine, self.folder = config, data, engine, folder
         self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
         self.interrupted, self.largest_gap = False, 0.0
+        self.monitor = Monitor(data.loss, config.verify_every) if config.verify_every else None
         self.started = time.perf_counter()
 
     def train(self) -> None:
@@ -127,7 +149,7 @@ class Training:
         config, train = self.config, self.data.train
         assert config.epochs is not None
         epochs = fit(
-            self.engine,
+            self.engine if self.monitor is None else Watched(self.engine, self.monitor),
             train.x,
             train.y,
             epochs=config.epochs,
@@ -150,6 +172,9 @@ class Training:
                 f"{error}; try a smaller --lr (now {config.lr:g}), a --warmup or another --initialization; "
                 f"{weights_of(self.last)} are kept in {self.folder.path}"
             ) from None
+        except WrongGradientError:
+            self.engine.load(self.last.parameters)
+            raise
         except KeyboardInterrupt:
             self.interrupted = True
         best = self.interrupted or config.early_stopping is not None
@@ -189,6 +214,10 @@ class Training:
             metrics["gradient_gap"] = max(self.engine.gradient_gaps.values())
             self.largest_gap = max(self.largest_gap, metrics["parameter_gap"])
             self.engine.reset_gaps()
+        if self.monitor is not None:
+            gaps |= {f"error_over_bound/{n}": ratio for n, ratio in self.monitor.ratios.items()}
+            metrics["error_over_bound"] = max(self.monitor.ratios.values(), default=None)
+            self.monitor.reset()
         self.folder.log(metrics, curves | norms | gaps)
         return loss, accuracy
 
@@ -211,7 +240,7 @@ def summarize(training: Training, report: Report) -> None:
     samples = f"{len(data.test)} {data.dataset.sample}"
     held_out = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
     seconds = time.perf_counter() - training.started
-    print(f"\ngradient check: {report.summary()}")
+    print(f"\ngradient check passed: by hand and by autograd agree within rounding ({report.summary()})")
     if accuracy is not None:
         print(f"test accuracy {accuracy:.3f} on {held_out} (loss {loss:.4g})")
     else:

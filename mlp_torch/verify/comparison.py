@@ -49,17 +49,15 @@ def compare(
         raise ValueError(f"unknown tier {tier!r}: choose from {', '.join(TIERS)}")
     x, y = check_batch(model, x, y, loss)
     if tier == "exact":
-        report, note = compare_twin(model, loss, len(x), reduction)
-        if report is None:
-            report, note = compare_here(model, x, y, loss, reduction), f"{note}; the certificate judges"
-        return _with_twin(report, None, note)
+        twin, note = compare_twin(model, loss, len(x), reduction)
+        if twin is not None:
+            return replace(twin, twin_note=f"this is the dyadic twin: {note}")
+        here = compare_here(model, x, y, loss, reduction)
+        return replace(here, twin_note=f"{note}; the certificate judges")
     report = compare_here(model, x, y, loss, reduction)
     if tier == "certified":
         return report
-    return _with_twin(report, *compare_twin(model, loss, len(x), reduction))
-
-
-def _with_twin(report: Report, twin: Report | None, note: str) -> Report:
+    twin, note = compare_twin(model, loss, len(x), reduction)
     return replace(report, twin=twin, twin_note=note)
 
 

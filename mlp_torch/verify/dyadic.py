@@ -232,9 +232,12 @@ def _sentinel(
     masks = _masks(architecture, candidates, rng, paired=True)
     y = _targets(loss, candidates, architecture.sizes[-1], rng)
     rows = np.arange(candidates)
-    if loss == "cross_entropy":
-        output = _output(architecture, parameters, x, y, masks)
-        rows = rows[(output == output.max(axis=1, keepdims=True)).sum(axis=1) == 1]
+    if loss in ("cross_entropy", "bce_with_logits"):
+        output = _output(architecture, parameters, x, masks)
+        largest = (output == output.max(axis=1, keepdims=True)).sum(axis=1)
+        away = rows[largest == 1] if loss == "cross_entropy" else rows[(output != 0).all(axis=1)]
+        if loss == "cross_entropy" or len(away) >= n:  # at a logit of 0 only bce's value is not dyadic
+            rows = away
     n = min(max(2, n >> shrink), 1 << max(0, len(rows).bit_length() - 1))
     if len(rows) < 2:
         raise RefusedError("cross_entropy: no sample without a tie was found")
@@ -243,7 +246,7 @@ def _sentinel(
 
 
 def _output(
-    architecture: Architecture, parameters: dict[str, Array], x: Array, y: Array, masks: dict[str, Array]
+    architecture: Architecture, parameters: dict[str, Array], x: Array, masks: dict[str, Array]
 ) -> Array:
     model = manual.MLP(
         architecture.sizes,
@@ -254,7 +257,9 @@ def _output(
     for name, value in parameters.items():
         model.parameters[name] = value
     with np.errstate(all="ignore"):
-        return np.asarray(model.trace(x, y, "cross_entropy", masks=masks)[f"a{architecture.depth}"])
+        return np.asarray(
+            model.trace(x, np.zeros(len(x), int), "cross_entropy", masks=masks)[f"a{architecture.depth}"]
+        )
 
 
 # What is tried, in order, until a ledger proves it: fewer non-zeros, smaller numbers, fewer samples.

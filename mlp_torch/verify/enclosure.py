@@ -7,7 +7,8 @@ Rump 2012, "Error-free transformations of matrix multiplication"). Sums and prod
 are Dekker's and Knuth's error-free transformations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,16 @@ from manual.numbers import Array
 PRECISION = 128
 # Everything below this is absorbed by the allowance for underflow in `rounding.py`.
 UNDERFLOW = float(np.finfo(np.float64).tiny)
-_HALF_ULP = 2.0**-53
+
+
+@contextmanager
+def proven() -> Iterator[None]:
+    """Ball arithmetic at `PRECISION` bits; flint's own default of 53 proves nothing about float64."""
+    previous, ctx.prec = ctx.prec, PRECISION
+    try:
+        yield
+    finally:
+        ctx.prec = previous
 
 
 @dataclass(frozen=True)
@@ -34,22 +44,29 @@ class Enclosure:
         """Lower and upper bound of |value − true|; `value` is converted to float64, which is exact."""
         v = value.astype(np.float64)
         difference, rest = two_sum(v, -self.hi)
-        middle = np.abs(difference + (rest - self.lo))
-        slack = self.radius + 2.0**-50 * middle
+        small = rest - self.lo
+        middle = np.abs(difference + small)
+        # each of the two sums errs by 2⁻⁵³ of its result, and the first may be the larger: they cancel
+        slack = self.radius + 2.0**-50 * middle + 2.0**-52 * np.abs(small)
         return np.maximum(middle - slack, 0), middle + slack
 
     def __mul__(self, factor: Array) -> "Enclosure":
         """The product with floats that are exact."""
         factor = factor.astype(np.float64)
         hi, rest = two_product(self.hi, factor)
-        lo = rest + self.lo * factor
-        radius = self.radius * np.abs(factor) + 2.0**-100 * np.abs(hi) + UNDERFLOW
+        moved = self.lo * factor
+        lo = rest + moved
+        # a product and a sum of the low parts, each rounded to 2⁻⁵³; lo may be as large as hi, where
+        # hi was left over by a cancellation, so hi is no measure of it
+        slack = 2.0**-52 * (np.abs(moved) + np.abs(lo)) + UNDERFLOW
+        radius = self.radius * np.abs(factor) + slack
         return Enclosure(hi, lo, radius * (1 + 2.0**-50))
 
     def __add__(self, other: "Enclosure") -> "Enclosure":
         hi, rest = two_sum(self.hi, other.hi)
-        lo = rest + (self.lo + other.lo)
-        slack = 2.0**-102 * (np.abs(self.hi) + np.abs(other.hi))
+        low = self.lo + other.lo
+        lo = rest + low
+        slack = 2.0**-52 * (np.abs(low) + np.abs(lo))  # two sums of low parts, as in __mul__
         radius = self.radius + other.radius + slack
         return Enclosure(hi, lo, radius * (1 + 2.0**-50))
 
@@ -163,21 +180,15 @@ def from_balls(values: list[Any], shape: tuple[int, ...]) -> Enclosure:
 
 def mapped(function: Callable[[Any], Any], values: Array) -> Enclosure:
     """`function` of every entry, in ball arithmetic."""
-    previous, ctx.prec = ctx.prec, PRECISION
-    try:
+    with proven():
         return from_balls([function(v) for v in balls(values)], values.shape)
-    finally:
-        ctx.prec = previous
 
 
 def mapped_pair(function: Callable[[Any], tuple[Any, Any]], values: Array) -> tuple[Enclosure, Enclosure]:
     """Two functions of every entry, computed together, in ball arithmetic."""
-    previous, ctx.prec = ctx.prec, PRECISION
-    try:
+    with proven():
         pairs = [function(v) for v in balls(values)]
         return (
             from_balls([p[0] for p in pairs], values.shape),
             from_balls([p[1] for p in pairs], values.shape),
         )
-    finally:
-        ctx.prec = previous

@@ -1,13 +1,18 @@
 """Watching a training run: every k steps, the hand-written gradient against autograd's, in its bound.
 
-The global bound costs about as much as a pass or two, so it may run while training: on the batch at
-hand, with the weights of that moment, in the dtype of the run.
+`Watched` stands before any engine, so that the loop need not know. The global bound costs about as much
+as a pass or two, so it may run while training: on the batch at hand, with the weights of that moment,
+in the dtype of the run.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 
 import manual
 from manual.numbers import Array
+from manual.training import ManualEngine
+from mlp_torch.engines import AutogradEngine, BothEngine
 from mlp_torch.model import MLP, to_manual, to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.comparison import compare_traces
@@ -59,3 +64,25 @@ class Monitor:
             if ratio > 1:
                 compare_traces(ours, theirs).raise_if_wrong()
             self.ratios[stage.parameter] = max(self.ratios.get(stage.parameter, 0.0), ratio)
+
+
+class Watched:
+    """An engine whose every k-th step is observed before it is taken; the rest is the engine's own."""
+
+    def __init__(self, engine: ManualEngine | AutogradEngine | BothEngine, monitor: Monitor) -> None:
+        self.engine, self.monitor = engine, monitor
+        inner = engine.autograd if isinstance(engine, BothEngine) else engine
+        self.model = inner.model
+
+    def step(self, x: Array, y: Array, lr: float) -> float:
+        self.monitor.observe(self.model, x, y)
+        return self.engine.step(x, y, lr)
+
+    def predict(self, x: Array) -> Array:
+        return self.engine.predict(x)
+
+    def parameters(self) -> dict[str, Array]:
+        return self.engine.parameters()
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        self.engine.load(parameters)

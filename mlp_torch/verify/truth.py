@@ -10,14 +10,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from flint import arb
+from flint import arb, ctx
 
 Pair = tuple[Any, Any]
 
 
 @cache
-def _constant(text: str) -> Any:
+def _decimal(text: str, precision: int) -> Any:
     return arb(text)
+
+
+def _constant(text: str) -> Any:
+    """A decimal as a ball of the precision at hand: one kept from a lower precision would be wide."""
+    return _decimal(text, ctx.prec)
 
 
 def _sigmoid(z: Any) -> Pair:
@@ -27,8 +32,8 @@ def _sigmoid(z: Any) -> Pair:
 
 
 def _tanh(z: Any) -> Pair:
-    t = z.tanh()
-    return t, 1 / z.cosh() ** 2
+    e = (-2 * abs(z)).exp()  # 1/cosh² z = 4 e/(1 + e)²: cosh itself has no ball where z is huge
+    return z.tanh(), 4 * e / (1 + e) ** 2
 
 
 def _elu(z: Any, alpha: Any = 1, scale: Any = 1) -> Pair:

@@ -19,7 +19,7 @@ def test_the_defaults_reach_96_percent_on_digits(runs, engine, capsys):
     accuracy = config(runs / "run")["result"]["test_accuracy"]
     assert accuracy >= 0.96
     assert f"test accuracy {accuracy:.3f} on 360 images" in said
-    assert "gradient check: " in said
+    assert "gradient check passed: " in said
     assert str(runs / "run") in said
     assert f"tensorboard --logdir {runs}" in said
 
