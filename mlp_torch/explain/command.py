@@ -1,0 +1,78 @@
+"""`mlp explain`: one gradient entry, factor by factor, as text, Markdown, JSON, a picture or in TensorBoard."""
+
+import json
+
+import numpy as np
+from rich.console import Console
+
+from mlp_torch.explain.config import Explain
+from mlp_torch.engines import threads
+from mlp_torch.errors import UserError
+from mlp_torch.explain.chain import Explanation, explain
+from mlp_torch.explain.source import Source, batch, locate, source, traces
+from mlp_torch.explain.text import render
+
+
+def run(config: Explain) -> int:
+    """Explain as the flags say; 1 where a stage is proven wrong or the factors do not multiply, else 0."""
+    found = source(config)
+    sizes = found.model.architecture.sizes
+    with threads(sizes, found.config.batch_size):
+        ours, theirs = traces(found)
+        if not np.isfinite(ours.loss):
+            raise UserError(f"the loss of --sample {config.sample} is {ours.loss}: no gradient to explain")
+        parameter, index = locate(config.parameter, ours)
+        explanation = explain(ours, theirs, parameter, index, title(found))
+    if config.json:
+        print(json.dumps(explanation.to_dict(), allow_nan=False))
+    elif config.format == "markdown":
+        from mlp_torch.explain.markdown import markdown
+
+        print(markdown(explanation))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(render(explanation))
+    if config.plot is not None or config.tensorboard:
+        pictures(found, explanation)
+    return 0 if explanation.holds else 1
+
+
+def title(found: Source) -> str:
+    """Which samples and which weights, in words."""
+    config, n = found.config, len(found.data.train)
+    samples = batch(config, n)
+    which = f"sample {samples[0]}"
+    if len(samples) > 1:
+        which = f"samples {samples[0]} to {samples[-1]}, one batch"
+        if config.batch_size == 1:
+            which += " since batch_norm needs several"
+    weights = "initial weights" if found.epoch is None else f"{config.run}, epoch {found.epoch}"
+    return f"{which} of {config.data}'s training data, {weights}, {config.dtype}"
+
+
+def pictures(found: Source, explanation: Explanation) -> None:
+    """The picture into a file, and text and picture into the run's event file, as the flags ask."""
+    from mlp_torch.explain.picture import draw
+    from mlp_torch.verify.plot import save_figure
+
+    config, figure = found.config, draw(explanation)
+    if config.plot is not None:
+        save_figure(figure, config.plot)
+        if not config.json and config.format == "text":
+            print(f"picture: {config.plot}")
+    if config.tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        from mlp_torch.explain.markdown import markdown
+
+        try:
+            with SummaryWriter(config.run, filename_suffix=".explain") as writer:
+                tag = f"explain/{explanation.name}"
+                writer.add_text(tag, markdown(explanation, formulas=False), found.epoch)
+                writer.add_figure(tag, figure, found.epoch)
+        except OSError as error:
+            raise UserError(
+                f"--tensorboard: {config.run} cannot be written into ({error.strerror})"
+            ) from None
+        if not config.json and config.format == "text":
+            print(f"tensorboard --logdir {config.run}: tabs Text and Images, {tag}")

@@ -1,0 +1,141 @@
+"""Where an explained network comes from: the flags, or a run's folder; and which samples go through it."""
+
+import re
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+import manual
+from manual.architecture import choose
+from manual.numbers import Array
+from manual.trace import Trace
+from mlp_torch.config import Network
+from mlp_torch.data import Data, load
+from mlp_torch.engines import manual_model, resolve_device
+from mlp_torch.errors import UserError
+from mlp_torch.explain.config import Explain
+from mlp_torch.model import to_torch
+from mlp_torch.trace import trace
+
+OWN = ("dtype", "device", "batch_size")  # of Network's flags, those that a run does not settle
+BATCH_NORM_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network with its data; `epoch` is that of a run's weights, None where they are the initial ones."""
+
+    config: Explain
+    data: Data
+    model: manual.MLP
+    epoch: int | None
+
+
+def source(config: Explain) -> Source:
+    """What the flags name. Raises UserError for a run that cannot be read or a flag that contradicts it."""
+    config = config if config.run is None else with_run(config, config.run)
+    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    model = manual_model(config, data)
+    if config.run is None:
+        return Source(config, data, model, None)
+    path = config.run / "model.safetensors"
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            epoch = int((file.metadata() or {}).get("epoch", 0))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"--run {config.run}: {path} cannot be read ({error})") from None
+    for home in (model.parameters, model.buffers):
+        for name, value in home.items():
+            found = arrays[name].shape if name in arrays else None
+            if found != value.shape:
+                raise UserError(
+                    f"--run {config.run}: {name} has shape {found} in {path.name}, "
+                    f"and {value.shape} by {config.run / 'config.toml'}"
+                )
+            home[name] = arrays[name].astype(model.dtype)
+    return Source(config, data, model, epoch)
+
+
+def with_run(config: Explain, run: Path) -> Explain:
+    """The flags with the network's own taken from the run's config.toml; another value is refused."""
+    path = run / "config.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--run {run}: {path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"--run {run}: {path} is no TOML ({error})") from None
+    settled: dict[str, Any] = {}
+    for field in fields(Network):
+        if field.name in OWN or field.name not in table:
+            continue
+        value = tuple(table[field.name]) if field.name == "hidden" else table[field.name]
+        given = getattr(config, field.name)
+        if given != field.default and given != value:
+            flag = field.name.replace("_", "-")
+            raise UserError(f"--{flag}: {run} was trained with {value}; leave the flag out with --run")
+        settled[field.name] = value
+    try:
+        config = replace(config, **settled)
+        config.check()
+    except (UserError, TypeError) as error:
+        raise UserError(f"--run {run}: {path}: {error}") from None
+    return config
+
+
+def batch(config: Explain, n: int) -> Array:
+    """Which of n training samples: `--sample`, and the next ones where the batch holds more.
+
+    batch_norm cannot train on one sample, so it takes four where no `--batch-size` is given. Raises
+    UserError for a sample that is not there.
+    """
+    if config.sample >= n:
+        raise UserError(f"--sample {config.sample}: the training data has {n} samples, 0 to {n - 1}")
+    size = config.batch_size
+    if config.normalization == "batch_norm" and size == 1:
+        size = BATCH_NORM_SAMPLES
+    return (config.sample + np.arange(min(size, n))) % n
+
+
+def traces(found: Source) -> tuple[Trace, Trace]:
+    """The hand-written trace and autograd's, in training mode, with the same masks."""
+    samples = batch(found.config, len(found.data.train))
+    x, y = found.data.train.x[samples], found.data.train.y[samples]
+    masks = found.model.draw_masks(len(x))
+    module = to_torch(found.model).to(resolve_device(found.config.device, found.config.dtype))
+    ours = found.model.trace(x, y, found.data.loss, masks=masks)
+    return ours, trace(module, x, y, found.data.loss, masks=masks)
+
+
+def locate(text: str | None, trace: Trace) -> tuple[str, tuple[int, ...]]:
+    """`layers.0.weight[2,0]` as a name and an index; without an index, the entry of largest gradient.
+
+    Nothing at all means the first layer's weight. Raises UserError with the nearest name or the range.
+    """
+    gradients = trace.gradients
+    name, _, rest = (text or "layers.0.weight").replace(" ", "").partition("[")
+    try:
+        choose("parameter", name, sorted(gradients))
+    except ValueError as error:
+        raise UserError(f"--parameter {text}: {error}") from None
+    gradient = gradients[name]
+    if "[" not in (text or ""):
+        position = np.unravel_index(int(np.argmax(np.abs(gradient))), gradient.shape)
+        return name, tuple(int(i) for i in position)
+    ranges = " and ".join(f"0 to {size - 1}" for size in gradient.shape)
+    example = f"{name}[{','.join('0' for _ in gradient.shape)}]"
+    if not re.fullmatch(r"\d+(,\d+)*\]", rest):
+        raise UserError(f"--parameter {text}: write it as {example}, indices {ranges}")
+    index = tuple(int(i) for i in rest[:-1].split(","))
+    inside = len(index) == gradient.ndim and all(i < n for i, n in zip(index, gradient.shape, strict=True))
+    if not inside:
+        shape = "×".join(map(str, gradient.shape))
+        raise UserError(
+            f"--parameter {text}: {name} is {shape}, so its indices are {ranges}, as in {example}"
+        )
+    return name, index
