@@ -1,0 +1,48 @@
+"""`mlp lecture`: run the steps that are asked for, show their pages, save their figures."""
+
+import importlib
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlp_torch.lecture.config import Lecture
+from mlp_torch.lecture.figures import save
+from mlp_torch.lecture.page import Page, Printer, Walk
+from mlp_torch.lecture.steps import STEPS, Step
+
+
+def run(config: Lecture) -> int:
+    """Walk; 0 at the end. Raises UserError where a figure cannot be written."""
+    from threadpoolctl import threadpool_limits
+
+    printer, started = Printer(), time.perf_counter()
+    with threadpool_limits(1):  # the networks are small: a second thread would only be waited for
+        for step in config.steps():
+            number = STEPS.index(step) + 1
+            printer.heading(f"{number} {step.title} ({step.name})", step.slides)
+            page = open_page(step, config.walk())
+            printer.show(page)
+            if config.plot is not None and page.draw is not None:
+                path = config.plot if config.to_file else config.plot / f"{step.name}.png"
+                save(page.draw, path)
+                printer.line(f"\nfigure: {path}\n  made by: {command(config, step, path)}")
+    if len(config.steps()) > 1:
+        printer.line(f"\n{len(config.steps())} steps in {time.perf_counter() - started:.0f} s")
+        printer.line("one of them again: mlp lecture STEP, with its figure: --plot FILE.png")
+    return 0
+
+
+def open_page(step: Step, walk: Walk) -> Page:
+    """Measure a step and write its page."""
+    module, _, name = step.function.partition(":")
+    function: Callable[[Walk], Page] = getattr(importlib.import_module(module), name)
+    return function(walk)
+
+
+def command(config: Lecture, step: Step, path: Path) -> str:
+    """The line that makes this figure again; times, where a figure shows them, differ."""
+    words = ["mlp", "lecture", step.name, "--plot", str(path)]
+    words += ["--seed", str(config.seed)] if config.seed else []
+    words += ["--data", config.data] if config.data != "digits" else []
+    return shlex.join([*words, *(["--full"] if config.full else [])])

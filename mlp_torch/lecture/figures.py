@@ -1,0 +1,59 @@
+"""How the lecture's figures look: 800 pixels wide, the colours of Okabe and Ito, axes with units.
+
+matplotlib is imported only when a figure is asked for, with the backend that needs no screen.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlp_torch.errors import UserError
+
+# Okabe and Ito (2008), Color Universal Design: told apart with any colour vision. Yellow is left out,
+# too pale for a line on white.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = "os^Dv*P"
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def save(draw: Callable[[Any], None], path: Path) -> None:
+    """Draw on a figure of 8 × 4 inches and save it; UserError where the file cannot be written."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    style: Any = {
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#dddddd",
+        "svg.hashsalt": "mlp-torch",  # the same figure is the same file
+        "legend.framealpha": 0.9,
+    }
+    with plt.rc_context(style):
+        figure = plt.figure(figsize=(8, 4), dpi=100, layout="constrained")
+        try:
+            draw(figure)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            figure.savefig(path, metadata=metadata)
+        except OSError as error:
+            raise UserError(f"--plot {path}: the figure cannot be written ({error.strerror})") from None
+        finally:
+            plt.close(figure)
+
+
+def error_bars(axes: Any, x: Sequence[float], samples: Sequence[Sequence[float]], i: int, label: str) -> None:
+    """Mean and standard deviation of each x's samples, in the i-th colour and marker."""
+    import numpy as np
+
+    means = [float(np.mean(s)) for s in samples]
+    deviations = [float(np.std(s, ddof=1)) if len(s) > 1 else 0.0 for s in samples]
+    axes.errorbar(
+        x, means, deviations, label=label, color=COLOURS[i], marker=MARKERS[i], capsize=3, linewidth=1.5
+    )
