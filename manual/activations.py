@@ -86,11 +86,11 @@ def d_relu(z: Array, a: Array) -> Array:
 
 
 # a = z for z > 0, else slope · z; f′(0) = slope
-def leaky_relu(z: Array, negative_slope: Any = "0.01") -> Array:
+def leaky_relu(z: Array, negative_slope: Any) -> Array:
     return np.where(z > 0, z, number(negative_slope, z) * z)
 
 
-def d_leaky_relu(z: Array, a: Array, negative_slope: Any = "0.01") -> Array:
+def d_leaky_relu(z: Array, a: Array, negative_slope: Any) -> Array:
     return np.where(z > 0, np.ones_like(z), number(negative_slope, z))
 
 
@@ -192,6 +192,7 @@ def softmax_jacobian_product(da: Array, z: Array, a: Array) -> Array:
     return a * (da - (da * a).sum(axis=-1, keepdims=True))
 
 
+NEGATIVE_SLOPE = "0.01"
 SELU_CONSTANTS = {
     "alpha": "1.6732632423543772848170429916717",
     "scale": "1.0507009873554804934193349852946",
@@ -210,6 +211,7 @@ ACTIVATIONS: dict[str, Activation] = {
             "1 if z > 0 else 0.01",
             leaky_relu,
             d_leaky_relu,
+            options={"negative_slope": NEGATIVE_SLOPE},
             kinks=(0,),
         ),
         Activation(

@@ -6,13 +6,13 @@ bit for bit. Parameter names and shapes are those of the torch module's `state_d
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS
+from manual.activations import ACTIVATIONS, NEGATIVE_SLOPE, Activation
 from manual.numbers import Array
 
 NORMALIZATIONS = ("none", "batch_norm", "layer_norm")
@@ -49,6 +49,7 @@ class Architecture:
     output_activation: str = "identity"
     dropout: float = 0.0
     normalization: str = "none"
+    negative_slope: float | str = NEGATIVE_SLOPE
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2:
@@ -70,6 +71,23 @@ class Architecture:
     def activation_of(self, layer: int) -> str:
         return self.output_activation if layer == self.depth else self.activation
 
+    def row(self, layer: int) -> Activation:
+        """The activation of a layer, with this network's constants."""
+        row = ACTIVATIONS[self.activation_of(layer)]
+        if row.name != "leaky_relu" or self.negative_slope == NEGATIVE_SLOPE:
+            return row
+        text = str(self.negative_slope)
+        return replace(
+            row,
+            formula=row.formula.replace(NEGATIVE_SLOPE, text),
+            derivative_formula=row.derivative_formula.replace(NEGATIVE_SLOPE, text),
+            options={"negative_slope": self.negative_slope},
+        )
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments, beside the sizes, of `manual.MLP` and `mlp_torch.MLP`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sizes"}
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape by name, in the order of the torch module's `state_dict`."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -81,7 +99,7 @@ class Architecture:
                 shapes[f"normalizations.{i}.weight"] = (size,)
                 shapes[f"normalizations.{i}.bias"] = (size,)
         for layer in range(1, self.depth + 1):
-            if ACTIVATIONS[self.activation_of(layer)].slope is not None:
+            if self.row(layer).slope is not None:
                 shapes[f"activations.{layer - 1}.weight"] = (1,)
         return shapes
 
@@ -128,7 +146,7 @@ class Architecture:
             elif part == "normalizations":
                 value = np.full(shape, 1.0 if kind == "weight" else 0.0)
             else:
-                value = np.full(shape, ACTIVATIONS[self.activation_of(int(index) + 1)].slope)
+                value = np.full(shape, self.row(int(index) + 1).slope)
             parameters[name] = value.astype(dtype)
         return parameters
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS, prelu_slope_gradient
+from manual.activations import NEGATIVE_SLOPE, Activation, prelu_slope_gradient
 from manual.architecture import Architecture, Counts, choose
 from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
 from manual.losses import LOSSES, Reduction
@@ -38,17 +38,22 @@ def symbol(parameter: str) -> str:
     return f"{SYMBOLS[part, kind]}{int(index) + 1}"
 
 
-def _kinds(architecture: Architecture, layer: int, training: bool) -> tuple[str, str, bool]:
+def _kinds(architecture: Architecture, layer: int, training: bool) -> tuple[Activation, str, bool]:
     """The activation's row, the normalization and whether dropout acts, in one layer."""
     hidden = layer < architecture.depth
     normalization = architecture.normalization if hidden else "none"
     if normalization == "batch_norm" and not training:
         normalization = "batch_norm_evaluation"
     return (
-        architecture.activation_of(layer),
+        architecture.row(layer),
         normalization,
         hidden and training and architecture.dropout > 0,
     )
+
+
+def _row(row: Activation | None) -> dict[str, Any]:
+    """What a stage records of its activation."""
+    return {} if row is None else {"row": row.name, "constants": row.options}
 
 
 def forward_stages(
@@ -57,14 +62,16 @@ def forward_stages(
     """From x to the loss: z = a Wᵀ + b, n = γ x̂ + β, a = f(n), h = a · mask, layer by layer."""
     stages: list[Stage] = []
 
-    def write(name: str, kind: str, formula: str, reads: list[str], f: Any, row: str = "") -> str:
-        stages.append(Stage(name, layer, kind, formula, tuple(reads), f, row))
+    def write(
+        name: str, kind: str, formula: str, reads: list[str], f: Any, row: Activation | None = None
+    ) -> str:
+        stages.append(Stage(name, layer, kind, formula, tuple(reads), f, **_row(row)))
         return name
 
     previous = "x"
     for layer in range(1, architecture.depth + 1):
-        name, normalization, drops = _kinds(architecture, layer, training)
-        row, i = ACTIVATIONS[name], layer
+        row, normalization, drops = _kinds(architecture, layer, training)
+        i = layer
         z = write(
             f"z{i}",
             "linear",
@@ -89,8 +96,8 @@ def forward_stages(
                 BatchNormEvaluation.forward,
             )
         slope = [f"slope{i}"] if row.slope is not None else []
-        formula = f"a{i} = {name}({', '.join([z, *slope])})"
-        previous = write(f"a{i}", "activation", formula, [z, *slope], row.forward, name)
+        formula = f"a{i} = {row.name}({', '.join([z, *slope])})"
+        previous = write(f"a{i}", "activation", formula, [z, *slope], row.forward, row)
         if drops:
             previous = write(
                 f"h{i}",
@@ -129,9 +136,9 @@ def backward_stages(
         reads: list[str],
         f: Any,
         parameter: str | None = None,
-        row: str = "",
+        row: Activation | None = None,
     ) -> str:
-        stages.append(Stage(name, layer, kind, formula, tuple(reads), f, row, parameter))
+        stages.append(Stage(name, layer, kind, formula, tuple(reads), f, parameter=parameter, **_row(row)))
         return name
 
     layer = architecture.depth
@@ -152,8 +159,8 @@ def backward_stages(
     )
     delta = "dloss"  # ∂L/∂(what the layer gave to the next one)
     for layer in range(architecture.depth, 0, -1):
-        name, normalization, drops = _kinds(architecture, layer, training)
-        row, i = ACTIVATIONS[name], layer
+        row, normalization, drops = _kinds(architecture, layer, training)
+        i = layer
         if drops:
             delta = write(
                 f"da{i}",
@@ -172,13 +179,13 @@ def backward_stages(
                 [delta, z],
                 prelu_slope_gradient,
                 f"activations.{i - 1}.weight",
-                name,
+                row,
             )
         formula = f"d{z} = {delta} · f′({z}), f′ = {row.derivative_formula}"
         kind = "jacobian_product" if row.jacobian_product else "activation_backward"
         if kind == "jacobian_product":
             formula = f"d{z} = a{i} ({delta} − Σ {delta} a{i})"
-        delta = write(f"d{z}", kind, formula, [delta, z, f"a{i}", *slope], row.backward, row=name)
+        delta = write(f"d{z}", kind, formula, [delta, z, f"a{i}", *slope], row.backward, row=row)
         if normalization != "none":
             weight, bias = f"normalizations.{i - 1}.weight", f"normalizations.{i - 1}.bias"
             batch = LayerNorm if normalization == "layer_norm" else BatchNorm
@@ -282,12 +289,13 @@ class MLP:
         output_activation: str = "identity",
         dropout: float = 0.0,
         normalization: str | None = None,
+        negative_slope: float | str = NEGATIVE_SLOPE,
         initialization: str = "torch",
         seed: int = 0,
         dtype: Any = np.float64,
     ) -> None:
         self.architecture = Architecture(
-            tuple(sizes), activation, output_activation, dropout, normalization or "none"
+            tuple(sizes), activation, output_activation, dropout, normalization or "none", negative_slope
         )
         weights = np.random.default_rng([seed, 0])
         self.generator = np.random.default_rng([seed, 1])

@@ -19,7 +19,8 @@ class Stage:
 
     `name` is the stage (`z1`, `dW2`), `layer` counts from 1, `kind` says which rule it is (`linear`,
     `activation_backward`, …), `row` names the activation or loss it applies, `reads` the inputs of
-    `function`, in order. `parameter` is the `state_dict` name whose gradient this stage is, if any.
+    `function`, in order, `options` its keyword arguments; `constants` are those of the activation.
+    `parameter` is the `state_dict` name whose gradient this stage is, if any.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Stage:
     row: str = ""
     parameter: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def compute(self, values: Mapping[str, Array]) -> Any:
         """This stage's value from the values of what it reads."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 import manual
+from manual.activations import NEGATIVE_SLOPE
 from manual.architecture import Architecture, Counts
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
@@ -32,6 +33,15 @@ ACTIVATIONS: dict[str, Any] = {
 }
 
 NORMALIZATIONS: dict[str, Any] = {"batch_norm": nn.BatchNorm1d, "layer_norm": nn.LayerNorm}
+
+
+def activation_module(architecture: Architecture, layer: int) -> nn.Module:
+    """The module of a layer's activation, with this network's constants."""
+    name = architecture.activation_of(layer)
+    if name == "leaky_relu":
+        return nn.LeakyReLU(float(architecture.negative_slope))
+    module: nn.Module = ACTIVATIONS[name]()
+    return module
 
 
 class Dropout(nn.Module):
@@ -74,13 +84,14 @@ class MLP(nn.Module):
         output_activation: str = "identity",
         dropout: float = 0.0,
         normalization: str | None = None,
+        negative_slope: float | str = NEGATIVE_SLOPE,
         initialization: str = "torch",
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.architecture = Architecture(
-            tuple(sizes), activation, output_activation, dropout, normalization or "none"
+            tuple(sizes), activation, output_activation, dropout, normalization or "none", negative_slope
         )
         hidden, depth = self.architecture.sizes[1:-1], self.architecture.depth
         self.layers = nn.ModuleList(
@@ -92,7 +103,7 @@ class MLP(nn.Module):
             NORMALIZATIONS[normalization](size) for size in hidden if normalization not in (None, "none")
         )
         self.activations = nn.ModuleList(
-            ACTIVATIONS[self.architecture.activation_of(layer)]() for layer in range(1, depth + 1)
+            activation_module(self.architecture, layer) for layer in range(1, depth + 1)
         )
         self.dropouts = nn.ModuleList(Dropout(dropout) for _ in hidden if dropout > 0)
         self.to(dtype)
@@ -150,16 +161,8 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray[Any, Any]]) ->
 
 def to_manual(model: MLP) -> manual.MLP:
     """The NumPy network with the same weights and mode; float32 stays float32, bit for bit."""
-    a = model.architecture
-    arrays = state_arrays(model)
-    twin = manual.MLP(
-        a.sizes,
-        activation=a.activation,
-        output_activation=a.output_activation,
-        dropout=a.dropout,
-        normalization=a.normalization,
-        dtype=arrays["layers.0.weight"].dtype,
-    )
+    a, arrays = model.architecture, state_arrays(model)
+    twin = manual.MLP(a.sizes, **a.options(), dtype=arrays["layers.0.weight"].dtype)
     for name, value in arrays.items():
         (twin.parameters if name in twin.parameters else twin.buffers)[name] = value
     twin.training = model.training
@@ -169,14 +172,8 @@ def to_manual(model: MLP) -> manual.MLP:
 def to_torch(model: manual.MLP) -> MLP:
     """The torch module with the same weights and mode, bit for bit."""
     a = model.architecture
-    twin = MLP(
-        a.sizes,
-        activation=a.activation,
-        output_activation=a.output_activation,
-        dropout=a.dropout,
-        normalization=a.normalization,
-        dtype=torch.float64 if model.dtype == np.float64 else torch.float32,
-    )
+    dtype = torch.float64 if model.dtype == np.float64 else torch.float32
+    twin = MLP(a.sizes, **a.options(), dtype=dtype)
     load_arrays(twin, model.parameters | model.buffers)
     return twin.train(model.training)
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
+from mlp_torch.verify.enclosure import proven
 from mlp_torch.verify.local import RULES, Context, Local
 from mlp_torch.verify.rounding import Rounding
 
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
 NOT_FINITE = "its inputs are not finite"
+OVERFLOWS = "the bound overflows"
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
 
@@ -58,7 +60,7 @@ def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         for name in names:
             stage = trace.stage(name)
-            local = RULES[stage.kind](stage, context)
+            local = _rule(stage, context)
             error, _ = local.truth.distance(values[name])
             found[name] = np.where(error == 0, 0.0, error / np.broadcast_to(local.bound, error.shape))
     return found
@@ -68,24 +70,29 @@ def _float64(value: Any) -> Array:
     return np.asarray(value).astype(np.float64)
 
 
+def _rule(stage: Stage, context: Context) -> Local:
+    with proven():
+        return RULES[stage.kind](stage, context)
+
+
 def judge(stage: Stage, context: Context) -> Judgement:
     """One stage against its rule."""
     value = context.values[stage.name]
     if not all(np.isfinite(context.values[name]).all() for name in stage.reads):
         return _undecided(stage, value, NOT_FINITE)
-    local = RULES[stage.kind](stage, context)
+    local = _rule(stage, context)
     if value.shape != local.truth.hi.shape:
         return Judgement(
             stage.name, "wrong", np.inf, (), np.nan, np.nan, np.inf, 0.0, note=f"shape {value.shape}"
         )
-    return _compare(stage, value, local)
+    return _compare(stage, value, local, context.r)
 
 
 def _undecided(stage: Stage, value: Array, note: str) -> Judgement:
     return Judgement(stage.name, "undecided", np.nan, (), np.nan, np.nan, np.nan, np.nan, note=note)
 
 
-def _compare(stage: Stage, value: Array, local: Local) -> Judgement:
+def _compare(stage: Stage, value: Array, local: Local, r: Rounding) -> Judgement:
     lower, upper = local.truth.distance(value)
     if local.kink is not None and local.other is not None and local.kink.any():
         low2, up2 = _hull(value, local)
@@ -94,7 +101,9 @@ def _compare(stage: Stage, value: Array, local: Local) -> Judgement:
     broken = np.isnan(value) | (np.isinf(value) & ~np.isinf(local.truth.hi))
     lower, upper = np.where(broken, np.inf, lower), np.where(broken, np.inf, upper)
     bound = np.broadcast_to(local.bound, value.shape)
-    open_ = ~np.isfinite(bound) | (np.isinf(value) & np.isinf(local.truth.hi))
+    # the engine may have overflowed on its way, or the enclosure has: then nothing is proven
+    known = np.isfinite(local.truth.hi) & np.isfinite(local.truth.lo) & np.isfinite(local.truth.radius)
+    open_ = ~(np.isfinite(bound) & r.fits(local.size) & known)
     with np.errstate(all="ignore"):
         ratio = np.where(lower <= 0, 0.0, lower / bound)
         ratio = np.where((lower > 0) & (bound == 0), np.inf, ratio)
@@ -110,7 +119,7 @@ def _compare(stage: Stage, value: Array, local: Local) -> Judgement:
     if wrong.any():
         verdict = "wrong"
     elif open_.any():
-        verdict, note = "undecided", "the bound overflows"
+        verdict, note = "undecided", OVERFLOWS
     elif between.any():
         verdict, note = "undecided", "the enclosure is wider than the bound"
     elif kinks:

@@ -19,13 +19,13 @@ from manual.architecture import Architecture
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.model import MLP, load_arrays
+from mlp_torch.model import MLP, to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
 from mlp_torch.verify.report import Report, Row
 
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
-PRELU_SLOPE = 0.25
+SLOPE = 0.25  # of prelu and leaky_relu
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def problem(
 ) -> Problem:
     """A dyadic problem of this architecture, with about n samples.
 
-    Dropout becomes p = ½; a mean over a number that is no power of two becomes a sum. Raises
-    RefusedError where no row of the architecture or no number of bits allows a proof.
+    Dropout becomes p = ½, the slope of leaky_relu ¼; a mean over a number that is no power of two
+    becomes a sum. Raises RefusedError where no row of the architecture or no number of bits allows a proof.
     """
     if architecture.normalization != "none":
         raise RefusedError(f"{architecture.normalization} divides by a square root")
@@ -60,6 +60,8 @@ def problem(
         raise RefusedError(f"{row} has no dyadic values")
     if architecture.dropout > 0:
         architecture = replace(architecture, dropout=0.5)
+    if "leaky_relu" in rows:
+        architecture = replace(architecture, negative_slope=SLOPE)
     k = architecture.sizes[-1]
     if loss == "multi_margin" and k & (k - 1):
         raise RefusedError(f"multi_margin divides by {k} classes, which is no power of two")
@@ -83,13 +85,7 @@ Raw = tuple[Architecture, dict[str, Array], Array, Array, dict[str, Array]]
 
 def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any) -> Problem:
     architecture, parameters, x, y, masks = raw
-    model = manual.MLP(
-        architecture.sizes,
-        activation=architecture.activation,
-        output_activation=architecture.output_activation,
-        dropout=architecture.dropout,
-        dtype=dtype,
-    )
+    model = manual.MLP(architecture.sizes, **architecture.options(), dtype=dtype)
     for name, value in parameters.items():
         model.parameters[name] = value.astype(dtype)
     if y.dtype.kind == "f":
@@ -102,7 +98,7 @@ def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any) -> Problem:
 
 def _slopes(architecture: Architecture) -> dict[str, Array]:
     names = [name for name in architecture.parameter_shapes() if name.startswith("activations")]
-    return {name: np.array([PRELU_SLOPE]) for name in names}
+    return {name: np.array([SLOPE]) for name in names}
 
 
 def _masks(architecture: Architecture, n: int, rng: np.random.Generator, paired: bool) -> dict[str, Array]:
@@ -157,7 +153,8 @@ def _first_of_pair(size: int) -> Array:
 _VALUES: dict[str, Callable[[float], float]] = {
     "identity": lambda z: z,
     "relu": lambda z: max(z, 0.0),
-    "prelu": lambda z: z if z > 0 else PRELU_SLOPE * z,
+    "leaky_relu": lambda z: z if z > 0 else SLOPE * z,
+    "prelu": lambda z: z if z > 0 else SLOPE * z,
     "hardtanh": lambda z: min(max(z, -1.0), 1.0),
     "sigmoid": lambda z: (1 + np.sign(z)) / 2,
     "tanh": lambda z: float(np.sign(z)),
@@ -248,12 +245,7 @@ def _sentinel(
 def _output(
     architecture: Architecture, parameters: dict[str, Array], x: Array, masks: dict[str, Array]
 ) -> Array:
-    model = manual.MLP(
-        architecture.sizes,
-        activation=architecture.activation,
-        output_activation=architecture.output_activation,
-        dropout=architecture.dropout,
-    )
+    model = manual.MLP(architecture.sizes, **architecture.options())
     for name, value in parameters.items():
         model.parameters[name] = value
     with np.errstate(all="ignore"):
@@ -276,15 +268,7 @@ def compare_problem(p: Problem, device: torch.device | None = None) -> Report:
     """Manual against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
     from mlp_torch.verify.comparison import compare_traces  # it compares twins by this module
 
-    a = p.model.architecture
-    module = MLP(
-        a.sizes,
-        activation=a.activation,
-        output_activation=a.output_activation,
-        dropout=a.dropout,
-        dtype=torch.float64 if p.model.dtype == np.float64 else torch.float32,
-    )
-    load_arrays(module, p.model.parameters)
+    module = to_torch(p.model)
     module = module.to(device) if device is not None else module
     theirs = trace(module, p.x, p.y, p.loss, reduction=p.reduction, masks=p.masks)
     report = compare_traces(p.trace(), theirs)
@@ -323,5 +307,7 @@ def compare_twin(model: MLP, loss: str, n: int, reduction: Reduction) -> tuple[R
         changes.append(f"reduction {reduction} → {twin.reduction}")
     if twin.model.architecture.dropout != architecture.dropout:
         changes.append(f"dropout {architecture.dropout} → 0.5")
+    if twin.model.architecture.negative_slope != architecture.negative_slope:
+        changes.append(f"slope of leaky_relu {architecture.negative_slope} → {SLOPE}")
     note = f"{'; '.join(changes)}; {twin.ledger.most} of {twin.ledger.precision} bits used"
     return compare_problem(twin, weight.device), note

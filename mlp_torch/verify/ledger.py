@@ -16,9 +16,10 @@ import numpy as np
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage, Trace
+from mlp_torch.verify.local import slope_of
 
 SENTINELS = (0.0, 1024.0, -1024.0)
-PIECEWISE = ("identity", "relu", "prelu", "hardtanh")
+PIECEWISE = ("identity", "relu", "leaky_relu", "prelu", "hardtanh")
 SENTINEL_ROWS = ("sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "elu")
 
 
@@ -80,15 +81,17 @@ def _activation(stage: Stage, v: dict[str, Array]) -> int:
             raise RefusedError(f"{stage.name}: {stage.row} is dyadic only at z ∈ {{0, ±1024}}")
     elif stage.row not in PIECEWISE:
         raise RefusedError(f"{stage.name}: {stage.row} has no dyadic values")
-    if stage.row == "prelu":
-        return max(_product(z, v[stage.reads[1]]), _bits(np.abs(z), unit(z)))
+    slope = slope_of(stage, v)
+    if slope is not None:
+        return max(_product(z, np.array(slope)), _bits(np.abs(z), unit(z)))
     return _bits(np.maximum(np.abs(z), np.abs(v[stage.name])), max(unit(z), unit(v[stage.name])))
 
 
 def _activation_backward(stage: Stage, v: dict[str, Array]) -> int:
-    da, z, dz = v[stage.reads[0]], v[stage.reads[1]], v[stage.name]
-    if stage.row == "prelu":
-        return max(_product(da, np.broadcast_to(v[stage.reads[3]], z.shape)), _bits(np.abs(da), unit(da)))
+    da, dz = v[stage.reads[0]], v[stage.name]
+    slope = slope_of(stage, v)
+    if slope is not None:
+        return max(_product(da, np.array(slope)), _bits(np.abs(da), unit(da)))
     # f′ at the sentinels is 0, ¼, ½ or 1: a shift by at most two bits
     return max(_bits(np.abs(da), unit(da) + 2), _bits(np.abs(dz), unit(dz)))
 

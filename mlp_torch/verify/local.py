@@ -6,18 +6,18 @@ not matter, and a stage that breaks its bound is itself wrong, whatever arrived 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from flint import arb, ctx
+from flint import arb
 
 from manual.layers import NORMALIZATION_EPS
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage
 from mlp_torch.verify.enclosure import (
-    PRECISION,
+    UNDERFLOW,
     Enclosure,
     balls,
     exact,
@@ -46,11 +46,13 @@ EPS = float(NORMALIZATION_EPS)
 class Local:
     """The true value of one stage, the bound on its rounding, and the entries at a kink.
 
-    An entry where `kink` holds may take either side's value, `truth` or `other`.
+    `size` is the largest intermediate result of any usual evaluation: where it could overflow, the
+    bound claims nothing. An entry where `kink` holds may take either side's value, `truth` or `other`.
     """
 
     truth: Enclosure
     bound: Array
+    size: Array | float = 0.0
     kink: Array | None = None
     other: Enclosure | None = None
 
@@ -66,22 +68,29 @@ class Context:
     def read(self, stage: Stage) -> list[Array]:
         return [self.values[name] for name in stage.reads]
 
-    def activation(self, row: str, z: str, slope: list[str]) -> tuple[Enclosure, Enclosure]:
+    def activation(self, stage: Stage, z: str) -> tuple[Enclosure, Enclosure]:
         """True f and f′ at the engine's z, computed once for both passes."""
-        key = (row, z)
-        if key not in self.memo:
-            function = FUNCTIONS[row]
-            if slope:
-                learned = arb(float(self.values[slope[0]][0]))
-                self.memo[key] = mapped_pair(lambda v: function(v, learned), self.values[z])
+        if (stage.row, z) not in self.memo:
+            function, slope = FUNCTIONS[stage.row], slope_of(stage, self.values, arb)
+            if slope is not None:
+                self.memo[stage.row, z] = mapped_pair(lambda v: function(v, slope), self.values[z])
             else:
-                self.memo[key] = mapped_pair(function, self.values[z])
-        return self.memo[key]
+                self.memo[stage.row, z] = mapped_pair(function, self.values[z])
+        return self.memo[stage.row, z]
 
 
-def _dot(a: Array, b: Array, n: int, c: Context) -> Array:
-    """γₙ |a| |b|: how far a matrix product may stray, in any order of summation."""
-    return up(c.r.gamma(n) * (np.abs(a) @ np.abs(b)) + n * c.r.tiny, a.shape[1])
+def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], Any] = float) -> Any:
+    """The slope below 0 of prelu (learned) or leaky_relu (given), or None for another row."""
+    if stage.row == "leaky_relu":
+        return number(stage.constants["negative_slope"])
+    learned = [float(values[name][0]) for name in stage.reads if name.startswith("slope")]
+    return number(learned[0]) if learned else None
+
+
+def _dot(a: Array, b: Array, n: int, c: Context, more: Array | float = 0.0) -> tuple[Array, Array]:
+    """γₙ (|a| |b| + more): how far a matrix product may stray, in any order; and |a| |b| + more."""
+    size = np.abs(a) @ np.abs(b) + more
+    return up(c.r.gamma(n) * size + n * c.r.tiny, a.shape[1]), size
 
 
 # z = a Wᵀ + b: K products and K + 1 terms
@@ -89,60 +98,59 @@ def _linear(stage: Stage, c: Context) -> Local:
     a, weight, bias = c.read(stage)
     n = a.shape[1] + 1
     truth = product(a, weight.T) + exact(np.broadcast_to(bias, (len(a), len(bias))))
-    return Local(truth, _dot(a, weight.T, n, c) + up(c.r.gamma(n) * np.abs(bias)))
+    return Local(truth, *_dot(a, weight.T, n, c, np.abs(bias)))
 
 
 def _backward_input(stage: Stage, c: Context) -> Local:
     dz, weight = c.read(stage)
-    return Local(product(dz, weight), _dot(dz, weight, dz.shape[1], c))
+    return Local(product(dz, weight), *_dot(dz, weight, dz.shape[1], c))
 
 
 def _backward_weight(stage: Stage, c: Context) -> Local:
     dz, a = c.read(stage)
-    return Local(product(dz.T, a), _dot(dz.T, a, len(dz), c))
+    return Local(product(dz.T, a), *_dot(dz.T, a, len(dz), c))
 
 
 def _backward_bias(stage: Stage, c: Context) -> Local:
     (dz,) = c.read(stage)
     n = len(dz)
-    return Local(total(exact(dz), 0), up(c.r.gamma(n) * np.abs(dz).sum(axis=0) + n * c.r.tiny, n))
+    size = np.abs(dz).sum(axis=0)
+    return Local(total(exact(dz), 0), up(c.r.gamma(n) * size + n * c.r.tiny, n), size)
 
 
 # a = f(z)
 def _activation(stage: Stage, c: Context) -> Local:
     if stage.row == "softmax":
         return _softmax(stage, c)
-    z, slope = stage.reads[0], list(stage.reads[1:])
-    f, d = c.activation(stage.row, z, slope)
+    z = stage.reads[0]
+    f, d = c.activation(stage, z)
     forward, _ = ACTIVATION_ERRORS[stage.row](Point(c.values[z], f.hi, d.hi, c.r))
-    return Local(f, up(forward))
+    size = np.where(forward > 0, 2 * np.abs(c.values[z]) + np.abs(f.hi), 0)
+    return Local(f, up(forward), size)
 
 
 # dz = da · f′(z): one product on top of the error of f′
 def _activation_backward(stage: Stage, c: Context) -> Local:
-    da, z, slope = c.values[stage.reads[0]], stage.reads[1], list(stage.reads[3:])
-    f, d = c.activation(stage.row, z, slope)
+    da, z = c.values[stage.reads[0]], stage.reads[1]
+    f, d = c.activation(stage, z)
     _, backward = ACTIVATION_ERRORS[stage.row](Point(c.values[z], f.hi, d.hi, c.r))
     one = np.isin(d.hi, (0.0, 1.0)) & (backward == 0)
     rounding = np.where(one, 0, c.r.gamma(1) * np.abs(d.hi) + backward * (1 + c.r.gamma(1)))
-    return Local(d * da, up(np.abs(da) * rounding) + np.where(one, 0, c.r.tiny))
+    size = np.where(one, 0, np.abs(da) * (1 + np.abs(d.hi) + np.abs(c.values[z])))
+    return Local(d * da, up(np.abs(da) * rounding) + np.where(one, 0, c.r.tiny), size)
 
 
 def _softmax(stage: Stage, c: Context) -> Local:
     (z,) = c.read(stage)
     log_p, p = _log_softmax(z)
     _, relative = softmax_errors(z, log_p.hi, c.r)
-    return Local(p, up(relative * p.hi + c.r.tiny, z.shape[1]))
+    return Local(p, up(relative * p.hi + c.r.tiny, z.shape[1]), 2 * np.abs(z).max())
 
 
 def _log_softmax(z: Array) -> tuple[Enclosure, Enclosure]:
-    previous, ctx.prec = ctx.prec, PRECISION
-    try:
-        rows = [log_softmax(balls(row)) for row in z]
-        flat = [v for row in rows for v in row]
-        return from_balls(flat, z.shape), from_balls([v.exp() for v in flat], z.shape)
-    finally:
-        ctx.prec = previous
+    rows = [log_softmax(balls(row)) for row in z]
+    flat = [v for row in rows for v in row]
+    return from_balls(flat, z.shape), from_balls([v.exp() for v in flat], z.shape)
 
 
 # dz = a (da − Σ da a), from the engine's own a: K products, a difference, a product
@@ -157,7 +165,7 @@ def _jacobian_product(stage: Stage, c: Context) -> Local:
     n = da.shape[1]
     sums = np.abs(da * a).sum(axis=1, keepdims=True)
     bound = np.abs(a) * (c.r.gamma(n + 3) * sums + c.r.gamma(4) * np.abs(da)) + n * c.r.tiny
-    return Local(truth, up(bound, n))
+    return Local(truth, up(bound, n), sums + 2 * np.abs(da))
 
 
 def _parts(e: Enclosure) -> list[tuple[int, Array]]:
@@ -167,7 +175,8 @@ def _parts(e: Enclosure) -> list[tuple[int, Array]]:
 # h = a · mask and da = dh · mask: one product
 def _dropout(stage: Stage, c: Context) -> Local:
     a, mask = c.read(stage)
-    return Local(exact(a) * mask, up(c.r.gamma(1) * np.abs(a * mask) + c.r.tiny))
+    size = np.abs(a * mask)
+    return Local(exact(a) * mask, up(c.r.gamma(1) * size + c.r.tiny), size)
 
 
 # dslope = Σ da z over z ≤ 0
@@ -177,8 +186,8 @@ def _slope_gradient(stage: Stage, c: Context) -> Local:
     hi, lo = two_product(da, z)
     truth = total(Enclosure(hi, lo, np.full(hi.shape, 2.0**-1000)))
     n = hi.size + 1
-    bound = up(c.r.gamma(n) * np.abs(hi).sum() + n * c.r.tiny, n)
-    return Local(truth.reshape((1,)), bound.reshape(1))
+    size = np.abs(hi).sum()
+    return Local(truth.reshape((1,)), up(c.r.gamma(n) * size + n * c.r.tiny, n).reshape(1), size)
 
 
 # n = γ x̂ + β
@@ -188,10 +197,12 @@ def _normalization(axis: int) -> Callable[[Stage, Context], Local]:
         x, _ = _standardize(z, axis)
         cells = zip(*_cells(z.shape, gamma, beta), x.ravel(), strict=True)
         truth = from_balls([g * v + b for g, b, v in cells], z.shape)
-        bound = normalization_error(standardized(z, axis, EPS, c.r), gamma, beta, c.r)
-        return Local(truth, up(bound, z.shape[axis]))
+        s = standardized(z, axis, EPS, c.r)
+        bound = normalization_error(s, gamma, beta, c.r)
+        size = np.abs(gamma) * (s.rstd * s.scale + np.abs(s.x)) + np.abs(beta)
+        return Local(truth, up(bound, z.shape[axis]), size)
 
-    return _in_balls(rule)
+    return rule
 
 
 # dγ = Σ dn x̂
@@ -202,9 +213,10 @@ def _normalization_weight(axis: int) -> Callable[[Stage, Context], Local]:
         truth = from_balls(list((_ball_array(dn) * x).sum(axis=0)), (z.shape[1],))
         s, n = standardized(z, axis, EPS, c.r), len(z) + 2
         bound = np.abs(dn) * (s.x_error * (1 + c.r.gamma(n)) + c.r.gamma(n) * np.abs(s.x))
-        return Local(truth, up(bound.sum(axis=0) + n * c.r.tiny, n))
+        size = (np.abs(dn) * s.scale * (1 + s.rstd)).sum(axis=0)
+        return Local(truth, up(bound.sum(axis=0) + n * c.r.tiny, n), size)
 
-    return _in_balls(rule)
+    return rule
 
 
 # dz = (g − mean(g) − x̂ mean(g x̂)) / σ, g = dn γ
@@ -217,11 +229,14 @@ def _normalization_input(axis: int) -> Callable[[Stage, Context], Local]:
         centre = g.sum(axis=axis, keepdims=True) / n
         tilt = (g * x).sum(axis=axis, keepdims=True) / n
         truth = from_balls(list(((g - centre - x * tilt) * rstd).ravel()), z.shape)
-        s, size = standardized(z, axis, EPS, c.r), dn * gamma
-        bound = normalization_backward_error(s, size, c.r.gamma(1) * np.abs(size), axis, c.r)
-        return Local(truth, up(bound + c.r.gamma(4) * np.abs(truth.hi) + c.r.tiny, n))
+        s, product_ = standardized(z, axis, EPS, c.r), dn * gamma
+        bound = normalization_backward_error(s, product_, c.r.gamma(1) * np.abs(product_), axis, c.r)
+        # sums of dn, dn γ and their products with z, times 1/σ³ and z again in the one-pass form
+        sums = (np.abs(dn) * (1 + np.abs(gamma)) * (1 + s.scale)).sum(axis=axis, keepdims=True)
+        size = sums * (1 + s.scale) * (1 + s.rstd) ** 3
+        return Local(truth, up(bound + c.r.gamma(4) * np.abs(truth.hi) + c.r.tiny, n), size)
 
-    return _in_balls(rule)
+    return rule
 
 
 def _standardize(z: Array, axis: int) -> tuple[Array, Array]:
@@ -246,18 +261,20 @@ def _evaluation(stage: Stage, c: Context) -> Local:
     truth = [g * (v - m) * (s + eps).rsqrt() + b for v, g, b, m, s in zip(*cells, strict=True)]
     size = np.abs(gamma) * (np.abs(z) + np.abs(mean)) / np.sqrt(variance + 1e-5)
     bound = c.r.gamma(ELEMENTARY_ROOT) * (size + np.abs(beta))
-    return Local(from_balls(truth, z.shape), up(bound + c.r.tiny))
+    largest = size + np.abs(beta) + (1 + np.abs(gamma)) * (np.abs(z) + np.abs(mean))
+    return Local(from_balls(truth, z.shape), up(bound + c.r.tiny), largest)
 
 
 def _evaluation_weight(stage: Stage, c: Context) -> Local:
     dn, z, mean, variance = c.read(stage)
     cells = _cells(z.shape, dn, z, mean, variance)
     eps = arb(NORMALIZATION_EPS)
-    terms = [d * (v - m) * (s + eps).rsqrt() for d, v, m, s in zip(*cells, strict=True)]
-    truth = from_balls(list(np.array(terms, dtype=object).reshape(z.shape).sum(axis=0)), mean.shape)
+    exactly = [d * (v - m) * (s + eps).rsqrt() for d, v, m, s in zip(*cells, strict=True)]
+    truth = from_balls(list(np.array(exactly, dtype=object).reshape(z.shape).sum(axis=0)), mean.shape)
     n = len(z) + ELEMENTARY_ROOT
-    size = (np.abs(dn) * (np.abs(z) + np.abs(mean)) / np.sqrt(variance + 1e-5)).sum(axis=0)
-    return Local(truth, up(c.r.gamma(n) * size + n * c.r.tiny, n))
+    terms = np.abs(dn) * (np.abs(z) + np.abs(mean))
+    size = (terms / np.sqrt(variance + 1e-5)).sum(axis=0)
+    return Local(truth, up(c.r.gamma(n) * size + n * c.r.tiny, n), size + terms.sum(axis=0))
 
 
 def _evaluation_input(stage: Stage, c: Context) -> Local:
@@ -267,7 +284,9 @@ def _evaluation_input(stage: Stage, c: Context) -> Local:
         d * g * (s + eps).rsqrt() for d, g, s in zip(*_cells(dn.shape, dn, gamma, variance), strict=True)
     ]
     enclosed = from_balls(truth, dn.shape)
-    return Local(enclosed, up(c.r.gamma(ELEMENTARY_ROOT) * np.abs(enclosed.hi) + c.r.tiny))
+    bound = up(c.r.gamma(ELEMENTARY_ROOT) * np.abs(enclosed.hi) + c.r.tiny)
+    size = np.abs(dn) * (1 + np.abs(gamma)) * (1 + 1 / np.sqrt(variance + 1e-5))
+    return Local(enclosed, bound, size)
 
 
 ELEMENTARY_ROOT = 16  # a square root to 8u, its argument and the products around it
@@ -276,17 +295,6 @@ ELEMENTARY_ROOT = 16  # a square root to 8u, its argument and the products aroun
 def _cells(shape: tuple[int, ...], *arrays: Array) -> list[list[Any]]:
     """Each array as exact balls, one for every cell of `shape`."""
     return [balls(np.broadcast_to(a, shape)) for a in arrays]
-
-
-def _in_balls(rule: Callable[[Stage, Context], Local]) -> Callable[[Stage, Context], Local]:
-    def guarded(stage: Stage, c: Context) -> Local:
-        previous, ctx.prec = ctx.prec, PRECISION
-        try:
-            return rule(stage, c)
-        finally:
-            ctx.prec = previous
-
-    return guarded
 
 
 def _count(stage: Stage, output: Array) -> int:
@@ -313,13 +321,9 @@ def _elementwise(stage: Stage, c: Context) -> tuple[Enclosure, Enclosure, Array,
     output, y = c.read(stage)
     key = ("loss", stage.reads)
     if key not in c.memo:
-        previous, ctx.prec = ctx.prec, PRECISION
-        try:
-            term = TERMS[stage.row]
-            pairs = [term(a, b) for a, b in zip(balls(output), balls(y), strict=True)]
-            c.memo[key] = tuple(from_balls([p[i] for p in pairs], output.shape) for i in (0, 1))
-        finally:
-            ctx.prec = previous
+        term = TERMS[stage.row]
+        pairs = [term(a, b) for a, b in zip(balls(output), balls(y), strict=True)]
+        c.memo[key] = tuple(from_balls([p[i] for p in pairs], output.shape) for i in (0, 1))
     values, derivatives = c.memo[key]
     return values, derivatives, *term_errors(stage.row, output, y, derivatives.hi, c.r)
 
@@ -333,7 +337,9 @@ def _divided(e: Enclosure, n: int) -> Enclosure:
 
 def _times_pair(e: Enclosure, hi: float, lo: float) -> Enclosure:
     first = e * np.asarray(hi)
-    lo_part = Enclosure(e.hi * lo, np.zeros_like(e.hi), 2.0**-104 * np.abs(e.hi * hi))
+    # |lo| ≤ 2⁻⁵³ |hi|: left out are lo · lo, the rounding of hi · lo and of lo itself
+    slack = 2.0**-104 * np.abs(e.hi * hi) + 2.0**-52 * np.abs(e.lo * hi) + UNDERFLOW
+    lo_part = Enclosure(e.hi * lo, np.zeros_like(e.hi), slack)
     return first + lo_part
 
 
@@ -348,10 +354,32 @@ def _loss(stage: Stage, c: Context) -> Local:
         terms, _, errors, _ = _elementwise(stage, c)
     size = terms.hi.size + 4
     bound = (errors.sum() + c.r.gamma(size) * (np.abs(terms.hi) + errors).sum()) / n
-    return Local(_divided(total(terms), n), np.asarray(up(bound + size * c.r.tiny, size)))
+    largest = _loss_size(stage, output, y).sum()
+    return Local(_divided(total(terms), n), np.asarray(up(bound + size * c.r.tiny, size)), largest)
+
+
+def _loss_size(stage: Stage, output: Array, y: Array) -> Array:
+    """What the terms of a loss are made of, entry by entry, at most."""
+    top = np.abs(output) if LOSSES[stage.row].target != "label" else np.abs(output).max(axis=1, keepdims=True)
+    factor = 1 + (np.abs(y) if y.shape == output.shape else 1)
+    size = 4 * (1 + top) * factor
+    if stage.row in ("mse", "half_squared_error", "smooth_l1"):
+        size = size + (np.abs(output) + np.abs(y)) ** 2
+    return np.broadcast_to(size, output.shape)
+
+
+def _sized(local: Local, stage: Stage, output: Array, y: Array) -> Local:
+    """The gradient of a loss: squares occur in the value alone."""
+    factor = 1 + (np.abs(y).max() if y.shape == output.shape else 1)
+    return replace(local, size=4 * (1 + np.abs(output).max()) * factor * output.shape[1])
 
 
 def _loss_gradient(stage: Stage, c: Context) -> Local:
+    output, y = c.read(stage)
+    return _sized(_loss_gradient_rule(stage, c), stage, output, y)
+
+
+def _loss_gradient_rule(stage: Stage, c: Context) -> Local:
     output, y = c.read(stage)
     n = _count(stage, output)
     if stage.row == "cross_entropy":
@@ -366,7 +394,7 @@ def _loss_gradient(stage: Stage, c: Context) -> Local:
     # 1 − y ŷ is exact for y = ±1; else its sign is open within the rounding of the product
     kink = (np.abs(1 - y * output) <= 4 * c.r.u * (1 + np.abs(y * output))) & (np.abs(y) != 1)
     other = _divided(exact(np.where(derivative.hi == 0, -y, 0)), n)
-    return Local(truth, up(bound + c.r.gamma(4) * np.abs(y) / n), kink, other)
+    return Local(truth, up(bound + c.r.gamma(4) * np.abs(y) / n), kink=kink, other=other)
 
 
 def _weights(output: Array, y: Array) -> Array:
@@ -453,7 +481,8 @@ def _margin_gradient(output: Array, y: Array, n: int, r: Rounding) -> Local:
     fewest = gradient(np.where(near, 0, active))
     truth = _chosen(kink, _divided(exact(fewest), n * k), truth)
     bound = up(r.gamma(k + 6) * np.maximum(np.abs(gradient(active)), kink * k) / (n * k) + r.tiny, k)
-    return Local(truth, bound, kink, _divided(exact(np.where(kink & ~near, sides, 1 - fewest)), n * k))
+    other = _divided(exact(np.where(kink & ~near, sides, 1 - fewest)), n * k)
+    return Local(truth, bound, kink=kink, other=other)
 
 
 def _chosen(mask: Array, a: Enclosure, b: Enclosure) -> Enclosure:

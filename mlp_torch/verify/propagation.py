@@ -17,7 +17,7 @@ from manual.activations import ACTIVATIONS
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.verify.local import EPS, near_margins, term_errors
+from mlp_torch.verify.local import EPS, near_margins, slope_of, term_errors
 from mlp_torch.verify.rounding import (
     ACTIVATION_ERRORS,
     Point,
@@ -45,7 +45,7 @@ SHAPES: dict[str, Shape] = {
     "sigmoid": Shape(0.25, 0.0963),
     "tanh": Shape(1.0, 0.7699),
     "relu": Shape(1.0, 0.0, 1.0),
-    "leaky_relu": Shape(1.0, 0.0, 0.99),
+    "leaky_relu": Shape(),  # as prelu, with a slope that is given
     "prelu": Shape(),  # its slope is learned: see `_shape`
     "elu": Shape(1.0, 1.0),
     "selu": Shape(1.7581, 1.7581, 0.7075),
@@ -129,10 +129,9 @@ def _backward_bias(stage: Stage, b: Bounds) -> Array:
 
 
 def _shape(stage: Stage, b: Bounds) -> Shape:
-    slopes = [b.values[name] for name in stage.reads if name.startswith("slope")]
-    if not slopes:
+    slope = slope_of(stage, b.values)
+    if slope is None:
         return SHAPES[stage.row]
-    slope = float(slopes[0][0])
     return Shape(max(1.0, abs(slope)), 0.0, abs(1 - slope))
 
 
@@ -156,7 +155,7 @@ def _function(stage: Stage, z: str, a: str, slope: list[Array], b: Bounds) -> tu
     if key not in b.memo:
         row = ACTIVATIONS[stage.row]
         assert row.derivative is not None
-        d = np.abs(row.derivative(b.values[z], b.values[a], *slope, **row.options))
+        d = np.abs(row.derivative(b.values[z], b.values[a], *slope, **stage.constants))
         forward, backward = ACTIVATION_ERRORS[stage.row](Point(b.values[z], b.values[a], d, b.r))
         b.memo[key] = d, forward * (1 + 1e-3), backward * (1 + 1e-3)
     return b.memo[key]
@@ -296,8 +295,9 @@ def _loss(stage: Stage, b: Bounds) -> Array:
     e = b.error(stage.reads[0])
     row = LOSSES[stage.row]
     y_native: Any = y.astype(int) if row.target == "label" and y.ndim == 1 else y
-    if row.per_sample:  # both have |ℓ′| ≤ 1 an entry
-        moved = 2 * e * max(1.0, float(np.abs(y).max()) if y.ndim == 2 else 1.0)
+    if row.per_sample:
+        # |∂ℓ/∂ŷ| ≤ 1 an entry for labels; for rows of weights |p Σy − y| ≤ Σ|y| + |y|, if they sum to 1 or not
+        moved = 2 * e * (np.abs(y).sum(axis=1, keepdims=True) if y.ndim == 2 else 1.0)
         if stage.row == "cross_entropy":
             _, log_error, _ = _log_softmax(stage.reads[0], b)
             weight = np.abs(y) if y.ndim == 2 else 1.0

@@ -79,7 +79,7 @@ FUNCTIONS: dict[str, Callable[..., Pair]] = {
     "sigmoid": _sigmoid,
     "tanh": _tanh,
     "relu": lambda z: _piecewise(z, 0),
-    "leaky_relu": lambda z: _piecewise(z, _constant("0.01")),
+    "leaky_relu": _piecewise,
     "prelu": _piecewise,
     "elu": _elu,
     "selu": lambda z: _elu(
