@@ -1,14 +1,14 @@
-"""`mlp explain`: one gradient entry, factor by factor, as text, Markdown, JSON, a picture or in TensorBoard."""
+"""`mlp explain`: one gradient entry, factor by factor: as text, Markdown, JSON, picture or in TensorBoard."""
 
 import json
 
 import numpy as np
 from rich.console import Console
 
-from mlp_torch.explain.config import Explain
 from mlp_torch.engines import threads
 from mlp_torch.errors import UserError
 from mlp_torch.explain.chain import Explanation, explain
+from mlp_torch.explain.config import Explain
 from mlp_torch.explain.source import Source, batch, locate, source, traces
 from mlp_torch.explain.text import render
 
@@ -23,6 +23,8 @@ def run(config: Explain) -> int:
             raise UserError(f"the loss of --sample {config.sample} is {ours.loss}: no gradient to explain")
         parameter, index = locate(config.parameter, ours)
         explanation = explain(ours, theirs, parameter, index, title(found))
+    if not np.isfinite(explanation.product):
+        raise UserError(f"∂L/∂{explanation.entry} is {explanation.product}: there is nothing to multiply")
     if config.json:
         print(json.dumps(explanation.to_dict(), allow_nan=False))
     elif config.format == "markdown":
@@ -41,13 +43,12 @@ def title(found: Source) -> str:
     """Which samples and which weights, in words."""
     config, n = found.config, len(found.data.train)
     samples = batch(config, n)
-    which = f"sample {samples[0]}"
+    which, several = f"sample {samples[0]}", ""
     if len(samples) > 1:
-        which = f"samples {samples[0]} to {samples[-1]}, one batch"
-        if config.batch_size == 1:
-            which += " since batch_norm needs several"
+        which = f"samples {samples[0]} to {samples[-1]}"
+        several = " (one batch: batch_norm needs several)" if config.batch_size == 1 else " (one batch)"
     weights = "initial weights" if found.epoch is None else f"{config.run}, epoch {found.epoch}"
-    return f"{which} of {config.data}'s training data, {weights}, {config.dtype}"
+    return f"{which} of the training data of {config.data}{several}, {weights}, {config.dtype}"
 
 
 def pictures(found: Source, explanation: Explanation) -> None:

@@ -12,7 +12,7 @@ product so far (n samples, k units above, c units below) and the factor:
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,11 +88,11 @@ def last(stage: Stage, trace: Trace, index: tuple[int, ...]) -> tuple[Local, Arr
     else:  # dγ = Σ dn x̂, one unit at a time: one unit gradient a sample reads x̂ off
         rest = [trace[name] for name in stage.reads[1:]]
         values = np.stack([stage.function(_unit(above, np.s_[i, :]), *rest) for i in range(len(above))])
-        values, label = values[:, unit], f"x̂{stage.layer}"
+        values, label = values[:, unit], f"x̂{stage.layer}[:,{index[0]}]"
     return Local(LAST, label, values, np.abs(values), values.size), unit
 
 
-def _unit(like: Array, where: object) -> Array:
+def _unit(like: Array, where: Any) -> Array:
     e = np.zeros_like(like)
     e[where] = 1
     return e
