@@ -15,6 +15,8 @@ from mlp_torch.verify.rounding import Rounding
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
 NOT_FINITE = "its inputs are not finite"
 OVERFLOWS = "the bound overflows"
+MISSHAPEN = "its inputs have a wrong shape"
+NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN)
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
 
@@ -80,8 +82,11 @@ def judge(stage: Stage, context: Context) -> Judgement:
     value = context.values[stage.name]
     if not all(np.isfinite(context.values[name]).all() for name in stage.reads):
         return _undecided(stage, value, NOT_FINITE)
+    if context.misshapen.intersection(stage.reads):
+        return _undecided(stage, value, MISSHAPEN)
     local = _rule(stage, context)
     if value.shape != local.truth.hi.shape:
+        context.misshapen.add(stage.name)
         return Judgement(
             stage.name, "wrong", np.inf, (), np.nan, np.nan, np.inf, 0.0, note=f"shape {value.shape}"
         )

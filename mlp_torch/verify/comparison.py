@@ -17,7 +17,7 @@ from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.model import MLP, to_manual
 from mlp_torch.trace import trace
-from mlp_torch.verify.certificate import NOT_FINITE, SEVERITY, Verdict, certify
+from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Verdict, certify
 from mlp_torch.verify.propagation import Bounds, propagate
 from mlp_torch.verify.report import Report, Row
 
@@ -75,6 +75,9 @@ def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
     y_array = np.array(y.detach().cpu() if isinstance(y, Tensor) else y)
     if not (LOSSES[loss].target == "label" and np.issubdtype(y_array.dtype, np.integer)):
         y_array = y_array.astype(numpy_dtype)
+    inputs = model.architecture.sizes[0]
+    if x_array.ndim != 2 or x_array.shape[1] != inputs:
+        raise ValueError(f"x has shape {x_array.shape}; this network takes (N, {inputs})")
     if len(x_array) == 0:
         raise ValueError("x holds no sample")
     for name, array in (("x", x_array), ("y", y_array)):
@@ -100,6 +103,11 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
     entries bit-equal. A gradient is `wrong` where any stage that it follows from is; `undecided` where
     the two differ by more than rounding allows unless a unit at a kink fell on either side.
     """
+    read = {name for stage in ours for name in stage.reads}
+    for name in (stage.name for stage in ours if stage.name in read):
+        a, b = np.shape(ours[name]), np.shape(theirs[name])
+        if a != b:  # what follows from it has no shape to be judged in
+            raise ValueError(f"{name} has shape {a} on one side and {b} on the other")
     traces = dict(zip(engines, (ours, theirs), strict=True))
     judgements = {engine: certify(t) for engine, t in traces.items()}
     bounds = [propagate(t) for t in traces.values()]
@@ -125,10 +133,10 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
         kinks = tuple(unit for unit in units if unit[0] in behind[stage.name])
         if wrong:
             verdict, note = "wrong", f"follows from {', '.join(wrong)}"
+        elif (unjudged := next((row for row in ancestors if row.note in NOT_JUDGED), None)) is not None:
+            verdict, note = "undecided", f"{unjudged.name}: {unjudged.note}"
         elif numbers["ratio"] > 1:  # impossible from the same leaves, unless nothing could be judged
             verdict, note = "wrong", "differs by more than both sides' rounding"
-        elif any(row.note == NOT_FINITE for row in ancestors):
-            verdict, note = "undecided", NOT_FINITE
         elif kinks and _numbers(ours[stage.name], theirs[stage.name], smooth, stage.name)["ratio"] > 1:
             verdict, note = "undecided", "a unit at a kink fell on different sides"
         parameters[stage.parameter] = Row(
@@ -174,10 +182,17 @@ def _kink_units(bounds: Sequence[Bounds]) -> list[tuple[str, tuple[int, ...]]]:
     return list(units)
 
 
+def _misshapen(b: Array) -> dict[str, Any]:
+    """The numbers of two arrays that cannot be held side by side."""
+    none = {"equal": 0, "size": b.size, "index": (), "manual": np.nan, "autograd": np.nan}
+    far = {"max_abs": np.inf, "relative": np.inf, "bound": np.nan, "ratio": np.inf}
+    return {"shape": b.shape, **none, **far}
+
+
 def _numbers(ours: Any, theirs: Any, bounds: Sequence[Bounds], name: str) -> dict[str, Any]:
     a, b = np.asarray(ours), np.asarray(theirs)
     if a.shape != b.shape:
-        raise ValueError(f"{name} has shape {a.shape} on one side and {b.shape} on the other")
+        return _misshapen(b)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):

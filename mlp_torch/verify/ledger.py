@@ -23,8 +23,16 @@ PIECEWISE = ("identity", "relu", "leaky_relu", "prelu", "hardtanh")
 SENTINEL_ROWS = ("sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "elu")
 
 
+# Units and sums are held between these powers of two, so that no float32 is flushed or overflows.
+LOWEST, HIGHEST = -126, 126
+
+
 class RefusedError(ValueError):
     """The ledger cannot prove that no operation rounds; the text says at which stage and why."""
+
+
+class _OutOfRangeError(Exception):
+    pass
 
 
 @dataclass
@@ -55,8 +63,10 @@ def unit(values: Array) -> int:
 
 
 def _bits(largest: Array, q: int) -> int:
-    """Bits of the largest partial sum, counted in units of 2^-q."""
+    """Bits of the largest partial sum, counted in units of 2^-q; both must be normal numbers."""
     top = float(np.max(largest, initial=0.0))
+    if -q < LOWEST or not top <= 2.0**HIGHEST:
+        raise _OutOfRangeError
     return 0 if top == 0 else int(np.ceil(np.log2(top) + q - 1e-9)) + 1
 
 
@@ -125,7 +135,9 @@ def _loss_terms(stage: Stage, v: dict[str, Array]) -> tuple[Array, int]:
         raise RefusedError(f"{stage.name}: {stage.row} is dyadic only for logits in {{0, ±1024}}")
     if stage.row == "cross_entropy" and (np.sort(output, axis=1)[:, -1:] == output).sum() > len(output):
         raise RefusedError(f"{stage.name}: softmax is dyadic only without ties at the largest logit")
-    return 1 + np.abs(output) * 2, 0
+    if v["y"].shape != output.shape:  # labels
+        return 1 + 2 * np.abs(output), 0
+    return (1 + 2 * np.abs(output)) * (1 + np.abs(y).sum(axis=1, keepdims=True)), max(unit(y), 0)
 
 
 def _loss(stage: Stage, v: dict[str, Array]) -> int:
@@ -189,7 +201,11 @@ def prove(trace: Trace) -> Ledger:
         if stage.name == "loss" and stage.row == "bce_with_logits" and (values[stage.reads[0]] == 0).any():
             ledger.inexact.add("loss")
             continue
-        bits = ENTRIES[stage.kind](stage, values)
+        try:
+            bits = ENTRIES[stage.kind](stage, values)
+        except _OutOfRangeError:
+            text = f"{stage.name}: its numbers leave the range from 2^{LOWEST} to 2^{HIGHEST}"
+            raise RefusedError(text) from None
         if stage.name == "loss" and bits > precision:
             ledger.inexact.add("loss")  # nothing follows from the loss's value
             continue

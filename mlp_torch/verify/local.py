@@ -59,11 +59,12 @@ class Local:
 
 @dataclass
 class Context:
-    """Float64 copies of a trace's values, its arithmetic, and the ball evaluations made so far."""
+    """Float64 copies of a trace's values, its arithmetic, what was evaluated and found misshapen so far."""
 
     values: Mapping[str, Array]
     r: Rounding
     memo: dict[Any, Any] = field(default_factory=dict)
+    misshapen: set[str] = field(default_factory=set)
 
     def read(self, stage: Stage) -> list[Array]:
         return [self.values[name] for name in stage.reads]

@@ -296,7 +296,7 @@ def _loss(stage: Stage, b: Bounds) -> Array:
     row = LOSSES[stage.row]
     y_native: Any = y.astype(int) if row.target == "label" and y.ndim == 1 else y
     if row.per_sample:
-        # |∂ℓ/∂ŷ| ≤ 1 an entry for labels; for rows of weights |p Σy − y| ≤ Σ|y| + |y|, if they sum to 1 or not
+        # |∂ℓ/∂ŷ| ≤ 1 for labels; for rows of weights, of any sum, |p Σy − y| ≤ Σ|y| + |y|
         moved = 2 * e * (np.abs(y).sum(axis=1, keepdims=True) if y.ndim == 2 else 1.0)
         if stage.row == "cross_entropy":
             _, log_error, _ = _log_softmax(stage.reads[0], b)
