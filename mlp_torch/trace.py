@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from manual.architecture import choose
+from manual.chain import backward_stages, forward_stages, symbol
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
-from manual.network import backward_stages, forward_stages, symbol
 from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.model import LOSSES, MLP, Dropout, state_arrays

@@ -18,9 +18,9 @@ from flint import arb
 
 from manual import ACTIVATIONS, LOSSES, MLP, activations, layers
 from manual.activations import prelu_slope_gradient
+from manual.chain import forward_stages
 from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
 from manual.losses import l1_penalty, l2_penalty
-from manual.network import forward_stages
 from manual.numbers import Array, erf, number, pi
 from manual.trace import run
 from tests.duals import derivative, dual_over, entrywise, exact
