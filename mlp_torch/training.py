@@ -4,10 +4,13 @@ The loop is `manual.training.fit`; this room stands around it: what is checked b
 after each epoch, when to stop, and what the run ends with, however it ends.
 """
 
+import contextlib
 import copy
 import shlex
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -30,11 +33,14 @@ from mlp_torch.verify.report import Report, WrongGradientError
 AnyEngine = ManualEngine | AutogradEngine | BothEngine
 
 
-def run(config: Train) -> int:
+def run(
+    config: Train, around: Callable[["Training"], AbstractContextManager[Any]] = contextlib.nullcontext
+) -> int:
     """Train as the flags say (`config.check()` has passed); the exit code.
 
     0: trained; 1: the gradients are wrong, nothing was trained; 130: interrupted, the best weights are
-    kept. Raises UserError for what the user can put right, a loss that is not finite among it.
+    kept. Raises UserError for what the user can put right, a loss that is not finite among it. `around`
+    makes a context, in which the training that it is given runs; it may set its `after_epoch`.
     """
     check_name(config.runs_dir, config.name)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
@@ -51,8 +57,9 @@ def run(config: Train) -> int:
     try:
         with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
             training.folder.show("gradient_check", picture(engine, data, config))
-            training.train()
-            summarize(training, report)
+            with around(training):
+                training.train()
+                summarize(training, report)
     except WrongGradientError as error:
         print(error)
         kept = f"{weights_of(training.last)} are kept in {path}"
@@ -137,6 +144,7 @@ class Training:
         self.config, self.data, self.engine, self.folder = config, data, engine, folder
         self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
         self.interrupted, self.largest_gap = False, 0.0
+        self.after_epoch: Callable[[Kept, float | None], None] | None = None
         self.monitor = Monitor(data.loss, config.verify_every) if config.verify_every else None
         self.started = time.perf_counter()
 
@@ -164,6 +172,8 @@ class Training:
                 for epoch in epochs:
                     validation, accuracy = self.end_epoch(epoch)
                     display.show(epoch.epoch, epoch.loss, validation, accuracy)
+                    if self.after_epoch is not None:
+                        self.after_epoch(self.last, accuracy)
                     if config.early_stopping and epoch.epoch - self.best.epoch >= config.early_stopping:
                         break
         except NotFiniteError as error:
