@@ -46,6 +46,17 @@ def require_choice(flag: str, kind: str, name: str, choices: Iterable[str]) -> N
         raise UserError(f"{flag}: {error}") from None
 
 
+def require_folder_name(flag: str, name: str) -> None:
+    """Raise UserError unless `name` can be one folder's name on every system."""
+    plain = name == name.strip() and name.isprintable()
+    require(
+        plain and name not in ("", ".", "..") and not set(name) & set('/\\:*?"<>|'),
+        flag,
+        repr(name),
+        "must be the plain name of one folder, without separators; --runs-dir says where the runs lie",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """The flags that both commands take: the data, the network, the loss and the arithmetic."""
@@ -199,14 +210,7 @@ class Train(Network):
                 "the manual engine is NumPy and runs on the cpu; use --device cpu or --engine autograd",
             )
         if self.name is not None:
-            plain = self.name == self.name.strip() and self.name.isprintable()
-            require(
-                plain and self.name not in ("", ".", "..") and not set(self.name) & set('/\\:*?"<>|'),
-                "--name",
-                repr(self.name),
-                "must be the plain name of one folder, without separators; "
-                "--runs-dir says where the runs lie",
-            )
+            require_folder_name("--name", self.name)
 
     def _check_optimizer(self) -> None:
         for flag, given in (("momentum", self.momentum > 0), ("nesterov", self.nesterov)):
