@@ -143,7 +143,7 @@ class Second:
 
 
 TRUE = np.array([1.5, -0.5])
-SAMPLES = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
+SAMPLES = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
 ONE_X, ONE_Y, ONE_W = np.array([[2.0, -1.0]]), np.array([0.5]), np.array([0.25, 0.5])
 
 
@@ -157,7 +157,7 @@ def measure_second() -> Second:
     h = 2.0**-10  # L is quadratic, so the central difference has no error but rounding
     differences = [(loss(ONE_W + h * unit) - loss(ONE_W - h * unit)) / (2 * h) for unit in np.eye(2)]
     engine = LinearPerceptron(np.zeros(2))
-    losses = [e.loss for e in fit(engine, SAMPLES, SAMPLES @ TRUE, epochs=20, batch_size=4, lr=0.5)]
+    losses = [e.loss for e in fit(engine, SAMPLES, SAMPLES @ TRUE, epochs=20, batch_size=4, lr=0.8)]
     w, slide_loss = ONE_W.copy(), []
     for _ in range(4):  # θ ← θ − η ∇ of the slide's ½ (y − ŷ), whose gradient is −½ x wherever w is
         slide_loss.append(float(((ONE_Y - ONE_X @ w) / 2)[0]))
@@ -186,7 +186,7 @@ def second(walk: Walk) -> Page:
         [(f"∂L/∂w{i + 1} = −(y − ŷ) x{i + 1}", m.by_hand[i], m.by_difference[i]) for i in (0, 1)],
     )
     page.table(
-        "gradient descent, η = 0.5, on four samples of y = 1.5 x₁ − 0.5 x₂",
+        "gradient descent, η = 0.8, on four samples of y = 1.5 x₁ − 0.5 x₂",
         ("passes", "w₁", "w₂", "loss before the step"),
         [(n, *m.path[n], m.losses[n]) for n in (0, 1, 2, 5, 10, 19)],
     )
@@ -211,7 +211,7 @@ def draw_second(figure: Any) -> None:
     residual = SAMPLES @ TRUE - np.stack([w1, w2], axis=-1) @ SAMPLES.T
     contours = left.contour(w1, w2, (residual**2 / 2).mean(axis=-1), levels=10, cmap="cividis")
     left.clabel(contours, fontsize=8)
-    left.plot(*zip(*m.path, strict=True), "o-", color=VERMILION, markersize=4, label="from (0, 0), η = 0.5")
+    left.plot(*zip(*m.path, strict=True), "o-", color=VERMILION, markersize=4, label="from (0, 0), η = 0.8")
     left.plot(*TRUE, "*", color=BLACK, markersize=14, label="(1.5, −0.5)")
     left.set(xlabel="w₁ (dimensionless)", ylabel="w₂ (dimensionless)", title="the loss and the way down")
     left.legend(loc="upper right", fontsize=8)
