@@ -32,7 +32,7 @@ def choose(kind: str, name: str, choices: Sequence[str]) -> str:
     """`name` itself if it is one of `choices`; else a ValueError that names the nearest one."""
     if name in choices:
         return name
-    near = get_close_matches(name, choices, n=1)
+    near = get_close_matches(name, choices, n=1) or [c for c in choices if name and name in c]
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
 
