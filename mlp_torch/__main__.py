@@ -20,12 +20,14 @@ from manual.architecture import choose
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.lecture.config import Lecture
 from mlp_torch.sweep.config import Sweep
 
 # One row a command: the dataclass of its flags, and the function that takes it and returns the exit code.
 COMMANDS: dict[str, tuple[type[Any], str]] = {
     "train": (Train, "mlp_torch.training:run"),
     "compare": (Compare, "mlp_torch.verify.command:run"),
+    "lecture": (Lecture, "mlp_torch.lecture.command:run"),
     "explain": (Explain, "mlp_torch.explain.command:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
 }

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from manual.perceptron import Factor, FourParameters, gradient, slide_gradient_w3
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 NETWORK = FourParameters(w1=0.5, b1=0.1, w2=-1.5, w3=2.0)
 SAMPLE = (2.0, 1.0)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.lecture.figures import save
-from mlp_torch.lecture.page import Page, Printer, Walk
+from mlp_torch.lecture.page import Page, Printer
 from mlp_torch.lecture.steps import STEPS, Step
+from mlp_torch.lecture.walk import Walk
 
 
 def run(config: Lecture) -> int:

@@ -11,8 +11,8 @@ from mlp_torch.config import one_of, require, require_choice
 from mlp_torch.data import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.lecture.figures import SUFFIXES
-from mlp_torch.lecture.page import Walk
 from mlp_torch.lecture.steps import STEPS, Step
+from mlp_torch.lecture.walk import Walk
 
 CLASSES = tuple(name for name, row in DATASETS.items() if row.classes and row.split)
 

@@ -9,12 +9,13 @@ from manual import MLP, Adam, Architecture, fit
 from manual.numbers import Array
 from manual.training import ManualEngine
 from mlp_torch.lecture.experiments import BASE, read, train
-from mlp_torch.lecture.page import Page, Walk, spread
+from mlp_torch.lecture.page import Page, spread
+from mlp_torch.lecture.walk import Walk
 
 DEPTHS = (1, 2, 3, 4, 6)  # hidden layers
 WIDTHS = (4, 16, 64, 256)  # of one hidden layer
 BUDGETS = {"digits": 5000, "moons": 300, "sawtooth": 300}  # learnable parameters
-TEETH = 3  # the sawtooth is the tent map applied to itself so often: 2³ straight pieces
+FOLDS = 3  # the sawtooth is the tent map applied so often, one to the other: 2³ straight pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,14 @@ def width_for(budget: int, depth: int, inputs: int, outputs: int) -> int:
 
 # t(x) = 1 − |2x − 1|, applied k times: 2^k straight pieces. A relu layer of 2 units makes one t, so depth
 # k needs 2k units, and a single layer 2^k (Telgarsky 2016, Benefits of depth in neural networks)
-def sawtooth(x: Array, k: int = TEETH) -> Array:
+def sawtooth(x: Array, k: int = FOLDS) -> Array:
     """t(t(… t(x))) on [0, 1]."""
     for _ in range(k):
         x = 1 - np.abs(2 * x - 1)
     return x
 
 
-def by_hand(k: int = TEETH) -> MLP:
+def by_hand(k: int = FOLDS) -> MLP:
     """The sawtooth as a relu network of k layers of 2: t(x) = 2 relu(x) − 4 relu(x − ½) on [0, 1]."""
     model = MLP((1, *(2,) * k, 1))
     tent = np.array([[2.0, -4.0]])
@@ -131,9 +132,9 @@ def depth(walk: Walk) -> Page:
     page.say(
         "Figure 6.6 of the deep-learning book shows test accuracy rising with depth. Here at equal parameter",
         "count, so that depth has to pay for itself: with each layer more all of them are narrower. Two",
-        f"problems: {walk.data}, and the sawtooth, the tent map t(x) = 1 − |2x − 1| applied {TEETH} times to",
-        f"itself, composed by construction: {TEETH} relu layers of 2 units are exactly it, where a single layer",
-        f"needs {2**TEETH} units, twice as many for each tooth more.",
+        f"problems: {walk.data}, and the sawtooth, the tent map t(x) = 1 − |2x − 1| applied {FOLDS} times,",
+        f"composed by construction: {FOLDS} relu layers of 2 units are exactly it; a single layer needs",
+        f"{2**FOLDS} units, and twice as many for each time more.",
     )
     deep, wide = measure_depth(walk), measure_width(walk)
     for name, points in deep.items():
@@ -176,7 +177,7 @@ def verdict(name: str, points: list[Point]) -> str:
     said = (
         f"On {name} depth pays: {len(best.hidden)} hidden layers beat one by over two standard errors"
         if better
-        else f"On {name} depth does not pay at this budget: none beats one hidden layer by two standard errors"
+        else f"On {name} it does not pay: at this budget none beats one hidden layer by two standard errors"
     )
     gains = [f"{len(p.hidden)} against 1: {difference(p, shallow)}" for p in dict.fromkeys((best, deepest))]
     return f"{said} ({'; '.join(gains)})."

@@ -9,8 +9,9 @@ import numpy as np
 from manual import fit
 from manual.perceptron import LinearPerceptron, X, Y, best_weight
 from mlp_torch.lecture.experiments import BASE, Outcome, repeat, train
-from mlp_torch.lecture.page import Page, Walk, spread
+from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.sampling import measure_noise, measure_unbiased
+from mlp_torch.lecture.walk import Walk
 
 # name, batch size, η (each with one that suits it), the most passes it is given
 METHODS = (

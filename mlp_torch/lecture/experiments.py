@@ -15,7 +15,8 @@ from manual import MLP, OPTIMIZERS, fit
 from manual.training import ManualEngine, NotFiniteError
 from mlp_torch.config import Train
 from mlp_torch.data import Data, Split, load
-from mlp_torch.lecture.page import Walk, spread
+from mlp_torch.lecture.page import spread
+from mlp_torch.lecture.walk import Walk
 
 # The setting that each comparison varies in one thing.
 BASE = Train(engine="manual", hidden=(32,), batch_size=32, lr=3e-3, epochs=12)

@@ -11,7 +11,8 @@ from manual.losses import LOSSES
 from manual.numbers import Array
 from mlp_torch.config import Train
 from mlp_torch.lecture.experiments import BASE, Outcome, accuracy, read, repeat
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 FLAT = 0.01  # a unit is saturated on a sample where |f′(z)| is below this share of its largest value
 SCARCE = 150  # training samples where the question is what to do about too few

@@ -9,7 +9,8 @@ from manual import LOSSES, MLP, SGD, fit
 from manual.losses import d_zero_one, zero_one
 from manual.numbers import Array
 from manual.training import ManualEngine
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 SALARIES = np.array([[1.0], [2.0], [3.0], [4.0], [100.0]])  # one of the five is an outlier
 # The class is the sign of x; the last sample lies far on its right side.

@@ -8,7 +8,8 @@ from manual import MLP, Architecture
 from manual.activations import d_sigmoid, sigmoid
 from manual.numbers import Array
 from manual.perceptron import careful_d_sigmoid, perceptron, slide_sigmoid
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 SIZES = (3, 4, 2)
 

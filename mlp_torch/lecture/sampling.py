@@ -12,7 +12,7 @@ from manual import MLP
 from manual.numbers import Array
 from manual.training import order
 from mlp_torch.lecture.experiments import BASE, read
-from mlp_torch.lecture.page import Walk
+from mlp_torch.lecture.walk import Walk
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 from manual import fit
 from manual.activations import identity
 from manual.perceptron import LinearPerceptron, X, Y, best_weight, train_smallest
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 EXACT_X = tuple(Fraction(str(x)) for x in X)
 EXACT_Y = tuple(Fraction(str(y)) for y in Y)

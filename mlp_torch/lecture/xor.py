@@ -8,7 +8,8 @@ import numpy as np
 from manual import MLP, Adam, fit
 from manual.losses import zero_one
 from manual.training import ManualEngine
-from mlp_torch.lecture.page import Page, Walk
+from mlp_torch.lecture.page import Page
+from mlp_torch.lecture.walk import Walk
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = np.array([[0.0], [1.0], [1.0], [0.0]])
