@@ -4,6 +4,7 @@ All of them answer `manual.training.Engine`, so the one loop of `manual.training
 manual engine itself lives in `manual.training` and knows nothing of torch.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -174,9 +175,28 @@ def threads(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+# What the check before training, or `mlp compare`, holds at once for each parameter: both engines'
+# weights and gradients, bounds, and the slices of an error-free product, in float64.
+BYTES_PER_PARAMETER = 200
+
+
+def check_memory(parameters: int) -> None:
+    """Raise UserError if a network of so many parameters cannot be checked in the memory that is free."""
+    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = parameters * BYTES_PER_PARAMETER
+    if needed > free:
+        raise UserError(
+            f"--hidden: {parameters:,} parameters need about {needed / 2**30:.0f} GiB to be checked, and "
+            f"{free / 2**30:.0f} GiB are free; use smaller layers"
+        )
+
+
 def manual_model(config: Network, data: Data) -> manual.MLP:
-    """The network that the flags describe, in NumPy."""
+    """The network that the flags describe, in NumPy. Raises UserError if memory cannot hold it."""
     sizes = config.sizes(data.inputs, data.outputs)
+    check_memory(sum(a * b + b for a, b in pairwise(sizes)))
     return manual.MLP(sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 

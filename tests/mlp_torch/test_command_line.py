@@ -35,6 +35,8 @@ BAD = [
     ("train --lr", "--lr"),
     ("train --hidden 128 0", "--hidden 128 0: every layer needs at least 1 neuron"),
     ("train --hidden -3", "--hidden -3: every layer"),
+    ("train --hidden 900000000", "--hidden: 67,.* parameters need about .* GiB .*use smaller layers"),
+    ("compare --hidden 900000000", "--hidden: 67,.* parameters need about .* GiB .*use smaller layers"),
     ("train --hidden 12 x", "parsing --hidden"),
     ("train --dropout 1", "--dropout 1.0: .*at least 0 and below 1"),
     ("train --dropout nan", "--dropout nan"),
