@@ -36,7 +36,7 @@ class Sweep(Train):
     study: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """The study's name and its folder among the runs; given again, the study goes on."""
     storage: Annotated[str | None, tyro.conf.arg(metavar="URL|FILE")] = None
-    """sqlite:///FILE or a journal file, shared by several processes; if not given, a journal in the folder."""
+    """sqlite:///FILE or a journal file, for several processes; if not given, a journal in the folder."""
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""

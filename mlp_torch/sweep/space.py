@@ -84,7 +84,7 @@ def _range(spec: str, flag: str, text: str) -> Dimension:
     first, second, *modifiers = text.split(":")
     kinds = set(_plain(flag))
     if not kinds & {int, float}:
-        raise UserError(f"--sweep {spec}: {flag} is no number; list its values, such as {flag}=a,b")
+        raise UserError(f"--sweep {spec}: {flag} is no number; list its values, as in hidden=64,128x64")
     unknown = [m for m in modifiers if m not in ("int", "log")]
     if unknown:
         raise UserError(f"--sweep {spec}: unknown {unknown[0]!r}; a range is low:high, with :log or :int")
