@@ -1,0 +1,218 @@
+"""What a hypothesis claims, what it is measured with, and which constants have a name."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.forward import Part, Problem
+
+KINDS = (
+    "constant_factor",
+    "sign",
+    "missing_learning_rate",
+    "extra_learning_rate",
+    "missing_activation_derivative",
+    "wrong_activation_derivative",
+    "activation_derivative_at_wrong_array",
+    "wrong_softmax_jacobian",
+    "wrong_loss_derivative",
+    "loss_mismatch",
+    "wrong_loss_value",
+    "wrong_regulariser",
+    "wrong_dropout_backward",
+    "wrong_normalization_backward",
+    "bias_not_summed",
+    "wrong_bias_reduction",
+    "transpose",
+    "updated_weights_used",
+    "overwritten_gradient",
+    "missing_accumulation",
+    "stale_gradient",
+    "mutated_input",
+    "not_multiplied_by_upstream",
+    "clipping",
+    "zero_gradient",
+    "broadcast",
+    "label_coding",
+    "forward_mismatch",
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One hypothesis at one place. Claims with the same `key` are one mistake made in several places.
+
+    `name` is the array that a claim about one array concerns, empty for a step of the chain.
+    `odd` orders sets that fit equally: the higher, the rarer in real code.
+    """
+
+    kind: str
+    variant: str
+    detail: str
+    layer: int
+    name: str = ""
+    line: str = ""
+    odd: float = 1.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.kind, self.variant)
+
+
+Claims = tuple[Claim, ...]
+
+
+def cost(claims: Sequence[Claim]) -> int:
+    """How many different mistakes."""
+    return len({claim.key for claim in claims})
+
+
+@dataclass
+class Context:
+    """The problem, the author's gradients in canonical form (None: the shape does not fit) and the tolerance."""
+
+    problem: Problem
+    h: Mapping[Part, Array | None]
+    raw: Mapping[str, Array]
+    rtol: float
+    floor: Mapping[Part, float]
+    lr: float | None = None
+    ascent: bool = False
+    after: Mapping[int, Array] = field(default_factory=dict)
+    previous: Mapping[Part, Array | None] = field(default_factory=dict)
+    deadline: float = field(default_factory=lambda: time.monotonic() + 9)
+    constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.constants = named(self.problem, self.lr)
+
+    def same(self, h: Array, candidate: Array, part: Part, slack: float = 1.0) -> bool:
+        """Equal up to rounding, norm-wise."""
+        if h.shape != candidate.shape:
+            return False
+        gap = float(np.linalg.norm(h - candidate))
+        size = max(float(np.linalg.norm(candidate)), float(np.linalg.norm(h)))
+        return gap <= slack * (self.rtol * size + self.floor[part])
+
+    def expired(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def name_constant(self, c: float) -> list[list[tuple[str, str, str]]]:
+        """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name."""
+        tolerance = max(self.rtol, 1e-12) * 4
+        readings: list[list[tuple[str, str, str]]] = []
+        sign = [("sign", "sign", "has the opposite sign")] if c < 0 else []
+        if abs(abs(c) - 1) <= tolerance:
+            return [sign] if sign else []
+        plain: list[str] = []
+        for value, words in self.constants:
+            if abs(abs(c) - value) <= tolerance * value:
+                kinds = tuple(kind for kind, _ in words)
+                if kinds == ("constant_factor",):
+                    plain.append(words[0][1])
+                else:
+                    readings.append(
+                        sign + [(kind, kind if "rate" in kind else text, text) for kind, text in words]
+                    )
+        if plain:
+            text = ", also ".join(dict.fromkeys(plain[:2]))
+            readings.insert(0, [*sign, ("constant_factor", f"{abs(c):.9g}", f"is the true one {text}")])
+        return readings
+
+    def fit(self, h: Array, *basis: Array) -> Array | None:
+        """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""
+        if h.size <= len(basis) or any(b.shape != h.shape for b in basis):
+            return None
+        A = np.stack([b.ravel() for b in basis], axis=1)
+        if not (np.isfinite(A).all() and np.isfinite(h).all()):
+            return None
+        norms = np.linalg.norm(A, axis=0)
+        if not norms.all():
+            return None
+        solution, _, rank, _ = np.linalg.lstsq(A / norms, h.ravel(), rcond=1e-10)
+        if rank < len(basis):
+            return None
+        coefficients: Array = solution / norms
+        gap = np.linalg.norm(h.ravel() - A @ coefficients)
+        return coefficients if gap <= self.rtol * np.linalg.norm(h) else None
+
+    def ratio(self, h: Array, t: Array) -> float | None:
+        """c with h = c·t, or None. A single entry has a ratio too."""
+        if h.shape != t.shape:
+            return None
+        square = float((t * t).sum())
+        if not np.isfinite(square) or square == 0 or not np.isfinite(h).all():
+            return None
+        c = float((h * t).sum()) / square
+        gap = float(np.linalg.norm(h - c * t))
+        return c if c != 0 and gap <= self.rtol * float(np.linalg.norm(h)) else None
+
+
+def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[str, str], ...]]]:
+    """Constants that people forget or add: (value, ((kind, words) …)), the likeliest first."""
+    n, k = problem.samples, problem.output.shape[1]
+    table: list[tuple[float, tuple[tuple[str, str], ...]]] = []
+
+    def add(value: float, words: str) -> None:
+        if np.isfinite(value) and value > 0 and abs(value - 1) > 1e-12:
+            if not any(s in words for s in "=,") and any(abs(value - v) < 1e-9 * v for v, _ in table):
+                return  # it has a better name
+            table.append((value, (("constant_factor", words),)))
+
+    def both(value: float, words: str) -> None:
+        add(value, f"times {words}")
+        add(1 / value, f"divided by {words}")
+
+    sizes = [(float(n), f"N = {n}"), (float(k), f"K = {k}"), (float(n * k), f"N·K = {n * k}")]
+    for value, words in sizes:
+        both(value, words)
+    both(2.0, "2")
+    both(4.0, "4")
+    for value, words in sizes:
+        both(2 * value, f"2·{words.split(' = ')[0]} = {2 * value:g}")
+        both(value / 2, f"{words.split(' = ')[0]}/2 = {value / 2:g}")
+    both(n / k, f"N/K = {n}/{k}")
+    both(float(n * n), f"N² = {n * n}")
+    if n > 1:
+        both(float(n - 1), f"N − 1 = {n - 1}")
+        both(n / (n - 1), f"N/(N − 1) = {n}/{n - 1}")
+    for layer in problem.layers:
+        m = layer.W.shape[0]
+        both(float(m), f"{m}, the inputs of layer {layer.index},")
+        if layer.index < len(problem.layers):
+            m = layer.W.shape[1]
+            both(float(m * n), f"N·{m}, the entries of layer {layer.index},")
+    for i in (3, 5, 6, 7, 8, 9, 10, 100, 1000):
+        both(float(i), str(i))
+    both(1.5, "3/2")
+    both(4 / 3, "4/3")
+    if problem.sample_weight is not None:
+        total = float(problem.sample_weight.sum())
+        both(n / total, f"N/Σw = {n / total:.6g}")
+        both(total, f"Σw = {total:.6g}")
+    if lr is not None:
+        extra = ("extra_learning_rate", f"is the true one times the learning rate {lr:g}")
+        missing = ("missing_learning_rate", f"is the true one divided by the learning rate {lr:g}")
+        for c, words in [
+            (1.0, ""),
+            (float(n), f"is multiplied by N = {n}"),
+            (1 / n, f"is divided by N = {n}"),
+            (2.0, "is doubled"),
+            (0.5, "is halved"),
+        ]:
+            rest = (("constant_factor", words),) if words else ()
+            table.append((lr * c, (extra, *rest)))
+            table.append((c / lr, (missing, *rest)))
+    return table
+
+
+Namer = Callable[[float], list[list[tuple[str, str, str]]]]
+
+
+def everything(parts: Mapping[Part, Any], upto: int) -> tuple[str, ...]:
+    """Names of the arrays of layers 1 … upto, once each."""
+    return tuple(dict.fromkeys(p.name for p in parts if p.layer <= upto))

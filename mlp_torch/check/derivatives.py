@@ -1,0 +1,328 @@
+"""Hypotheses on f′: every derivative that people write at a layer in place of the true one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from manual.activations import sigmoid, softmax
+from manual.numbers import Array
+from mlp_torch.check.activations import FORMS, chain, jacobian
+from mlp_torch.check.claims import Claim, Claims, Context
+
+Option = tuple[Claims, Array]
+
+
+def options(c: Context, number: int, da: Array) -> list[Option]:
+    """(claims, dz) of layer number for da, the gradient at its activation; the true one first, with no claim."""
+    layer = c.problem.layers[number - 1]
+    z, f = c.problem.z[number], c.problem.f[number]
+    with np.errstate(all="ignore"):
+        if layer.activation == "softmax":
+            true, wrong = jacobian(da, f), list(_softmax(c, number, da, z, f))
+        else:
+            from_z = FORMS[layer.activation].from_z
+            assert from_z is not None
+            slope = from_z(z, layer.constants)
+            true, wrong = da * slope, [(claim, da * s) for claim, s in _elementwise(c, number, z, f, slope)]
+            wrong += _of_upstream(c, number, da)
+            wrong.append(
+                (
+                    _claim(
+                        number,
+                        "not_multiplied_by_upstream",
+                        "dz",
+                        "is f′(z) alone: the upstream gradient is not multiplied in",
+                    ),
+                    slope + 0 * da,
+                )
+            )
+    kept: list[Option] = [((), true)]
+    seen: list[tuple[tuple[str, str], Array]] = []
+    for claim, dz in wrong:
+        if not np.isfinite(dz).all() or np.allclose(dz, true, rtol=1e-11, atol=0):
+            continue
+        if (
+            claim.variant != "one"
+            and layer.activation != "identity"
+            and np.allclose(dz, da, rtol=1e-11, atol=0)
+        ):
+            continue  # a derivative of 1 everywhere is a missing one
+        if any(key == claim.key and np.allclose(dz, other, rtol=1e-11, atol=0) for key, other in seen):
+            continue
+        seen.append((claim.key, dz))
+        kept.append(((claim,), dz))
+    return kept
+
+
+def _claim(number: int, kind: str, variant: str, detail: str, odd: float = 1.0) -> Claim:
+    return Claim(kind, variant, detail, number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd)
+
+
+def _softmax(c: Context, number: int, g: Array, z: Array, s: Array) -> Iterator[tuple[Claim, Array]]:
+    kind = "wrong_softmax_jacobian"
+    total = (g * s).sum(axis=1, keepdims=True)
+    if (one := _one(c, number)) is not None:
+        yield one, g
+    yield (
+        _claim(number, kind, "diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", 0.8),
+        g * s * (1 - s),
+    )
+    yield _claim(number, kind, "twice", "has softmax's Jacobian twice", 0.8), jacobian(jacobian(g, s), s)
+    yield (
+        _claim(number, kind, "diagonal twice", "has s(1 − s) beside softmax's Jacobian"),
+        jacobian(g, s) * s * (1 - s),
+    )
+    yield _claim(number, kind, "s", "has s in place of softmax's Jacobian: −s sᵀ is missing"), g * s
+    yield (
+        _claim(number, kind, "plus", "has diag(s) + s sᵀ for softmax's Jacobian diag(s) − s sᵀ"),
+        s * (g + total),
+    )
+    yield _claim(number, kind, "outer", "has −s sᵀ alone for softmax's Jacobian"), -s * total
+    yield (
+        _claim(number, kind, "samples", "sums softmax's Jacobian over the samples"),
+        s * (g - (g * s).sum(axis=0)),
+    )
+    yield (
+        _claim(number, kind, "no product", "has Σ da without s in softmax's Jacobian"),
+        s * (g - g.sum(axis=1, keepdims=True)),
+    )
+    yield (
+        _claim(number, kind, "off diagonal", "has s(1 − s) off the diagonal too"),
+        g * s - s * (1 - s) * g.sum(axis=1, keepdims=True),
+    )
+    yield (
+        _claim(
+            number,
+            "activation_derivative_at_wrong_array",
+            "at a",
+            "has softmax's Jacobian at softmax(a), not at z",
+        ),
+        jacobian(g, softmax(s)),
+    )
+    yield (
+        _claim(number, "wrong_activation_derivative", "relu", "has relu's derivative for softmax's", 1.3),
+        g * (z > 0),
+    )
+    yield (
+        _claim(
+            number, "wrong_activation_derivative", "tanh", "has tanh's derivative 1 − a² for softmax's", 1.3
+        ),
+        g * (1 - s * s),
+    )
+
+
+def _one(c: Context, number: int) -> Claim | None:
+    name = c.problem.layers[number - 1].activation
+    if name == "identity":
+        return None
+    return _claim(number, "missing_activation_derivative", "one", f"lacks the derivative of {name}", 0.5)
+
+
+def _elementwise(c: Context, number: int, z: Array, f: Array, slope: Array) -> Iterator[tuple[Claim, Array]]:
+    """(claim, f′ as written)."""
+    problem = c.problem
+    layer = problem.layers[number - 1]
+    name, p = layer.activation, layer.constants
+    form = FORMS[name]
+    assert form.from_z is not None
+    if (one := _one(c, number)) is not None:
+        yield one, np.ones_like(z)
+    at = "activation_derivative_at_wrong_array"
+    if name != "identity":
+        yield (
+            _claim(number, at, "z-form at a", f"has the derivative of {name} at a, where z belongs", 0.6),
+            form.from_z(f, p),
+        )
+        if form.from_a is not None:
+            yield (
+                _claim(number, at, "a-form at z", f"has {form.line} of {name} at z, where a belongs", 0.6),
+                form.from_a(z, p),
+            )
+        if layer.mask is not None:
+            dropped = problem.a[number]
+            words = f"has the derivative of {name} after dropout, where it belongs before"
+            if form.from_a is not None:
+                yield _claim(number, at, "dropped", words, 0.7), form.from_a(dropped, p)
+            yield _claim(number, at, "dropped z", words, 0.8), form.from_z(dropped, p)
+        for j, other in enumerate(problem.a):
+            for label, array in (("z", problem.z[j]), ("a", other)):
+                if j == number or array.shape != z.shape or (j == 0 and label == "z"):
+                    continue
+                where = "x" if j == 0 else f"{label}{j}"
+                yield (
+                    _claim(
+                        number,
+                        at,
+                        f"layer {j - number}",
+                        f"has the derivative of {name} at {where}, where layer {number}'s belongs",
+                        1.1,
+                    ),
+                    form.from_z(array, p),
+                )
+                if form.from_a is not None:
+                    yield (
+                        _claim(
+                            number,
+                            at,
+                            f"layer {j - number}",
+                            f"has the derivative of {name} at {where}, where layer {number}'s belongs",
+                            1.1,
+                        ),
+                        form.from_a(array, p),
+                    )
+    wrong = "wrong_activation_derivative"
+    if name != "identity":
+        yield _claim(number, wrong, "f", f"has {name} itself in place of its derivative", 0.7), f
+        yield _claim(number, wrong, "twice", f"has the derivative of {name} twice", 0.9), slope * slope
+        yield _claim(number, wrong, "one minus", f"has 1 − f′ for the derivative of {name}", 1.2), 1 - slope
+        yield _claim(number, wrong, "z", f"has z in place of the derivative of {name}", 1.3), z
+        yield (
+            _claim(number, wrong, "f twice", f"has the derivative of {name} at f(f(z))", 1.4),
+            form.from_z(form.f(f, p), p),
+        )
+        yield _claim(number, wrong, "inverse", f"divides by the derivative of {name}", 1.3), 1 / slope
+        yield (
+            _claim(number, wrong, "f times", f"multiplies the derivative of {name} by {name} itself", 1.2),
+            slope * f,
+        )
+    for words, value in _formulas(name, z, f, p):
+        yield (
+            _claim(number, wrong, words, f"has {words} for the derivative of {name}, {form.line}", 0.9),
+            value,
+        )
+    for other_name, other_form in FORMS.items():
+        if other_name in (name, "identity") or other_form.from_z is None:
+            continue
+        text = f"has the derivative of {other_name} for that of {name}"
+        yield _claim(number, wrong, other_name, text, 1.0), other_form.from_z(z, other_form.defaults)
+        if other_form.from_a is not None:
+            yield _claim(number, wrong, other_name, text, 1.05), other_form.from_a(f, other_form.defaults)
+            yield (
+                _claim(number, wrong, f"{other_name} z", f"{text}, at z", 1.2),
+                other_form.from_a(z, other_form.defaults),
+            )
+        yield (
+            _claim(number, wrong, f"{other_name} a", f"{text}, at a", 1.2),
+            other_form.from_z(f, other_form.defaults),
+        )
+
+
+def _formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
+    """Slips in the formula of one activation."""
+    above = z > 0
+    if name == "sigmoid":
+        yield from [("1 − a", 1 - a), ("a(1 + a)", a * (1 + a)), ("a²", a * a), ("(1 − a)²", (1 - a) ** 2)]
+        yield from [("1 − a²", 1 - a * a), ("a²(1 − a)", a * a * (1 - a)), ("a(1 − a)²", a * (1 - a) ** 2)]
+        yield from [
+            ("a(a − 1)²", a * (a - 1) ** 2),
+            ("exp(−z)", np.exp(-z)),
+            ("exp(−z)/(1 + exp(−z))", sigmoid(-z)),
+        ]
+        yield from [("a(1 − z)", a * (1 - z)), ("z(1 − a)", z * (1 - a)), ("1/(1 + exp(−z))²·…", a * a)]
+    if name == "tanh":
+        yield from [("1 − a", 1 - a), ("1 + a²", 1 + a * a), ("a²", a * a), ("(1 − a)²", (1 - a) ** 2)]
+        yield from [
+            ("a(1 − a)", a * (1 - a)),
+            ("1 − z²", 1 - z * z),
+            ("1/cosh z", 1 / np.cosh(z)),
+            ("1 − |a|", 1 - np.abs(a)),
+        ]
+        yield from [
+            ("1 + a", 1 + a),
+            ("(1 + a)(1 − z)", (1 + a) * (1 - z)),
+            ("½(1 − a²)", (1 - a * a) / 2),
+            ("1/(1 + z²)", 1 / (1 + z * z)),
+        ]
+    if name in ("relu", "leaky_relu", "prelu", "elu", "selu"):
+        low = p["alpha"] if name != "relu" else 0.0
+        if (z == 0).any():
+            top = p["scale"] if name == "selu" else 1.0
+            below = chain(name, np.ones_like(z), z, a, p)
+            yield "≥ for > at z = 0", np.where(z >= 0, top, below)
+        yield from [
+            ("[z < 0], the mask turned round", (~above).astype(float)),
+            ("a step of ±1", np.where(above, 1.0, -1.0)),
+        ]
+        for slope in (0.0, 0.01, 0.001, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 1.0, -1.0):
+            yield f"slope {slope:g} below 0", np.where(above, 1.0, slope)
+        if name != "relu":
+            yield "alpha above 0 and 1 below", np.where(above, low, 1.0)
+            yield "alpha below 0 with the wrong sign", np.where(above, 1.0, -low)
+            yield "alpha everywhere", np.broadcast_to(low, z.shape).astype(float)
+            yield "alpha below 0", np.where(above, 1.0, low)
+            yield "alpha·z below 0", np.where(above, 1.0, low * z)
+            yield "z above 0", np.where(above, z, low)
+            yield "0 above 0", np.where(above, 0.0, low)
+    if name in ("elu", "selu"):
+        alpha, scale = p["alpha"], p["scale"] if name == "selu" else 1.0
+        e = np.exp(np.minimum(z, 0))
+        for top, words in ((scale, ""), (1.0, ", 1 above")) if name == "selu" else ((1.0, ""),):
+            for text, low in (
+                ("exp(z) below 0", e), ("alpha·exp(z) below 0", alpha * e), ("scale·exp(z) below 0", scale * e),
+                ("scale·alpha·exp(z) below 0", scale * alpha * e), ("f(z) below 0", a), ("alpha·(exp(z) − 1) below 0", alpha * (e - 1)),
+                ("exp(z) − 1 below 0", e - 1), ("f(z) + 1 below 0", a + 1), ("f(z) + alpha below 0", a + alpha), ("alpha·f(z) below 0", alpha * a),
+                ("alpha + z below 0", alpha + z), ("scale·alpha below 0", scale * alpha + 0 * z), ("alpha below 0", alpha + 0 * z), ("−alpha·exp(z) below 0", -alpha * e),
+                ("exp(−z) below 0", np.exp(-np.minimum(z, 0))), ("alpha·exp(f(z)) below 0", alpha * np.exp(np.minimum(a, 0))),
+            ):  # fmt: skip
+                yield text + words, np.where(above, top, low)
+    if name == "softplus":
+        s = sigmoid(z)
+        yield from [
+            ("1 − sigmoid(z)", 1 - s),
+            ("sigmoid′(z)", s * (1 - s)),
+            ("exp(z)", np.exp(z)),
+            ("exp(a)", np.exp(a)),
+            ("1/(1 + exp(z))", 1 - s),
+            ("1 − exp(−z)", -np.expm1(-z)),
+            ("sigmoid(a)", sigmoid(a)),
+        ]
+        yield from [("[z > 0]", above.astype(float)), ("1/(1 + a)", 1 / (1 + a)), ("exp(−a)", np.exp(-a))]
+    if name == "silu":
+        s = sigmoid(z)
+        yield from [
+            ("sigmoid(z)", s),
+            ("sigmoid′(z)", s * (1 - s)),
+            ("z·sigmoid′(z)", z * s * (1 - s)),
+            ("s + z(1 − s)", s + z * (1 - s)),
+            ("a + s", a + s),
+            ("a(1 − s)", a * (1 - s)),
+        ]
+    if name == "gelu":
+        density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        yield from [
+            ("Φ(z)", chain(name, np.ones_like(z), z, a, p) - z * density),
+            ("z φ(z)", z * density),
+            ("φ(z)", density),
+        ]
+
+
+def _of_upstream(c: Context, number: int, da: Array) -> list[tuple[Claim, Array]]:
+    """The mask of the wrong tensor: f′ at the upstream gradient."""
+    layer = c.problem.layers[number - 1]
+    form = FORMS[layer.activation]
+    if layer.activation == "identity":
+        return []
+    assert form.from_z is not None
+    words = f"has the derivative of {layer.activation} at the upstream gradient, where z belongs"
+    claim = _claim(number, "activation_derivative_at_wrong_array", "upstream", words)
+    slope = form.from_z(c.problem.z[number], layer.constants)
+    ways = [da * form.from_z(da, layer.constants), da * slope * form.from_z(da, layer.constants)]
+    if form.from_a is not None:
+        ways.append(da * form.from_a(da, layer.constants))
+    return [(claim, way) for way in ways]
+
+
+def families(c: Context, number: int) -> list[tuple[str, list[Array]]]:
+    """Formulas with free numbers, dz = da · Σ βᵢ basisᵢ: what a slip in one coefficient looks like."""
+    layer = c.problem.layers[number - 1]
+    z, a = c.problem.z[number], c.problem.f[number]
+    form = FORMS[layer.activation]
+    if layer.activation in ("sigmoid", "tanh"):
+        return [("a", [np.ones_like(a), a, a * a])]
+    if form.piecewise and form.from_z is not None:
+        slope = form.from_z(z, layer.constants)
+        up, down = np.where(z > 0, slope, 0.0), np.where(z > 0, 0.0, slope)
+        flat = np.where(z > 0, 0.0, 1.0)
+        return [("sides", [up, b]) for b in (down, flat) if up.any() and b.any()]
+    return []

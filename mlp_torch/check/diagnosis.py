@@ -1,0 +1,338 @@
+"""From a problem and the author's gradients to the report: compare, search, tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check import layout
+from mlp_torch.check.claims import Claims, Context, everything
+from mlp_torch.check.forward import Part, Problem
+from mlp_torch.check.losses import LOSSES, REDUCTIONS
+from mlp_torch.check.noise import tolerance
+from mlp_torch.check.report import Fault, Report, Row, row, sentence
+from mlp_torch.check.search import search as search_sets
+
+
+@dataclass(frozen=True)
+class Case:
+    """The author's gradients in their own shapes, and what is known of the step they belong to."""
+
+    hand: Mapping[str, Array]
+    single: bool = False
+    lr: float | None = None
+    ascent: bool = False
+    after: Mapping[str, Array] = field(default_factory=dict)
+    previous: Mapping[str, Array] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+
+def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bool = True) -> Report | None:
+    """The report; with search=False None unless everything is right."""
+    sign = -1.0 if case.ascent else 1.0
+    parts = [part for layer in p.layers for part in layer.parts if part.name in case.hand]
+    raw = {name: sign * value for name, value in case.hand.items()}
+    h = {part: layout.canonical(part, raw[part.name], p) for part in parts}
+    true = {part: value for part, value in p.true().items() if part.name in case.hand}
+    rtol, floor = tolerance(p, case.single)
+    floor = {part: max(value, case.floors.get(part.name, 0.0)) for part, value in floor.items()}
+    after = {
+        part.layer: value
+        for part in parts
+        if part.role == "W" and part.name in case.after
+        and (value := layout.canonical(part, case.after[part.name], p)) is not None
+    }  # fmt: skip
+    previous = {
+        q: layout.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
+    }
+    c = Context(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
+    right, loose = _right(c, true)
+    rows = _rows(p, case, raw, true, right)
+    notes: tuple[str, ...] = ()
+    if all(right.values()) or (loose and not case.single):
+        if not all(right.values()):
+            gap = max(r.relative for r in rows.values() if np.isfinite(r.relative))
+            notes = (
+                f"note: the arrays differ by {gap:.1g}, more than rounding; an ε inside a log or a division does that",
+            )
+            rows = {n: Row(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
+        claims: list[Claims] = [()]
+    elif not search:
+        return None
+    else:
+        claims = search_sets(c).sets
+    return _tell(c, case, claims, rows, true, loss_value, notes)
+
+
+def _right(c: Context, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
+    """Per name: equal to the truth; and whether all are within 1e-6, as an ε in a log leaves them."""
+    sums: dict[str, list[Part]] = {}
+    for part in true:
+        sums.setdefault(part.name, []).append(part)
+    right, loose = {}, True
+    for name, members in sums.items():
+        fine = True
+        for group in _groups(members):
+            part, h = group[-1], c.h[group[-1]]
+            t = sum((_turn(q, true[q], part) for q in group), np.zeros(1))
+            good = h is not None and bool(np.isfinite(h).all()) and c.same(h, t, part)
+            fine &= good
+            if not good:
+                near = h is not None and h.shape == t.shape and bool(np.isfinite(h).all())
+                gap = np.inf if h is None or not near else float(np.linalg.norm(h - t))
+                loose &= gap <= 3e-7 * float(np.linalg.norm(t))
+        right[name] = fine
+    return right, loose
+
+
+def _groups(members: list[Part]) -> list[list[Part]]:
+    """Parts of one array that hold the same entries: one each, or all the layers that use it."""
+    by_role: dict[str, list[Part]] = {}
+    for part in members:
+        by_role.setdefault(part.role, []).append(part)
+    return list(by_role.values())
+
+
+def _turn(part: Part, value: Array, like: Part) -> Array:
+    return value if part.layout == like.layout else value.T
+
+
+def _rows(
+    p: Problem, case: Case, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
+) -> dict[str, Row]:
+    shapes = {}
+    for part, _ in true.items():
+        lay = p.layers[part.layer - 1]
+        full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
+        natural = full if part.layout == "in,out" else full[::-1]
+        size = int(np.prod(full)) if part.role == "W" else p.theta(part).size
+        if part.role == "b" and part.fold:
+            continue
+        own = raw[part.name].shape
+        shapes[part.name] = (
+            own
+            if int(np.prod(own)) == size and layout.canonical(part, raw[part.name], p) is not None
+            else (natural if part.role == "W" else (size,))
+        )
+    truth = layout.author(true, shapes)
+    return {name: row(name, raw[name], truth[name], right[name]) for name in truth}
+
+
+def _tell(
+    c: Context, case: Case, sets: list[Claims], rows: Mapping[str, Row], true: Mapping[Part, Array],
+    loss_value: float | None, notes: tuple[str, ...],
+) -> Report:  # fmt: skip
+    """Verdict, faults and the sentence."""
+    p = c.problem
+    faults = [_merge(c, claims, rows) for claims in sets]
+    verdict = "wrong"
+    if sets == [()]:
+        verdict = "right"
+    elif (
+        sets
+        and (value := _common(c, true)) is not None
+        and any(f.kind == "constant_factor" for s in faults for f in s)
+    ):
+        preferred = [s for s in faults if len(s) == 1 and s[0].kind == "constant_factor"]
+        faults = preferred + [s for s in faults if s not in preferred]
+        if preferred and value > 0 and (c.name_constant(value) or value == 1):
+            verdict = "scaled"
+            if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
+                text = f"holds {value:.0f} calls: it was not set to 0 between them"
+                stale = Fault("stale_gradient", None, tuple(rows), text, _evidence(rows, tuple(rows)))
+                faults = [*faults, [stale]]
+    elif sets and [f.kind for f in faults[0]] == ["loss_mismatch"]:
+        verdict = "other_loss"
+    chosen = faults[0] if faults else []
+    others = faults[1:]
+    first = None
+    if verdict == "wrong" and not chosen:
+        first = _first_wrong(p, rows)
+    if loss_value is not None:
+        chosen, verdict, notes = _loss(c, float(loss_value), chosen, verdict, notes, case, sets)
+    message = _message(verdict, chosen, others, rows, first)
+    return Report(verdict, rows, chosen, others, message, notes, first)
+
+
+def _common(c: Context, true: Mapping[Part, Array]) -> float | None:
+    """The factor that all arrays share, if they do."""
+    values: list[float] = []
+    for part, t in true.items():
+        h = c.h[part]
+        if h is None:
+            return None
+        value = c.ratio(h, t)
+        if value is None:
+            if not (c.same(h, t, part) and float(np.linalg.norm(t)) <= 10 * c.floor[part]):
+                return None
+            continue
+        values.append(value)
+    if not values or max(abs(v - values[0]) for v in values) > 8 * c.rtol * abs(values[0]):
+        return None
+    return values[0]
+
+
+def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:
+    """Claims as faults: one mistake in one array or layer is one; the same slip in several arrays is one fault."""
+    grouped: dict[tuple[object, ...], list[int]] = {}
+    for i, claim in enumerate(claims):
+        at = ("leaf",) if claim.name or claim.kind == "updated_weights_used" else (claim.layer,)
+        grouped.setdefault((claim.key, *at), []).append(i)
+    found = []
+    for members in grouped.values():
+        group = [claims[i] for i in members]
+        layers = {x.layer for x in group}
+        first = group[0]
+        if first.name:
+            arrays = tuple(dict.fromkeys(x.name for x in group))
+        else:
+            below = max(layers) - (
+                1
+                if first.line.startswith("da")
+                and first.kind
+                in (
+                    "transpose",
+                    "updated_weights_used",
+                    "missing_activation_derivative",
+                    "not_multiplied_by_upstream",
+                )
+                else 0
+            )
+            arrays = everything(c.h, below)
+        layer = next(iter(layers)) if len(layers) == 1 else None
+        evidence = f"{first.line}; {_evidence(rows, arrays)}" if first.line else _evidence(rows, arrays)
+        found.append(Fault(first.kind, layer, arrays, first.detail, evidence))
+    return found
+
+
+def _evidence(rows: Mapping[str, Row], arrays: tuple[str, ...]) -> str:
+    wrong = [rows[a] for a in arrays if a in rows and rows[a].verdict != "right"]
+    if not wrong:
+        return ""
+    r = wrong[0]
+    if np.isnan(r.value):
+        return f"d{r.name} has shape {r.shape}"
+    return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g} (ratio {r.ratio:.6g} ± {r.spread:.2g})"
+
+
+def _first_wrong(p: Problem, rows: Mapping[str, Row]) -> int | None:
+    for layer in reversed(p.layers):
+        if any(part.name in rows and rows[part.name].verdict != "right" for part in layer.parts):
+            return layer.index
+    return None
+
+
+def _loss(
+    c: Context, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], case: Case, sets: list[Claims]
+) -> tuple[list[Fault], str, tuple[str, ...]]:  # fmt: skip
+    """The author's loss value against the described loss; a constant or another loss may explain both."""
+    p = c.problem
+    slack = 1e-4 if case.single else 1e-7
+    mine = p.loss_value()
+    if not np.isfinite(mine):
+        return (
+            chosen,
+            verdict,
+            (*notes, "note: the described loss is infinite here; the loss value was not compared"),
+        )
+
+    def near(other: float) -> bool:
+        return abs(other - value) <= slack * max(abs(value), abs(other)) + 1e-12
+
+    if near(mine):
+        return chosen, verdict, notes
+    words = f"your loss is {value:.9g}, the described one {mine:.9g}"
+    found = []
+    for loss, reduction, total in _standard(p):
+        if near(total):
+            found.append(f"{loss}, reduction {reduction}")
+    if near(p.loss_value(penalty=False)) and mine != p.loss_value(penalty=False):
+        found.append(f"{p.loss} without its penalty")
+    if found:
+        words += f": that is {found[0]}"
+    kinds = {f.kind for f in chosen}
+    if verdict == "other_loss" and any(chosen[0].detail.endswith(x) for x in found):
+        return chosen, verdict, (*notes, f"note: {words}")
+    if "constant_factor" in kinds and near(
+        mine * (_common(c, {q: t for q, t in p.true().items() if q in c.h}) or np.nan)
+    ):
+        return chosen, verdict, (*notes, f"note: {words}, by the same factor")
+    if "broadcast" in kinds:
+        return chosen, verdict, (*notes, f"note: {words}")
+    n, k = p.output.shape
+    if k == 1 and n > 1:
+        y = np.broadcast_to(p.y.T, (n, n))
+        with np.errstate(all="ignore"):
+            terms = LOSSES[p.loss].terms(np.broadcast_to(p.output, (n, n)), np.ascontiguousarray(y))
+        rest = mine - p.loss_value(penalty=False)
+        if (
+            near(float(terms.mean()) + rest)
+            or near(float(terms.sum()) + rest)
+            or near(float(terms.sum()) / n + rest)
+        ):
+            detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}) in the loss"
+            return [*chosen, Fault("broadcast", None, ("loss",), detail, words)], "wrong", notes
+    fault = Fault(
+        "wrong_loss_value", None, ("loss",), "the loss value is not that of the described loss", words
+    )
+    return [*chosen, fault], "wrong", notes
+
+
+def _standard(p: Problem) -> list[tuple[str, str, float]]:
+    """Values of the standard losses on the same forward pass, with the penalties."""
+    from mlp_torch.check.faults import coded
+
+    extra = p.loss_value() - p.loss_value(penalty=False)
+    per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": p.output.size}
+    found = []
+    for loss in LOSSES:
+        y = p.y if loss == p.loss else coded(loss, p.y)
+        if y is None:
+            continue
+        with np.errstate(all="ignore"):
+            terms = float((LOSSES[loss].terms(p.output, y) * p.weight).sum())
+        for reduction in REDUCTIONS:
+            found.append((loss, reduction, terms * per[p.reduction] / per[reduction] + extra))
+    return found
+
+
+def _plural(detail: str) -> str:
+    """ "lacks the mask" of one array is "lack the mask" of several."""
+    verb, _, rest = detail.partition(" ")
+    irregular = {"is": "are", "has": "have", "goes": "go", "multiplies": "multiply", "its": "their"}
+    return f"{irregular.get(verb, verb.removesuffix('s'))} {rest}"
+
+
+def _message(
+    verdict: str, chosen: list[Fault], others: list[list[Fault]], rows: Mapping[str, Row], first: int | None
+) -> str:
+    if verdict == "right":
+        return "every gradient is right"
+    if not chosen:
+        good = [n for n, r in rows.items() if r.verdict == "right"]
+        text = f"unexplained, first wrong at layer {first}"
+        return text + (f"; {sentence(good)} {'is' if len(good) == 1 else 'are'} right" if good else "")
+    lines = []
+    for fault in chosen:
+        if fault.arrays in (("loss",), ("output",)):
+            lines.append(f"{fault.detail}: {fault.evidence}.")
+            continue
+        wrong = [a for a in fault.arrays if a in rows and rows[a].verdict != "right"] or list(fault.arrays)
+        top = wrong[-2:] if fault.layer else wrong
+        top = [a for a in wrong if a in top]
+        names = sentence(top)
+        where = f" at layer {fault.layer}" if fault.layer else ""
+        rule = fault.evidence.split(";")[0] if ";" in fault.evidence else ""
+        said = fault.detail if len(top) == 1 else _plural(fault.detail)
+        lines.append(f"{names} {said}{where}" + (f" (chain rule: {rule})." if rule else "."))
+    good = [n for n, r in rows.items() if r.verdict == "right"]
+    if good:
+        lines.append(f"Right: {sentence(good)}.")
+    if others:
+        lines.append(
+            "Or it is "
+            + ", or ".join(" and ".join(f.kind for f in o) for o in others)
+            + ": the arrays fit either."
+        )
+    return " ".join(lines)

@@ -1,0 +1,348 @@
+"""The table of hypotheses on the chain: the loss's derivative, dropout, the way through the weights."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check import derivatives
+from mlp_torch.check.activations import chain, jacobian
+from mlp_torch.check.claims import Claim, Claims, Context
+from mlp_torch.check.losses import LOSSES, REDUCTIONS, fused, recoded, slips
+
+# (claims, da before f′, dz)
+Step = tuple[Claims, Array, Array]
+
+
+def top(c: Context, budget: int) -> Iterator[Step]:
+    """Every dz of the last layer within `budget` mistakes, the true one first."""
+    p = c.problem
+    L = len(p.layers)
+    last = p.layers[-1]
+    true = p.top()
+    with np.errstate(all="ignore"):
+        da = p.loss_gradient() * last.factor
+        yield (), da, true
+        if budget == 0:
+            return
+        for claims, dz in derivatives.options(c, L, da)[1:]:
+            yield claims, da, dz
+        yield from _doubled(c, da, true)
+        if budget == 0:
+            return
+        for claim, G in loss_gradients(c):
+            upstream = G * last.factor
+            short = _fused(c, claim)
+            through = chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
+            yield (claim,), upstream, through if short is None else short
+            if budget >= 2 and claim.kind != "loss_mismatch":
+                for more, other in derivatives.options(c, L, upstream)[1:]:
+                    yield (claim, *more), upstream, other
+        if last.mask is not None:
+            for claim, upstream in _dropout(c, L, p.loss_gradient()):
+                for more, dz in derivatives.options(c, L, upstream)[: None if budget > 1 else 1]:
+                    yield (claim, *more), upstream, dz
+
+
+def _fused(c: Context, claim: Claim) -> Array | None:
+    """dz of another loss whose derivative cancels with the activation's."""
+    p = c.problem
+    if claim.kind != "loss_mismatch" or p.layers[-1].mask is not None:
+        return None
+    loss, reduction = claim.variant.split(" ")
+    short = fused(loss, p.layers[-1].activation, p.output, p.y, p.z[-1])
+    return None if short is None else short * _weights(c, reduction)
+
+
+def _weights(c: Context, reduction: str) -> Array:
+    p = c.problem
+    per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": p.output.size}
+    return p.weight * per[p.reduction] / per[reduction]
+
+
+def _doubled(c: Context, da: Array, true: Array) -> Iterator[Step]:
+    """The pair loss and softmax or sigmoid cancels to p − y; people then multiply by f′ once more."""
+    p = c.problem
+    L, last = len(p.layers), p.layers[-1]
+    kind, line = "wrong_softmax_jacobian", f"dz{L} = p − y"
+    if last.activation == "softmax" and p.loss == "cross_entropy" and last.mask is None:
+        s = p.output
+        yield (
+            (
+                Claim(
+                    kind,
+                    "twice",
+                    "has softmax's Jacobian twice: p − y holds it already",
+                    L,
+                    line=line,
+                    odd=0.4,
+                ),
+            ),
+            da,
+            jacobian(true, s),
+        )
+        yield (
+            (
+                Claim(
+                    kind,
+                    "diagonal twice",
+                    "has s(1 − s) beside p − y, which holds the Jacobian already",
+                    L,
+                    line=line,
+                    odd=0.6,
+                ),
+            ),
+            da,
+            true * s * (1 - s),
+        )
+        yield (
+            (Claim(kind, "s twice", "has s beside p − y, which holds the Jacobian already", L, line=line),),
+            da,
+            true * s,
+        )
+    if p.loss == "cross_entropy_from_logits" and last.mask is None:
+        o = p.output
+        s = LOSSES["cross_entropy_from_logits"].derivative(o, np.zeros_like(o)) + np.exp(
+            o - np.logaddexp.reduce(o, axis=1, keepdims=True)
+        )
+        G = p.loss_gradient()
+        for variant, words, g in (
+            ("twice", "has softmax's Jacobian twice: p − y holds it already", jacobian(G, s)),
+            (
+                "diagonal twice",
+                "has s(1 − s) beside p − y, which holds the Jacobian already",
+                G * s * (1 - s),
+            ),
+            ("diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", -p.weight * p.y * (1 - s)),
+        ):
+            claim = Claim(kind, variant, words, L, line="dŷ = softmax(ŷ) − y", odd=0.6)
+            yield (claim,), g, chain(last.activation, g, p.z[L], p.f[L], last.constants)
+
+
+def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
+    """(claim, G): derivatives of the loss by ŷ that are wrong, of other losses, other labels, broadcast."""
+    p = c.problem
+    L, o, y = len(p.layers), p.output, p.y
+    line = f"dŷ = ∂L/∂ŷ = {LOSSES[p.loss].line}"
+    G = p.loss_gradient()
+    for words, g in slips(p.loss, o, y):
+        yield (
+            Claim("wrong_loss_derivative", words, f"has {words}, for {LOSSES[p.loss].line}", L, line=line),
+            p.weight * g,
+        )
+    one = Claim(
+        "not_multiplied_by_upstream",
+        "G",
+        "lacks the loss's derivative: the upstream gradient is not multiplied in",
+        L,
+        line=line,
+    )
+    yield one, p.weight + 0 * G
+    if p.sample_weight is not None:
+        words = "lacks the sample weights"
+        w = p.weight / np.where(p.sample_weight == 0, 1, p.sample_weight).reshape(-1, 1)
+        w = np.full_like(
+            w, {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": o.size}[p.reduction] ** -1.0
+        )
+        yield Claim("wrong_loss_derivative", words, words, L, line=line), w * LOSSES[p.loss].derivative(o, y)
+        yield (
+            Claim("wrong_loss_derivative", "weights twice", "has the sample weights twice", L, line=line),
+            G * p.sample_weight.reshape(-1, 1),
+        )
+    for loss, row in LOSSES.items():
+        if loss == p.loss:
+            continue
+        y2 = coded(loss, y)
+        if y2 is None or (loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all()):
+            continue
+        g = row.derivative(o, y2)
+        value = _proportional(g * p.weight, G)
+        if value:
+            continue
+        for reduction in dict.fromkeys((p.reduction, *REDUCTIONS)):
+            if o.shape[1] == 1 and reduction == "mean_over_all" and p.reduction != reduction:
+                continue
+            words = f"is right for {loss}, reduction {reduction}"
+            yield (
+                Claim(
+                    "loss_mismatch",
+                    f"{loss} {reduction}",
+                    words,
+                    L,
+                    line=f"dŷ = {row.line}",
+                    odd=0.4 if reduction == p.reduction else 0.7,
+                ),
+                _weights(c, reduction) * g,
+            )
+    for words, y2 in recoded(LOSSES[p.loss].labels, y):
+        yield (
+            Claim("label_coding", words, f"takes {words}", L, line=line),
+            p.weight * LOSSES[p.loss].derivative(o, y2),
+        )
+    if o.shape[1] == 1 and p.samples > 1:
+        yield from _broadcast(c, line)
+
+
+def _broadcast(c: Context, line: str) -> Iterator[tuple[Claim, Array]]:
+    """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
+    p = c.problem
+    n = p.samples
+    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
+    square = LOSSES[p.loss].derivative(o, np.ascontiguousarray(y))
+    for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
+        for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
+            detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}): {words}"
+            yield (
+                Claim("broadcast", words, detail, len(p.layers), line=line, odd=odd),
+                p.weight * g.reshape(n, 1),
+            )
+
+
+def _proportional(a: Array, b: Array) -> bool:
+    square = float((b * b).sum())
+    if not np.isfinite(a).all() or square == 0:
+        return not np.isfinite(a).all()
+    value = float((a * b).sum()) / square
+    return float(np.linalg.norm(a - value * b)) <= 1e-12 * float(np.linalg.norm(a))
+
+
+def coded(loss: str, y: Array) -> Array | None:
+    """The same labels in another loss's coding, or None where they have no meaning there."""
+    values = set(np.unique(y)[:3].tolist())
+    binary, signed = values <= {0.0, 1.0}, values <= {-1.0, 1.0}
+    kind = LOSSES[loss].labels
+    one_hot = y.shape[1] > 1 and (binary or signed) and bool(((y == y.max()).sum(axis=1) == 1).all())
+    if kind == "real":
+        return y
+    if kind == "sign":
+        return y if signed else 2 * y - 1 if binary else None
+    if kind == "binary":
+        return y if binary or (y.min() >= 0 and y.max() <= 1) else (y + 1) / 2 if signed else None
+    if loss == "multiclass_hinge":
+        return None if not one_hot else (y + 1) / 2 if signed and not binary else y
+    if y.min() < 0:
+        return (y + 1) / 2 if one_hot and signed else None
+    return y
+
+
+def _dropout(c: Context, number: int, u: Array) -> Iterator[tuple[Claim, Array]]:
+    """(claim, gradient at the activation): slips in dropout's backward; u is the gradient at the output."""
+    layer = c.problem.layers[number - 1]
+    if layer.mask is None:
+        return
+    kept = (layer.mask != 0).astype(float)
+    keep = layer.keep
+    right = u * layer.factor
+    cases = [
+        ("mask", "lacks dropout's mask", u, 0.6),
+        ("scale", "lacks dropout's scale 1/(1 − p)", u * kept, 0.5),
+        ("mask but scale", "lacks dropout's mask and has its scale", u / keep, 0.9),
+        ("scale twice", "has dropout's scale 1/(1 − p) twice", u * kept / keep**2, 0.8),
+        ("keep", "multiplies by 1 − p where dropout divides", u * kept * keep, 0.8),
+        ("p", "divides by p where dropout divides by 1 − p", u * kept / max(1 - keep, 1e-300), 0.9),
+        ("turned", "has dropout's mask turned round", u * (1 - kept) / keep, 0.9),
+        ("turned plain", "has dropout's mask turned round, without its scale", u * (1 - kept), 1.0),
+        ("scale missing and p", "multiplies by p", u * kept * (1 - keep), 1.1),
+    ]
+    for other in c.problem.layers:
+        if other.index != number and other.mask is not None and other.mask.shape == layer.mask.shape:
+            cases.append(
+                ("other mask", f"has the dropout mask of layer {other.index}", u * other.factor, 1.0)
+            )
+    for variant, words, value, odd in cases:
+        if np.isfinite(value).all() and not np.allclose(value, right, rtol=1e-11, atol=0):
+            yield (
+                Claim(
+                    "wrong_dropout_backward",
+                    variant,
+                    words,
+                    number,
+                    line=f"da{number} = dh{number} · mask{number}",
+                    odd=odd,
+                ),
+                value,
+            )
+
+
+def hidden(c: Context, number: int, u: Array, budget: int) -> Iterator[Step]:
+    """Every dz of hidden layer number from the gradient at its output, the true one first."""
+    layer = c.problem.layers[number - 1]
+    da = u * layer.factor
+    if budget == 0:
+        yield (), da, c.problem.down(number, u)
+        return
+    with np.errstate(all="ignore"):
+        for claims, dz in derivatives.options(c, number, da):
+            yield claims, da, dz
+        for claim, other in _dropout(c, number, u):
+            for claims, dz in derivatives.options(c, number, other)[: None if budget > 1 else 1]:
+                yield (claim, *claims), other, dz
+
+
+def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple[Claims, Array]]:
+    """The gradient at the output of layer number − 1 from dz of layer number: through W, its transpose, or new weights."""
+    W = c.problem.layers[number - 1].W
+    line = f"da{number - 1} = dz{number} W{number}ᵀ"
+    true = dz @ W.T
+    yield (), true
+    if budget == 0:
+        return
+    if W.shape[0] == W.shape[1] and W.shape[0] > 1:
+        yield (
+            (
+                Claim(
+                    "transpose", "W", f"goes through W{number} where its transpose belongs", number, line=line
+                ),
+            ),
+            dz @ W,
+        )
+    words = f"goes through W{number} after its update"
+    claim = Claim("updated_weights_used", "W", words, number, line=line, odd=0.7)
+    if number in c.after:
+        yield (claim,), dz @ c.after[number].T
+    part = next(p for p in c.h if p.layer == number and p.role == "W")
+    h = c.h[part]
+    if h is not None and number not in c.after:
+        step = -h if c.ascent else h
+        for rate in (c.lr, 1.0):
+            if rate is not None:
+                yield (claim,), dz @ (W - rate * step).T
+        fitted = _fitted_rate(c, number, dz, step, claim)
+        if fitted is not None:
+            yield fitted
+    plain = Claim(
+        "not_multiplied_by_upstream",
+        "W",
+        f"goes through W{number} without the gradient above it",
+        number,
+        line=line,
+        odd=1.3,
+    )
+    yield (plain,), np.ones_like(dz) @ W.T
+
+
+def _fitted_rate(
+    c: Context, number: int, dz: Array, step: Array, claim: Claim
+) -> tuple[Claims, Array] | None:
+    """The learning rate of the update is not known: the layer below shows it, where f′ there is right."""
+    p = c.problem
+    below = number - 1
+    if p.layers[below - 1].activation == "softmax":
+        return None
+    true, moved = dz @ p.layers[number - 1].W.T, dz @ step.T
+    for part in p.layers[below - 1].parts:
+        h = c.h[part]
+        if part.role != "W" or h is None or h.size < 3:
+            continue
+        right = p.leaf(part, p.down(below, true)) + p.regulariser(part)
+        D = p.leaf(part, p.down(below, moved))
+        rate = c.ratio(h - right, D)
+        if rate is None or rate == 0:
+            continue
+        gap = np.linalg.norm(h - right)
+        if gap < 1e-6 * np.linalg.norm(h):
+            continue
+        words = f"{claim.detail} (learning rate {-rate:.6g})"
+        named = Claim(claim.kind, claim.variant, words, number, line=claim.line, odd=claim.odd)
+        return (named,), true + rate * moved
+    return None

@@ -1,0 +1,308 @@
+"""The search: hypotheses put into the staged backward, layer by layer from the output, fewest mistakes first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check import derivatives, faults, leaves
+from mlp_torch.check.activations import FORMS
+from mlp_torch.check.claims import Claim, Claims, Context, cost
+from mlp_torch.check.forward import Part
+
+LIMIT = 64  # sets that fit equally; more are not told apart by a person either
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The sets of claims that reproduce every array, the preferred first; `deepest` is how far any set came."""
+
+    sets: list[Claims]
+    deepest: int
+    expired: bool
+
+
+def search(c: Context, most: int = 3) -> Outcome:
+    """All smallest sets of at most `most` different mistakes that reproduce the author's arrays."""
+    searcher = _Searcher(c)
+    for budget in range(1, most + 1):
+        found = searcher.within(budget)
+        if found:
+            return Outcome(_ranked(found), 0, False)
+        if c.expired():
+            break
+    return Outcome([], searcher.deepest, c.expired())
+
+
+def _ranked(found: list[Claims]) -> list[Claims]:
+    """The fewest mistakes, then the fewest places, then the likeliest in real code."""
+
+    def order(claims: Claims) -> tuple[float, ...]:
+        places = len({(x.key, x.layer, x.name) for x in claims})
+        return (cost(claims), places, sum({x.key: x.odd for x in claims}.values()))
+
+    ordered = sorted(found, key=order)
+    best = order(ordered[0])
+    unique: dict[frozenset[tuple[str, int]], Claims] = {}
+    kinds: set[frozenset[str]] = set()
+    for claims in ordered:
+        what = frozenset(x.kind for x in claims)
+        if order(claims)[:2] <= best[:2] or what not in kinds:
+            unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
+        kinds.add(what)
+    return list(unique.values())[:6]
+
+
+class _Searcher:
+    """Depth first, within a budget; a branch ends at the first layer whose arrays it cannot explain."""
+
+    def __init__(self, c: Context) -> None:
+        self.c = c
+        self.deepest = len(c.problem.layers) + 1
+        uses: dict[str, list[int]] = {}
+        for part in c.h:
+            if part.role == "W":
+                uses.setdefault(part.name, []).append(part.layer)
+        self.lowest = {name: min(at) for name, at in uses.items() if len(at) > 1}
+
+    def within(self, budget: int) -> list[Claims]:
+        found: list[Claims] = []
+        for claims in self._layer(len(self.c.problem.layers), None, (), budget, {}):
+            found.append(claims)
+            if len(found) >= LIMIT or self.c.expired():
+                break
+        return found
+
+    def _steps(self, number: int, u: Array | None, left: int) -> Iterator[faults.Step]:
+        if u is None:
+            yield from faults.top(self.c, left)
+        else:
+            yield from faults.hidden(self.c, number, u, left)
+
+    def _layer(
+        self, number: int, u: Array | None, so_far: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        """Complete sets below `so_far`, where u is the gradient at layer number's output (None: at the loss)."""
+        if self.c.expired():
+            return
+        left = budget - cost(so_far)
+        # a mistake made above may be made again at no cost, so steps are always offered once there is one
+        for claims, da, dz in self._steps(number, u, max(left, 1 if so_far else 0)):
+            now = (*so_far, *claims)
+            if cost(now) > budget:
+                continue
+            yield from self._leaf_and_down(number, da, dz, now, budget, shared)
+            if self.c.expired():
+                return
+        if left >= 1 or any(x.kind == "wrong_activation_derivative" for x in so_far):
+            for now, da, dz in self._fitted(number, u, so_far, budget):
+                yield from self._leaf_and_down(number, da, dz, now, budget, shared)
+
+    def _leaf_and_down(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        if not np.isfinite(dz).all():
+            return
+        for claims, going in self._through(number, da, dz, now, budget, shared):
+            if number < self.deepest:
+                self.deepest = number
+            if number == 1:
+                yield claims
+                continue
+            left = max(budget - cost(claims), 1 if claims else 0)
+            passes: list[tuple[Claims, Array]] = [((), going)]
+            layer = self.c.problem.layers[number - 1]
+            if layer.activation != "identity" and left >= 1 and dz.shape == da.shape:
+                words = f"is passed down without the derivative of {layer.activation}"
+                lost = Claim(
+                    "missing_activation_derivative",
+                    "pass",
+                    words,
+                    number,
+                    line=f"da{number - 1} = dz{number} W{number}ᵀ",
+                    odd=0.7,
+                )
+                passes.append(((lost,), da))
+            for extra, carried in passes:
+                if not np.isfinite(carried).all() or cost((*claims, *extra)) > budget:
+                    continue
+                for way, below in faults.ways_down(self.c, number, carried, left):
+                    after = (*claims, *extra, *way)
+                    if cost(after) <= budget:
+                        yield from self._layer(number - 1, below, after, budget, dict(shared))
+
+    def _through(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[tuple[Claims, Array]]:
+        """Layer number's arrays explained: (claims so far, dz to go on with)."""
+        yielded = False
+        for claims in self._leaves(number, da, dz, now, budget, shared):
+            yielded = True
+            yield claims, dz
+            if not any(x.layer == number for x in claims[len(now) :]):
+                return  # right as it stands
+        left = budget - cost(now)
+        if left >= 1 or now:
+            for claims, factor in self._chain_constants(number, da, dz, now):
+                if cost(claims) > budget:
+                    continue
+                for more in self._leaves(number, da * factor, dz * factor, claims, budget, shared):
+                    yield more, dz * factor
+            layer = self.c.problem.layers[number - 1]
+            if not yielded and layer.activation != "identity":
+                words = f"lacks the derivative of {layer.activation}; below it the derivative is there"
+                lost = Claim(
+                    "missing_activation_derivative",
+                    "leaf",
+                    words,
+                    number,
+                    line=f"dW{number} = aᵀ dz{number}",
+                    odd=0.8,
+                )
+                if cost((*now, lost)) <= budget:
+                    for more in self._leaves(number, da, da, (*now, lost), budget, shared):
+                        yield more, dz
+
+    def _chain_constants(
+        self, number: int, da: Array, dz: Array, now: Claims
+    ) -> Iterator[tuple[Claims, float]]:
+        c = self.c
+        seen: set[float] = set()
+        for part in c.problem.layers[number - 1].parts:
+            h = c.h[part]
+            if h is None or part.role == "slope" or part.name in self.lowest:
+                continue
+            D, R = c.problem.leaf(part, dz), c.problem.regulariser(part)
+            for rest in (h - R, h) if R.any() else (h,):
+                value = c.ratio(rest, D)
+                if value is None:
+                    fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
+                    value = None if fits is None else float(fits[0])
+                if value is None or round(value, 12) in seen or abs(value - 1) < 1e-8:
+                    continue
+                seen.add(round(value, 12))
+                line = f"dz{number} = da{number} · f′(z{number})"
+                readings = c.name_constant(value)
+                for reading in readings:
+                    yield (
+                        (
+                            *now,
+                            *(
+                                Claim(k, v, d, number, line=line, odd=1.0 + 0.1 * len(reading))
+                                for k, v, d in reading
+                            ),
+                        ),
+                        value,
+                    )
+                if not readings and h.size >= 3 and value > 0:
+                    claim = Claim(
+                        "constant_factor",
+                        f"{value:.9g}",
+                        f"is the true one times {value:.6g}",
+                        number,
+                        line=line,
+                        odd=1.6,
+                    )
+                    yield (*now, claim), value
+
+    def _fitted(
+        self, number: int, u: Array | None, so_far: Claims, budget: int
+    ) -> Iterator[tuple[Claims, Array, Array]]:
+        """f′ with free coefficients, fitted to dW of this layer: a slip in one number of the formula."""
+        c, p = self.c, self.c.problem
+        layer = p.layers[number - 1]
+        part = next((x for x in layer.parts if x.role == "W"), None)
+        h = None if part is None else c.h[part]
+        if part is None or h is None or part.name in self.lowest:
+            return
+        with np.errstate(all="ignore"):
+            da = p.loss_gradient() * layer.factor if u is None else u * layer.factor
+        if not np.isfinite(da).all():
+            return
+        R = p.regulariser(part)
+        true = p.top() if u is None else p.down(number, u)
+        for family, basis in derivatives.families(c, number):
+            if h.size < len(basis) + 4:
+                continue
+            terms = [p.leaf(part, da * b) for b in basis]
+            beta = c.fit(h - R, *terms)
+            if beta is None:
+                continue
+            dz = da * sum(float(b) * v for b, v in zip(beta, basis, strict=True))
+            if c.ratio(dz, true) is not None or c.ratio(dz, da) is not None:
+                continue
+            nice = np.round(beta * 4) / 4
+            odd = 1.1 if np.allclose(beta, nice, atol=1e-6) else 1.4
+            form = FORMS[layer.activation]
+            if family == "a":
+                text = " + ".join(
+                    f"{b:.4g}·{s}" for b, s in zip(beta, ("1", "a", "a²"), strict=True) if abs(b) > 1e-7
+                )
+            else:
+                text = f"{beta[0]:.6g} times it above 0 and {beta[1]:.6g}{' times it' if basis[1] is not None else ''} below"
+            claim = Claim(
+                "wrong_activation_derivative", "fitted", f"has {text} for the derivative of {layer.activation}, {form.line}",
+                number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd,
+            )  # fmt: skip
+            now = (*so_far, claim)
+            if cost(now) <= budget:
+                yield now, da, dz
+
+    def _leaves(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        """All ways to explain the arrays of layer number within the budget."""
+        c = self.c
+        waiting: list[list[Claims]] = []
+        left = budget - cost(now)
+        for part in c.problem.layers[number - 1].parts:
+            if part.role == "W" and part.name in self.lowest:
+                ways = self._shared(part, da, dz, left, shared)
+            else:
+                ways = leaves.explain(c, part, dz, da, max(left, 1 if now else 0))
+            if not ways:
+                return
+            waiting.append(ways)
+
+        def combine(i: int, claims: Claims) -> Iterator[Claims]:
+            if cost(claims) > budget:
+                return
+            if i == len(waiting):
+                yield claims
+                return
+            for way in waiting[i]:
+                yield from combine(i + 1, (*claims, *way))
+
+        yield from combine(0, now)
+
+    def _shared(self, part: Part, da: Array, dz: Array, left: int, shared: dict[str, Array]) -> list[Claims]:
+        """A weight used in several layers is judged at the lowest; `shared` carries the sum of its paths."""
+        c = self.c
+        D = c.problem.leaf(part, dz)
+        own = D if part.layout == "in,out" else D.T
+        shared[f"{part.name} {part.layer}"] = own
+        total = np.sum([v for key, v in shared.items() if key.rpartition(" ")[0] == part.name], axis=0)
+        if part.layer > self.lowest[part.name]:
+            return [()]
+        h = c.h[part]
+        whole = total if part.layout == "in,out" else total.T
+        ways = leaves.explain(c, part, dz, da, left, whole)
+        if left and h is not None and not any(len(w) == 0 for w in ways):
+            R = c.problem.regulariser(part)
+            above = whole - D
+            for kind, words, value in (
+                ("overwritten_gradient", "holds the lower layer's term alone: = for +=", D),
+                (
+                    "missing_accumulation",
+                    "holds the upper layer's term alone: the lower one is not added",
+                    above,
+                ),
+                ("missing_accumulation", "holds the lower layer's term alone: the upper one is not added", D),
+                ("overwritten_gradient", "holds the upper layer's term alone: = for +=", above),
+            ):
+                if c.same(h, value + R, part):
+                    ways.append(
+                        (Claim(kind, "path", words, part.layer, part.name, "dW = Σ over its uses of aᵀ dz"),)
+                    )
+        return ways
