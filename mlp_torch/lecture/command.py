@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlp_torch.lecture.config import Lecture
-from mlp_torch.lecture.figures import save
+from mlp_torch.lecture.figures import make_folder, save
 from mlp_torch.lecture.page import Page, Printer
 from mlp_torch.lecture.steps import STEPS, Step
 from mlp_torch.lecture.walk import Walk
@@ -17,6 +17,8 @@ def run(config: Lecture) -> int:
     """Walk; 0 at the end. Raises UserError where a figure cannot be written."""
     from threadpoolctl import threadpool_limits
 
+    if config.plot is not None:
+        make_folder(config.plot.parent if config.to_file else config.plot)
     printer, started = Printer(), time.perf_counter()
     with threadpool_limits(1):  # the networks are small: a second thread would only be waited for
         for step in config.steps():

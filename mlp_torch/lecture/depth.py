@@ -197,7 +197,7 @@ def difference(deep: Point, shallow: Point) -> str:
 
 
 def draw_depth(figure: Any, deep: Series, wide: Series, walk: Walk) -> None:
-    """Accuracy against depth at equal parameters, and against width; mean and deviation."""
+    """Accuracy against depth at equal parameters, and against width; bars reach from least to most."""
     from mlp_torch.lecture.figures import error_bars
 
     left, right = figure.subplots(1, 2, sharey=True)
@@ -208,7 +208,11 @@ def draw_depth(figure: Any, deep: Series, wide: Series, walk: Walk) -> None:
     for i, (name, points) in enumerate(wide.items()):
         percent = [[100 * a for a in p.accuracies] for p in points]
         error_bars(right, [p.hidden[0] for p in points], percent, i, name)
-    left.set(xlabel="hidden layers", ylabel="test accuracy (%)", title="deeper, as many parameters")
+    left.set(
+        xlabel="hidden layers",
+        ylabel="test accuracy (%): mean, least, most",
+        title="deeper, as many parameters",
+    )
     left.set_xticks(DEPTHS)
     right.set_xscale("log", base=2)
     right.set_xticks(WIDTHS, [str(w) for w in WIDTHS])

@@ -189,6 +189,7 @@ def draw_descent(figure: Any, outcomes: dict[str, list[Outcome]], walk: Walk) ->
     left.axhline(TARGET, color="#555555", linewidth=1)
     left.set(xlabel="passes over the data", ylabel="training loss (nats)")
     left.set_title(f"{walk.data}, {walk.seeds} seeds each")
+    left.set_ylim(bottom=0.006)
     left.legend(fontsize=9, loc="lower left")
     passes = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     for i, (name, values) in enumerate(measure_convergence(walk, passes).items()):

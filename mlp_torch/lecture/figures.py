@@ -18,6 +18,14 @@ MARKERS = "os^Dv*P"
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
+def make_folder(path: Path) -> None:
+    """The folder of a figure; UserError where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--plot {path}: no folder can be made there ({error.strerror})") from None
+
+
 def save(draw: Callable[[Any], None], path: Path) -> None:
     """Draw on a figure of 8 × 4 inches and save it; UserError where the file cannot be written."""
     import matplotlib
@@ -39,7 +47,6 @@ def save(draw: Callable[[Any], None], path: Path) -> None:
         figure = plt.figure(figsize=(8, 4), dpi=100, layout="constrained")
         try:
             draw(figure)
-            path.parent.mkdir(parents=True, exist_ok=True)
             metadata = {"Date": None} if path.suffix == ".svg" else None
             figure.savefig(path, metadata=metadata)
         except OSError as error:
@@ -49,11 +56,12 @@ def save(draw: Callable[[Any], None], path: Path) -> None:
 
 
 def error_bars(axes: Any, x: Sequence[float], samples: Sequence[Sequence[float]], i: int, label: str) -> None:
-    """Mean and standard deviation of each x's samples, in the i-th colour and marker."""
+    """Each x's mean, with a bar from its least to its most, in the i-th colour and marker."""
     import numpy as np
 
-    means = [float(np.mean(s)) for s in samples]
-    deviations = [float(np.std(s, ddof=1)) if len(s) > 1 else 0.0 for s in samples]
+    means = np.array([np.mean(s) for s in samples])
+    below = means - [min(s) for s in samples]
+    above = [max(s) for s in samples] - means
     axes.errorbar(
-        x, means, deviations, label=label, color=COLOURS[i], marker=MARKERS[i], capsize=3, linewidth=1.5
+        x, means, [below, above], label=label, color=COLOURS[i], marker=MARKERS[i], capsize=3, linewidth=1.5
     )

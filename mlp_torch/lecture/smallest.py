@@ -207,7 +207,7 @@ def draw_second(figure: Any) -> None:
 
     m = measure_second()
     left, right = figure.subplots(1, 2)
-    grid = np.linspace(-0.5, 2.5, 80), np.linspace(-1.5, 0.75, 80)
+    grid = np.linspace(-0.5, 2.5, 80), np.linspace(-1.5, 1.5, 100)
     w1, w2 = np.meshgrid(*grid)
     residual = SAMPLES @ TRUE - np.stack([w1, w2], axis=-1) @ SAMPLES.T
     contours = left.contour(w1, w2, (residual**2 / 2).mean(axis=-1), levels=10, cmap="cividis")

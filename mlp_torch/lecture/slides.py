@@ -1,0 +1,123 @@
+"""Where each slide lives: its title, the step that runs it, the file and the function; the README's table.
+
+Functions are named in place of lines, which move; a test looks each of them up and holds the README to
+`table()`.
+"""
+
+from mlp_torch.lecture.steps import STEPS
+
+PERCEPTRON, LOSSES, NETWORK = "manual/perceptron.py", "manual/losses.py", "manual/network.py"
+TRAINING, HYPER = "manual/training.py", "mlp_torch/lecture/hyperparameters.py"
+
+# The slide's title, its step, and the functions behind it: (file, name), the first one first to read.
+SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("History; 1950s Age of the Perceptron", "xor", (("mlp_torch/lecture/xor.py", "xor"),)),
+    ("1980s Age of the Neural Network; 2010s Age of the Deep Network", "xor", ((NETWORK, "MLP"),)),
+    ("Inspiration from Biology; Perceptron", "forward", ((PERCEPTRON, "perceptron"),)),
+    (
+        "Programming the 'forward pass'; Activation function (sigmoid, logistic function)",
+        "forward",
+        (("manual/activations.py", "sigmoid"), (PERCEPTRON, "slide_sigmoid")),
+    ),
+    ("Perceptron function (logistic regression)", "forward", ((PERCEPTRON, "perceptron"),)),
+    (
+        "Neural Network: how many neurons, weights, learnable parameters?",
+        "counting",
+        (("manual/architecture.py", "Architecture.counts"),),
+    ),
+    (
+        "How to train perceptrons?; world's smallest perceptron!; Learning a Perceptron",
+        "smallest",
+        ((PERCEPTRON, "best_weight"),),
+    ),
+    (
+        "An Incremental Learning Strategy; Learning Strategy (gradient descent)",
+        "smallest",
+        ((PERCEPTRON, "LinearPerceptron"),),
+    ),
+    ("Loss Function", "losses", ((LOSSES, "LOSSES"),)),
+    ("L1 Loss", "losses", ((LOSSES, "l1"), (LOSSES, "d_l1"))),
+    ("Squared Error (L2); L2 Loss", "losses", ((LOSSES, "mse"), (LOSSES, "half_squared_error"))),
+    ("Zero-One Loss", "losses", ((LOSSES, "zero_one"), (LOSSES, "d_zero_one"))),
+    ("Hinge Loss", "losses", ((LOSSES, "hinge"), (LOSSES, "d_hinge"))),
+    (
+        "Code to train your perceptron; Training the world's smallest perceptron",
+        "smallest",
+        ((PERCEPTRON, "train_smallest"),),
+    ),
+    (
+        "Gradient descent; Gradient Descent (world's smallest perceptron)",
+        "smallest",
+        ((PERCEPTRON, "LinearPerceptron.step"),),
+    ),
+    (
+        "world's (second) smallest perceptron!; Derivative computation",
+        "second",
+        ((PERCEPTRON, "LinearPerceptron.gradient"),),
+    ),
+    (
+        "Gradient Update; Gradient Descent: 1. Predict, 2. Update",
+        "second",
+        ((PERCEPTRON, "LinearPerceptron.step"), ("mlp_torch/lecture/smallest.py", "second")),
+    ),
+    ("Backpropagation; Multi-layer perceptron", "chain", ((PERCEPTRON, "FourParameters.forward"),)),
+    (
+        "The Chain Rule; a.k.a. backpropagation",
+        "chain",
+        ((PERCEPTRON, "FourParameters.factors"), ("manual/chain.py", "backward_stages")),
+    ),
+    (
+        "Learning an MLP; Gradient Descent: θ ← θ − η∇θ",
+        "descent",
+        ((TRAINING, "fit"), ("manual/optimizers.py", "SGD.update")),
+    ),
+    (
+        "What we are truly minimizing; The gradient is; What we use for gradient update is",
+        "descent",
+        (("mlp_torch/lecture/sampling.py", "measure_unbiased"),),
+    ),
+    (
+        "Stochastic gradient descent; How do we select which sample?",
+        "descent",
+        ((TRAINING, "order"), (TRAINING, "fit")),
+    ),
+    (
+        "Do we need to use only one sample?; Why not do gradient descent with all samples?",
+        "descent",
+        (("mlp_torch/lecture/descent.py", "measure_methods"),),
+    ),
+    (
+        "Do I lose anything by using stochastic GD?",
+        "descent",
+        (
+            ("mlp_torch/lecture/descent.py", "measure_convergence"),
+            ("mlp_torch/lecture/descent.py", "generalization"),
+        ),
+    ),
+    (
+        "From Neural Networks to Deep Neural Networks",
+        "hyperparameters",
+        ((HYPER, "measure_saturation"), (HYPER, "measure_dying")),
+    ),
+    (
+        "Hyperparameters: 1. Model specific, 2. Optimisation Objective",
+        "hyperparameters",
+        ((HYPER, "comparisons"),),
+    ),
+    (
+        "Hyperparameters: 3. Optimization procedure",
+        "hyperparameters",
+        ((HYPER, "measure_adaptive"), ("manual/optimizers.py", "OPTIMIZERS")),
+    ),
+    ("Wide or Deep?", "depth", (("mlp_torch/lecture/depth.py", "measure_depth"),)),
+)
+
+
+def table() -> str:
+    """The README's table: slide, command, functions."""
+    numbers = {step.name: i for i, step in enumerate(STEPS, start=1)}
+    rows = ["| slide | step | where |", "|---|---|---|"]
+    for title, step, places in SLIDES:
+        where = ", ".join(f"`{file}`: `{name}`" for file, name in places)
+        rows.append(f"| {title} | {numbers[step]} `{step}` | {where} |")
+    return "\n".join(rows)
