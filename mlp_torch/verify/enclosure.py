@@ -47,8 +47,8 @@ class Enclosure:
         small = rest - self.lo
         middle = np.abs(difference + small)
         # each of the two sums errs by 2⁻⁵³ of its result, and the first may be the larger: they cancel
-        slack = self.radius + 2.0**-50 * middle + 2.0**-52 * np.abs(small)
-        return np.maximum(middle - slack, 0), middle + slack
+        slack = (self.radius + 2.0**-50 * middle + 2.0**-52 * np.abs(small)) * (1 + 2.0**-50)
+        return np.maximum(middle - slack, 0), (middle + slack) * (1 + 2.0**-50)
 
     def __mul__(self, factor: Array) -> "Enclosure":
         """The product with floats that are exact."""
@@ -138,10 +138,11 @@ def product(a: Array, b: Array) -> Enclosure:
             hi, rest = two_sum(hi, left[p] @ right[total - p])
             lo = lo + rest
     row, column = np.abs(a).max(axis=1, keepdims=True), np.abs(b).max(axis=0, keepdims=True)
+    scale = row * column  # formed first: 2^−100 of a tiny row alone would vanish
     # a slice p is at most 2^(1 − pβ) of its row's largest entry; slices p + q ≥ count were left out
-    left_out = count * 4 * 2.0 ** (-count * beta) * row * column * 2
+    left_out = scale * (count * 4 * 2.0 ** (-count * beta) * 2)
     remainder = left_rest * column + row * right_rest
-    radius = inner * (left_out + remainder) + count**4 * 2.0**-102 * inner * row * column
+    radius = inner * (left_out + remainder) + scale * (count**4 * 2.0**-102 * inner)
     return Enclosure(hi, lo, radius * (1 + 2.0**-50) + UNDERFLOW)
 
 

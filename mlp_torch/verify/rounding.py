@@ -65,11 +65,13 @@ class Point:
 
 
 def _relative(forward: float, backward: float) -> Callable[[Point], tuple[Array, Array]]:
-    """Relative errors of f and f′, in units of u, where nothing underflows."""
+    """Relative errors of f and f′, in units of u, and underflow: what does not round is exact."""
 
     def errors(p: Point) -> tuple[Array, Array]:
-        floor = p.r.tiny if max(forward, backward) > 2 else 0.0
-        return p.r.gamma(forward) * np.abs(p.f) + floor, p.r.gamma(backward) * np.abs(p.d) + floor
+        return (
+            p.r.gamma(forward) * np.abs(p.f) + (p.r.tiny if forward else 0.0),
+            p.r.gamma(backward) * np.abs(p.d) + (p.r.tiny if backward else 0.0),
+        )
 
     return errors
 
