@@ -45,7 +45,7 @@ def title(found: Source) -> str:
     samples = batch(config, n)
     which, several = f"sample {samples[0]}", ""
     if len(samples) > 1:
-        which = f"samples {samples[0]} to {samples[-1]}"
+        which = f"samples {', '.join(map(str, samples[:8]))}{' …' if len(samples) > 8 else ''}"
         several = " (one batch: batch_norm needs several)" if config.batch_size == 1 else " (one batch)"
     weights = "initial weights" if found.epoch is None else f"{config.run}, epoch {found.epoch}"
     return f"{which} of the training data of {config.data}{several}, {weights}, {config.dtype}"
