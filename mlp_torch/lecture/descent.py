@@ -199,4 +199,5 @@ def draw_descent(figure: Any, outcomes: dict[str, list[Outcome]], walk: Walk) ->
         )
     right.set(xlabel="passes over the four samples", ylabel="|w − w*| (dimensionless), 0 drawn at 1e−17")
     right.set_title("y = wx: the same guarantees?")
+    right.set_ylim(bottom=1e-22)
     right.legend(fontsize=8, loc="lower left")

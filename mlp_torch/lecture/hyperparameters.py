@@ -194,7 +194,7 @@ def hyperparameters(walk: Walk) -> Page:
         [(name, *map(accuracy, cells)) for name, cells in adaptive.items()],
     )
     page.table(
-        "best minus plain in test accuracy; the best is picked on these very test samples, so it is flattered",
+        "best minus plain in test accuracy; the best is picked on these very samples: a flattered number",
         ("", "best", "instead of", "gain", "seeds better"),
         [gain(title, runs) for title, runs in results.items()],
     )
