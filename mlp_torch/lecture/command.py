@@ -24,7 +24,8 @@ def run(config: Lecture) -> int:
         for step in config.steps():
             number = STEPS.index(step) + 1
             printer.heading(f"{number} {step.title} ({step.name})", step.slides)
-            page = open_page(step, config.walk())
+            with printer.measuring():
+                page = open_page(step, config.walk())
             printer.show(page)
             if config.plot is not None and page.draw is not None:
                 path = config.plot if config.to_file else config.plot / f"{step.name}.png"

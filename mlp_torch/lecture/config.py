@@ -28,7 +28,7 @@ class Lecture:
     seed: int = 0
     """Settles every random number; experiments repeat with seed, seed + 1, …"""
     full: bool = False
-    """Twenty seeds in place of five, and twice the epochs, where a step trains networks."""
+    """Twenty seeds in place of five and twice the epochs where networks are trained: about ten minutes."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Save the figure of one step to a FILE (.png, .svg, .pdf), or those of all into a DIR as STEP.png."""
 

@@ -15,8 +15,8 @@ from mlp_torch.lecture.walk import Walk
 
 # name, batch size, η (each with one that suits it), the most passes it is given
 METHODS = (
-    ("stochastic, B = 1", 1, 0.03, 20),
-    ("minibatch, B = 32", 32, 0.3, 60),
+    ("one sample", 1, 0.03, 20),
+    ("batches of 32", 32, 0.3, 60),
     ("all samples", 10**6, 1.0, 600),
 )
 TARGET = 0.05  # training loss at which they are compared
@@ -79,11 +79,12 @@ def descent(walk: Walk) -> Page:
     noises = {name: measure_noise(walk, b, draws=200) for name, b in sizes.items()}
     page.table(
         f"{walk.data}: from the same weights to a training loss of {TARGET}; means over {walk.seeds} seeds",
-        ("", "η", "passes", "updates", "seconds", "ms/update", "noise", "σ/√B …", "loss after 5"),
+        ("", "η", "reached", "passes", "updates", "seconds", "ms/update", "noise", "σ/√B …", "loss after 5"),
         [
             (
                 name,
                 rates[name],
+                f"{sum(o.train_loss <= TARGET for o in runs)} of {walk.seeds}",
                 f"{fmean(o.epochs for o in runs):.0f}",
                 f"{fmean(o.steps for o in runs):.0f}",
                 f"{fmean(o.seconds for o in runs):.2f}",
@@ -108,6 +109,8 @@ def descent(walk: Walk) -> Page:
 def generalization(page: Page, outcomes: dict[str, list[Outcome]], walk: Walk) -> None:
     """The slide's “better generalization”: test accuracy where the training loss is the same."""
     full = [o.test_accuracy for o in outcomes[METHODS[2][0]]]
+    equal = all(o.train_loss <= TARGET for runs in outcomes.values() for o in runs)
+    where = "at equal training loss" if equal else "where each had to stop, not at equal training loss"
     rows = []
     for name, runs in outcomes.items():
         gains = [o.test_accuracy - f for o, f in zip(runs, full, strict=True)]
@@ -121,7 +124,7 @@ def generalization(page: Page, outcomes: dict[str, list[Outcome]], walk: Walk) -
             )
         )
     page.table(
-        "the slide: “Better generalization.” As it comes out at equal training loss:",
+        f"the slide: “Better generalization.” As it comes out {where}:",
         ("", "training loss", "test accuracy", "minus all samples'", "seeds better"),
         rows,
     )

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from manual import ACTIVATIONS, MLP
-from manual.losses import LOSSES
 from manual.numbers import Array
 from mlp_torch.config import Train
 from mlp_torch.lecture.experiments import BASE, Outcome, accuracy, read, repeat
@@ -71,6 +70,14 @@ def measure_dying(walk: Walk) -> list[tuple[str, float, float, str]]:
 def comparisons(walk: Walk) -> dict[str, tuple[dict[str, Train], int | None]]:
     """By slide: the settings that are compared, each different from `BASE` in one thing, and the samples."""
     base = replace(BASE, epochs=walk.epochs(12))
+    data = read(walk.data, None, walk.seed)
+    outputs = [
+        ("identity", data.loss),
+        ("identity", "mse"),
+        ("sigmoid", "mse"),
+    ]  # softmax is in cross_entropy
+    if data.outputs > 1:
+        outputs += [("softmax", "mse"), ("identity", "multi_margin")]
     scarce = replace(base, hidden=(64,), lr=0.01, epochs=walk.epochs(60), schedule="constant")
     sgd = replace(base, optimizer="sgd", lr=0.03, schedule="constant", epochs=walk.epochs(6))
     return {
@@ -84,14 +91,7 @@ def comparisons(walk: Walk) -> dict[str, tuple[dict[str, Train], int | None]]:
         "Activation functions (output) and their losses": (
             {
                 f"{output}, {loss}": replace(base, output_activation=output, loss=loss)
-                for output, loss in (
-                    ("identity", "cross_entropy"),  # softmax, inside the loss
-                    ("identity", "mse"),
-                    ("sigmoid", "mse"),
-                    ("softmax", "mse"),
-                    ("identity", "multi_margin"),
-                )
-                if LOSSES[loss].target != "label" or read(walk.data, None, walk.seed).outputs > 1
+                for output, loss in outputs
             },
             None,
         ),

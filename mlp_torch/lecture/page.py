@@ -6,6 +6,7 @@ only this room knows about rich.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a title; the first column is text, the others are numbers."""
+    """Rows of cells under a title; the first column is text."""
 
     title: str
     columns: tuple[str, ...]
@@ -101,6 +102,10 @@ class Printer:
             else:
                 self._print(Text(block))
 
+    def measuring(self) -> AbstractContextManager[object]:
+        """Around a step's measurements: a sign of life on a terminal, nothing off one."""
+        return nullcontext() if self.plain else self.console.status("measuring …")
+
     def line(self, text: str) -> None:
         """One line as it is, however long."""
         self.console.print(Text(text), soft_wrap=True)
@@ -118,8 +123,11 @@ class Printer:
     def _table(self, block: Table) -> None:
         self._print(Text(block.title, style="italic"))
         table = RichTable(box=None if self.plain else box.SIMPLE_HEAD, pad_edge=False)
-        for i, column in enumerate(block.columns):
-            table.add_column(Text(column), justify="left" if i == 0 else "right")
+        for column, *cells in zip(block.columns, *block.rows, strict=True):
+            numeric = column != block.columns[0] and any(
+                c[:1].isdigit() or c[:1] in "+-−" for c in cells if c
+            )
+            table.add_column(Text(column), justify="right" if numeric else "left")
         for row in block.rows:
             table.add_row(*map(Text, row))
         self._print(Padding(table, (0, 0, 0, 2)))
