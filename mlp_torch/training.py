@@ -56,7 +56,8 @@ def run(
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
         with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
-            training.folder.show("gradient_check", picture(engine, data, config))
+            if around is contextlib.nullcontext:  # not in a sweep, where it would cost more than many a trial
+                training.folder.show("gradient_check", picture(engine, data, config))
             with around(training):
                 training.train()
                 summarize(training, report)

@@ -161,9 +161,10 @@ def _host() -> str:
 
 
 def _born(pid: int) -> str | None:
-    """When a process began, in the system's ticks; None where that cannot be read."""
+    """When a process began, in the system's ticks; None where that cannot be read, or it is a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state == "Z" else rest[18]
     except (OSError, IndexError):
         return None
 
@@ -173,7 +174,7 @@ def alive(trial: FrozenTrial) -> bool:
     who: Mapping[str, Any] | None = trial.user_attrs.get("owner")
     now, began = time.time(), trial.datetime_start.timestamp() if trial.datetime_start else 0.0
     if who is None:  # just asked for; or killed in that very moment
-        return now - began < 60
+        return now - began < 30
     if who["host"] != _host():
         return now - float(trial.user_attrs.get("beat", began)) < SILENT_SECONDS
     try:
