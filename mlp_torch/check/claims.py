@@ -86,6 +86,8 @@ class Context:
     previous: Mapping[Part, Array | None] = field(default_factory=dict)
     deadline: float = field(default_factory=lambda: time.monotonic() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    slopes: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.constants = named(self.problem, self.lr)
@@ -119,9 +121,9 @@ class Context:
                         sign + [(kind, kind if "rate" in kind else text, text) for kind, text in words]
                     )
         if plain:
-            text = ", also ".join(dict.fromkeys(plain[:2]))
-            readings.insert(0, [*sign, ("constant_factor", f"{abs(c):.9g}", f"is the true one {text}")])
-        return readings
+            text = plain[0]
+            readings.append([*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")])
+        return sorted(readings, key=len)
 
     def fit(self, h: Array, *basis: Array) -> Array | None:
         """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""
@@ -140,16 +142,40 @@ class Context:
         gap = np.linalg.norm(h.ravel() - A @ coefficients)
         return coefficients if gap <= self.rtol * np.linalg.norm(h) else None
 
-    def ratio(self, h: Array, t: Array) -> float | None:
+    def ratio(self, h: Array, t: Array, part: Part | None = None) -> float | None:
         """c with h = c·t, or None. A single entry has a ratio too."""
         if h.shape != t.shape:
             return None
-        square = float((t * t).sum())
-        if not np.isfinite(square) or square == 0 or not np.isfinite(h).all():
+        square = float(np.vdot(t, t))
+        if not np.isfinite(square) or square == 0:
             return None
-        c = float((h * t).sum()) / square
+        c = float(np.vdot(h, t)) / square
+        size = float(np.linalg.norm(h))
         gap = float(np.linalg.norm(h - c * t))
-        return c if c != 0 and gap <= self.rtol * float(np.linalg.norm(h)) else None
+        floor = 0.0 if part is None else self.floor[part]
+        if not gap <= self.rtol * size + floor or floor > 1e-6 * size or c == 0:
+            return None
+        return c if np.sqrt(square) > 1e-12 * size else None
+
+    def spanned(self, h: Array, part: Part, *basis: Array | None) -> bool:
+        """h lies in the span of the basis: a quick test before anything is named."""
+        columns = [b.ravel() for b in basis if b is not None]
+        A = np.stack(columns, axis=1)
+        if not np.isfinite(A).all():
+            return False
+        norms = np.linalg.norm(A, axis=0)
+        A = A[:, norms > 0] / norms[norms > 0]
+        Q, _ = np.linalg.qr(A)
+        flat = h.ravel()
+        gap = float(np.linalg.norm(flat - Q @ (Q.T @ flat)))
+        return gap <= 4 * (self.rtol * float(np.linalg.norm(flat)) + self.floor[part])
+
+    def shares_norm(self, h: Array) -> bool:
+        """Another array has exactly this norm: both were cut to it."""
+        if not self.norms:
+            self.norms = [float(np.linalg.norm(v)) for v in self.raw.values()]
+        mine = float(np.linalg.norm(h))
+        return sum(abs(v - mine) <= 1e-9 * mine for v in self.norms) > 1
 
 
 def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[str, str], ...]]]:
@@ -197,14 +223,8 @@ def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[s
     if lr is not None:
         extra = ("extra_learning_rate", f"is the true one times the learning rate {lr:g}")
         missing = ("missing_learning_rate", f"is the true one divided by the learning rate {lr:g}")
-        for c, words in [
-            (1.0, ""),
-            (float(n), f"is multiplied by N = {n}"),
-            (1 / n, f"is divided by N = {n}"),
-            (2.0, "is doubled"),
-            (0.5, "is halved"),
-        ]:
-            rest = (("constant_factor", words),) if words else ()
+        for c, words in [(1.0, ""), *((v, w[0][1]) for v, w in table if w[0][1].startswith(("times", "divided")))][:17]:
+            rest = (("constant_factor", f"is the true one {words}"),) if words else ()
             table.append((lr * c, (extra, *rest)))
             table.append((c / lr, (missing, *rest)))
     return table

@@ -153,6 +153,8 @@ def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
         if loss == p.loss:
             continue
         y2 = coded(loss, y)
+        if loss == "cross_entropy" and o.shape[1] == 1:
+            continue
         if y2 is None or (loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all()):
             continue
         g = row.derivative(o, y2)
@@ -304,9 +306,12 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
     h = c.h[part]
     if h is not None and number not in c.after:
         step = -h if c.ascent else h
+        # the update took the gradient that was handed over, or the one before a later slip
+        own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
         for rate in (c.lr, 1.0):
-            if rate is not None:
-                yield (claim,), dz @ (W - rate * step).T
+            for move in (step, -own if c.ascent else own):
+                if rate is not None:
+                    yield (claim,), dz @ (W - rate * move).T
         fitted = _fitted_rate(c, number, dz, step, claim)
         if fitted is not None:
             yield fitted

@@ -1,12 +1,13 @@
 """What one array can show on its own: given dz of its layer, every slip on the way to dW or db."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.claims import Claim, Claims, Context
+from mlp_torch.check.claims import Claim, Claims, Context, cost
 from mlp_torch.check.forward import Part, Penalties
 
 LINES = {
@@ -14,6 +15,9 @@ LINES = {
     "b": "db = Σ dz over the samples",
     "slope": "dα = Σ da z [z ≤ 0]",
 }
+
+
+Make = partial[Claim]
 
 
 def explain(
@@ -37,33 +41,41 @@ def explain(
     if budget == 0:
         return []
     found: list[Claims] = []
-    if not h.any():
-        return [(make("zero_gradient", "zero", "is all zero"),)]
-    found += _constant(c, part, h, T, make)
-    found += _regulariser(c, part, h, D, R, budget, make)
-    if found and min(len(f) for f in found) == 1:
-        return [f for f in found if len(f) <= budget]
-    found += _clipped(c, part, h, T, make)
+    zero = not h.any()
+    if zero:
+        found.append((make("zero_gradient", "zero", "is all zero"),))
+    else:
+        found += list(_fits(c, part, h, D, R, budget, make))
+        if any(len(f) == 1 for f in found):
+            return [f for f in found if cost(f) <= budget]
+        found += _clipped(c, part, h, T, make)
+        before = c.previous.get(part)
+        if before is not None and c.same(h, T + before, part):
+            found.append((make("stale_gradient", "previous", "still holds the gradient of the call before"),))
+    for claim, value, free in _variants(c, part, D, R, dz, make, data is None):
+        for more in _fits(c, part, h, value, R, budget - 1, make, free):
+            found.append((claim, *more))
+    return [f for f in found if cost(f) <= budget]
+
+
+def _variants(
+    c: Context, part: Part, D: Array, R: Array, dz: Array, make: Make, samples: bool
+) -> Iterator[tuple[Claim, Array, bool]]:
+    """(claim, the data's gradient as written, whether a factor N or 1/N goes with it)."""
     if part.role == "W":
-        found += _weight(c, part, h, D, R, dz, budget, make)
+        yield from _weight(c, part, D, R, dz, make)
     if part.role == "b":
-        found += _bias(c, part, h, R, dz, make)
-    if part.role != "slope" and data is None:
-        found += _samples(c, part, h, R, dz, budget, make)
-    before = c.previous.get(part)
-    if before is not None and c.same(h, T + before, part):
-        found.append((make("stale_gradient", "previous", "still holds the gradient of the call before"),))
-    return [f for f in found if len({x.key for x in f}) <= budget]
+        yield from _bias(c, part, D, dz, make)
+    if part.role != "slope" and samples:
+        yield from _samples(c, part, dz, make)
 
 
-Make = partial[Claim]
-
-
-def factor(c: Context, value: float, size: int, make: Make, bias: bool = False) -> Iterator[Claims]:
+def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]:
     """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
     readings = c.name_constant(value)
-    n = c.problem.samples
-    if bias and n > 1:
+    n, h = c.problem.samples, c.h[part]
+    assert h is not None
+    if part.role == "b" and n > 1:
         for v, words in (
             (1 / n, "is the mean over the samples where the sum belongs"),
             (float(n), "is the sum over the samples where the mean belongs"),
@@ -72,32 +84,41 @@ def factor(c: Context, value: float, size: int, make: Make, bias: bool = False) 
                 yield (make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9),)
     for reading in readings:
         yield tuple(
-            make(kind, variant, detail, odd=1.0 + 0.1 * len(reading)) for kind, variant, detail in reading
+            make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0) for kind, variant, detail in reading
         )
-    if not readings and size >= 3:
-        if 0 < value < 1:
-            yield (
-                make("clipping", "norm", f"points the right way and is {value:.6g} times as long", odd=1.5),
-            )
-        else:
-            yield (make("constant_factor", f"{value:.9g}", f"is the true one times {value:.6g}", odd=1.6),)
+    if readings:
+        return
+    if c.shares_norm(h) or (h.size >= 3 and 0 < abs(value) < 1):
+        turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
+        text = f"points the right way and is {abs(value):.6g} times as long"
+        yield (*turned, make("clipping", "norm", text, odd=1.5))
+    elif h.size >= 3:
+        yield (make("constant_factor", f"{value:.9g}", f"is the true one times {value:.6g}", odd=1.6),)
 
 
-def _constant(c: Context, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
-    value = c.ratio(h, T)
-    if value is not None:
-        yield from factor(c, value, h.size, make, part.role == "b")
-
-
-def _regulariser(
-    c: Context, part: Part, h: Array, D: Array, R: Array, budget: int, make: Make
+def _fits(
+    c: Context, part: Part, h: Array, D: Array, R: Array, budget: int, make: Make, free: bool = False
 ) -> Iterator[Claims]:
-    """h − D is proportional to the parameter, alone or beside a constant on the data's part."""
+    """h from the data's gradient D and the parameter: a constant, another penalty, or both."""
+    if h.shape != D.shape:
+        return
+    if c.same(h, D + R, part):
+        yield ()
+        return
     theta = c.problem.theta(part)
-    if part.role == "slope" or not theta.any():
+    true = c.problem.penalties.get((part.layer, part.role), Penalties())
+    plain = part.role == "slope" or not theta.any()
+    if free and (value := c.ratio(h - R, D, part)) is not None and _of_samples(c, value):
+        yield ()
+        return
+    if budget < 1 or not c.spanned(h, part, D, theta, np.sign(theta) if true.l1 else None):
+        return
+    value = c.ratio(h, D + R, part)
+    if value is not None:
+        yield from factor(c, value, part, make)
+    if plain:
         return
     make = partial(make, line="dW = aᵀ dz + ∂penalty/∂W")
-    true = c.problem.penalties[part.layer, part.role]
     if R.any() and c.same(h, D, part):
         yield (make("wrong_regulariser", "missing", "lacks the penalty's gradient", odd=0.5),)
         return
@@ -105,29 +126,40 @@ def _regulariser(
         yield (make("overwritten_gradient", "penalty", "holds the penalty's gradient alone: = for +="),)
     bases = [("l2", theta)] + ([("l1", np.sign(theta))] if true.l1 or not true.l2 else [])
     for label, base in bases:
-        other = R - base * (2 * true.l2 if label == "l2" else true.l1)
-        rest = h - D - other
+        wanted = 2 * true.l2 if label == "l2" else true.l1
+        rest = h - D - (R - base * wanted)
         square = float((base * base).sum())
-        value = float((rest * base).sum()) / square
-        gap = float(np.linalg.norm(rest - value * base))
-        if gap <= c.rtol * float(np.linalg.norm(h)) + c.floor[part] and (
-            h.size > 2 or _known(c, value, true, label)
-        ):
-            yield (_penalty(c, part, value, true.l2 * 2 if label == "l2" else true.l1, label, make),)
-    if R.any() and budget >= 1 and D.any():
-        value2 = c.ratio(h - R, D)
-        if value2 is not None:
-            for reading in factor(c, value2, h.size, make, part.role == "b"):
-                yield tuple(
-                    Claim(x.kind, x.variant, f"its data part {x.detail}", x.layer, x.name, x.line, x.odd)
-                    for x in reading
-                )
-    if budget >= 2:
-        pair = c.fit(h, D, theta)
-        if pair is not None and h.size > 3:
-            wanted = 2 * true.l2
-            for reading in factor(c, float(pair[0]), h.size, make, part.role == "b"):
-                yield (*reading, _penalty(c, part, float(pair[1]), wanted, "l2", make))
+        amount = float((rest * base).sum()) / square
+        gap = float(np.linalg.norm(rest - amount * base))
+        fine = gap <= c.rtol * float(np.linalg.norm(h)) + c.floor[part]
+        if fine and (h.size > 2 or _known(c, amount, true, label)):
+            yield (_penalty(c, part, amount, wanted, label, make),)
+    if R.any() and (share := c.ratio(h - R, D, part)) is not None:
+        for reading in factor(c, share, part, make):
+            yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
+    if budget < 2 or h.size <= 3 or value is not None:
+        return
+    pair = c.fit(h, D, theta)
+    if pair is None:
+        return
+    first, second, wanted = float(pair[0]), float(pair[1]), 2 * true.l2
+    if abs(first) < 1e-300:
+        return
+    for reading in factor(c, first, part, make):
+        # the constant multiplied the data's part alone, or the penalty's gradient too
+        for amount in (second, second / first, second / abs(first)):
+            ratio = amount / wanted if wanted else np.nan
+            if np.isnan(ratio) or abs(ratio) < 1e-7 or c.name_constant(abs(ratio)) or abs(abs(ratio) - 1) < 1e-8:
+                if wanted and abs(ratio - 1) < 1e-8:
+                    yield reading
+                else:
+                    yield (*reading, _penalty(c, part, amount, wanted, "l2", make))
+                break
+
+
+def _of_samples(c: Context, value: float) -> bool:
+    n = c.problem.samples
+    return abs(value - n) < 1e-8 * n or abs(value * n - 1) < 1e-8
 
 
 def _known(c: Context, value: float, true: Penalties, label: str) -> bool:
@@ -161,105 +193,58 @@ def _clipped(c: Context, part: Part, h: Array, T: Array, make: Make) -> Iterator
 
 
 def _weight(
-    c: Context, part: Part, h: Array, D: Array, R: Array, dz: Array, budget: int, make: Make
-) -> Iterator[Claims]:
-    if h.shape[0] == h.shape[1] and h.shape[0] > 1:
-        for turned in (D.T + R, (D + R).T):
-            if c.same(h, turned, part):
-                yield (make("transpose", "dW", "is transposed", line="dW = aᵀ dz"),)
-                break
-        value = c.ratio(h, (D + R).T)
-        if value is not None and budget >= 2:
-            for reading in factor(c, value, h.size, make):
-                yield (make("transpose", "dW", "is transposed", line="dW = aᵀ dz"), *reading)
+    c: Context, part: Part, D: Array, R: Array, dz: Array, make: Make
+) -> Iterator[tuple[Claim, Array, bool]]:
+    if D.shape[0] == D.shape[1] and D.shape[0] > 1:
+        claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
+        yield claim, D.T, False
+        if R.any():
+            yield claim, D.T + R.T - R, False
     below = part.layer - 1
     if below and c.problem.layers[below - 1].mask is not None:
         plain = c.problem.leaf(part, dz, None, c.problem.f[below])
-        if c.same(h, plain + R, part):
-            text = f"uses layer {below}'s activation without its dropout mask"
-            yield (make("wrong_dropout_backward", "input", text, line="dW = (a · mask)ᵀ dz"),)
+        text = f"uses layer {below}'s activation without its dropout mask"
+        yield make("wrong_dropout_backward", "input", text, line="dW = (a · mask)ᵀ dz"), plain, False
 
 
-def _bias(c: Context, part: Part, h: Array, R: Array, dz: Array, make: Make) -> Iterator[Claims]:
+def _bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     n, out = dz.shape
     total = dz.sum()
-    wrong: list[tuple[str, str, Array]] = []
-    if h.size > 1:
+    kind = "wrong_bias_reduction"
+    if D.size > 1 or out > 1:
         for words, value in (
             ("is the sum over all axes", total),
             ("is the mean over all entries", total / dz.size),
             ("is the sum over all axes divided by N", total / n),
             ("is the sum over all axes divided by the outputs", total / out),
         ):
-            wrong.append((words, "all", np.full_like(h, value)))
-    elif out > 1:
-        wrong.append(("is the mean over all entries", "all", np.full_like(h, total / dz.size)))
-    if n == out and n > 1:
-        wrong.append(("is summed over the neurons, not the samples", "axis", dz.sum(axis=1)))
-        wrong.append(("is the mean over the neurons, not the samples' sum", "axis", dz.mean(axis=1)))
-    if n > 1 and h.size == out:
+            if D.size > 1 or value != total:
+                yield make(kind, "all", words), np.full(D.shape, value), False
+    if n == out and n > 1 and D.size == out:
+        yield make(kind, "axis", "is summed over the neurons, not the samples"), dz.sum(axis=1), True
+    if n > 1 and D.size == out:
         a = c.problem.a[part.layer - 1]
         if a.shape[1] in (1, out):
-            wrong.append(("is multiplied by the input", "input", (a * dz).sum(axis=0)))
-        wrong.append(("is the largest, not the sum", "max", dz.max(axis=0)))
-    for words, variant, value in wrong:
-        if c.same(h, value + R, part):
-            yield (make("wrong_bias_reduction", variant, words),)
+            yield make(kind, "input", "is multiplied by the input"), (a * dz).sum(axis=0), False
 
 
-def _samples(
-    c: Context, part: Part, h: Array, R: Array, dz: Array, budget: int, make: Make
-) -> Iterator[Claims]:
+def _samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     """The loop over the samples: only the last kept, only the first, or sums that were not reset."""
     n = len(dz)
     if n < 2:
         return
-    cases = [
-        (
-            "overwritten_gradient",
-            "last",
-            "holds the last sample alone: = for += in the loop",
-            _only(n, n - 1),
-            0.9,
-        ),
-        (
-            "missing_accumulation",
-            "last",
-            "holds one sample, the last: the others are not added",
-            _only(n, n - 1),
-            1.0,
-        ),
-        (
-            "missing_accumulation",
-            "first",
-            "holds one sample, the first: the others are not added",
-            _only(n, 0),
-            1.0,
-        ),
-        ("overwritten_gradient", "butlast", "lacks the last sample", 1 - _only(n, n - 1), 1.3),
-        ("overwritten_gradient", "butfirst", "lacks the first sample", 1 - _only(n, 0), 1.3),
-        (
-            "stale_gradient",
-            "running",
-            "counts early samples again and again: the sum is not set to 0",
-            np.arange(n, 0, -1.0),
-            1.0,
-        ),
-        ("stale_gradient", "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
-    ]
-    for kind, variant, words, weights, odd in cases:
-        D = c.problem.leaf(part, dz * weights[:, None])
-        if c.same(h, D + R, part):
-            yield (make(kind, variant, words, odd=odd),)
-            continue
-        value = c.ratio(h - R, D)
-        if value is None or h.size < 2:
-            continue
-        if abs(value - n) < 1e-8 * n or abs(value * n - 1) < 1e-8:
-            yield (make(kind, variant, words, odd=odd + 0.2),)
-        elif budget >= 2:
-            for reading in factor(c, value, h.size, make):
-                yield (make(kind, variant, words, odd=odd), *reading)
+    last, first = _only(n, n - 1), _only(n, 0)
+    over, miss, stale = "overwritten_gradient", "missing_accumulation", "stale_gradient"
+    for kind, variant, words, weights, odd in (
+        (over, "last", "holds the last sample alone: = for += in the loop", last, 0.9),
+        (miss, "last", "holds one sample, the last: the others are not added", last, 1.0),
+        (miss, "first", "holds one sample, the first: the others are not added", first, 1.0),
+        (over, "butlast", "lacks the last sample", 1 - last, 1.3),
+        (over, "butfirst", "lacks the first sample", 1 - first, 1.3),
+        (stale, "running", "counts early samples again and again: the sum is not set to 0", np.arange(n, 0, -1.0), 1.0),
+        (stale, "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
+    ):
+        yield make(kind, variant, words, odd=odd), c.problem.leaf(part, dz * weights[:, None]), "but" not in variant
 
 
 def _only(n: int, i: int) -> Array:
@@ -283,8 +268,8 @@ def _misfit(c: Context, part: Part, dz: Array, T: Array, make: Make) -> Iterator
                 if abs(value - 1) <= 4 * c.rtol or abs(value * n - 1) <= 4 * c.rtol:
                     yield (claim,)
                 else:
-                    for reading in factor(c, value, flat.size, make):
-                        yield (claim, *reading)
+                    for reading in c.name_constant(value):
+                        yield (claim, *(make(*words) for words in reading))
                 return
 
     if part.role == "b" and part.fold is None:

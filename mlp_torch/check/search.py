@@ -175,7 +175,7 @@ class _Searcher:
                 continue
             D, R = c.problem.leaf(part, dz), c.problem.regulariser(part)
             for rest in (h - R, h) if R.any() else (h,):
-                value = c.ratio(rest, D)
+                value = c.ratio(rest, D, part)
                 if value is None:
                     fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
                     value = None if fits is None else float(fits[0])
@@ -189,7 +189,7 @@ class _Searcher:
                         (
                             *now,
                             *(
-                                Claim(k, v, d, number, line=line, odd=1.0 + 0.1 * len(reading))
+                                Claim(k, f"{v} {number}" if k == "sign" else v, d, number, line=line)
                                 for k, v, d in reading
                             ),
                         ),
