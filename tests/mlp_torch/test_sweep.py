@@ -215,10 +215,11 @@ def test_a_hopeless_trial_is_pruned_after_an_epoch_and_its_run_says_so(runs, cap
     assert f"pruned after epoch {epochs}" in capsys.readouterr().out
 
 
-def test_a_metric_of_accuracy_is_maximised_on_the_kept_weights(runs, capsys):
-    flags = "--data xor --epochs 40 --sampler grid --metric accuracy --early-stopping 5 --pruner none"
+def test_a_metric_of_accuracy_is_maximised_on_the_kept_weights(runs, tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path}/s.db"
+    flags = f"--storage {storage} --data xor --epochs 40 --sampler grid --metric accuracy --early-stopping 5 --pruner none"
     assert sweep(runs, f"{flags} --sweep hidden=none,16 lr=0.05") == 0
-    first, second = trials(runs)
+    first, second = trials(runs, storage=storage)
     assert second.value > first.value
     for trial in (first, second):
         run = runs / "s" / f"trial-{trial.number:04d}"
@@ -258,7 +259,7 @@ def until(condition, seconds=90):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("journal", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["journal", pytest.param("sqlite", marks=pytest.mark.long)])
 def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind, runs, tmp_path):
     storage = f"sqlite:///{tmp_path}/s.db" if kind == "sqlite" else str(tmp_path / "s.log")
     line = [sys.executable, "-m", "mlp_torch", "sweep", "--data", "xor", "--epochs", "60", "--hidden", "4"]
