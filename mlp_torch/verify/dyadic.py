@@ -126,19 +126,24 @@ def _targets(row: str, n: int, k: int, rng: np.random.Generator) -> Array:
 def _lattice(
     architecture: Architecture, loss: str, n: int, rng: np.random.Generator, settings: tuple[int, int, int]
 ) -> Raw:
-    """Ternary weights with a few non-zeros a row, biases ±1, small integers in x."""
+    """Ternary weights with a few non-zeros a row, biases ±1, small integers in x.
+
+    Before hardtanh weights and biases are ±¼: integers would leave f′ = 0 almost everywhere.
+    """
     nonzeros, largest, shrink = settings
     n = max(2, n >> shrink)
     parameters = _slopes(architecture)
     for i, (fan_in, fan_out) in enumerate(zip(architecture.sizes, architecture.sizes[1:], strict=False)):
-        weight = np.zeros((fan_out, fan_in))
+        weight, size = np.zeros((fan_out, fan_in)), 1.0
+        if architecture.activation_of(i + 1) == "hardtanh":
+            size = 0.25
         for j in range(fan_out):
             columns = rng.permutation(fan_in)[:nonzeros]
             weight[j, columns] = rng.choice([-1.0, 1.0], len(columns))
         for column in np.flatnonzero(~weight.any(axis=0)):  # no input without a say
             weight[rng.integers(fan_out), column] = rng.choice([-1.0, 1.0])
-        parameters[f"layers.{i}.weight"] = weight
-        parameters[f"layers.{i}.bias"] = rng.choice([-1.0, 1.0], fan_out)
+        parameters[f"layers.{i}.weight"] = size * weight
+        parameters[f"layers.{i}.bias"] = size * rng.choice([-1.0, 1.0], fan_out)
     x = rng.integers(-largest, largest + 1, (n, architecture.sizes[0])).astype(float)
     y = _targets(loss, n, architecture.sizes[-1], rng)
     return architecture, parameters, x, y, _masks(architecture, n, rng, paired=False)

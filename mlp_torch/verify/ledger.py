@@ -198,6 +198,8 @@ def prove(trace: Trace) -> Ledger:
     for stage in trace:
         if stage.kind not in ENTRIES:
             raise RefusedError(f"{stage.name}: {stage.kind} divides by a square root")
+        if not all(np.isfinite(values[name]).all() for name in (*stage.reads, stage.name)):
+            raise RefusedError(f"{stage.name}: not all of its numbers are finite")
         if stage.name == "loss" and stage.row == "bce_with_logits" and (values[stage.reads[0]] == 0).any():
             ledger.inexact.add("loss")
             continue

@@ -115,8 +115,8 @@ def _backward_weight(stage: Stage, c: Context) -> Local:
 def _backward_bias(stage: Stage, c: Context) -> Local:
     (dz,) = c.read(stage)
     n = len(dz)
-    size = np.abs(dz).sum(axis=0)
-    return Local(total(exact(dz), 0), up(c.r.gamma(n) * size + n * c.r.tiny, n), size)
+    size = np.abs(dz).sum(axis=0)  # n terms are n − 1 additions
+    return Local(total(exact(dz), 0), up(c.r.gamma(n - 1) * size + n * c.r.tiny, n), size)
 
 
 # a = f(z)

@@ -123,8 +123,8 @@ def _backward_weight(stage: Stage, b: Bounds) -> Array:
 
 def _backward_bias(stage: Stage, b: Bounds) -> Array:
     (dz,) = b.read(stage)
-    n = len(dz)
-    error = (b.error(stage.reads[0]) + b.r.gamma(n) * np.abs(dz)).sum(axis=0)
+    n = len(dz)  # terms, so n − 1 additions
+    error = (b.error(stage.reads[0]) + b.r.gamma(n - 1) * np.abs(dz)).sum(axis=0)
     return up(error + n * b.r.tiny, n)
 
 
