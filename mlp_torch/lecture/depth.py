@@ -8,7 +8,7 @@ import numpy as np
 from manual import MLP, Adam, Architecture, fit
 from manual.numbers import Array
 from manual.training import ManualEngine
-from mlp_torch.lecture.experiments import BASE, read, train
+from mlp_torch.lecture.experiments import BASE, gain, read, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.walk import Walk
 
@@ -173,27 +173,21 @@ def verdict(name: str, points: list[Point]) -> str:
     """What the numbers say of the slide: the best depth and the deepest against one hidden layer."""
     shallow, deepest = points[0], points[-1]
     best = max(points[1:], key=lambda p: float(np.mean(p.accuracies)))
-    better = margin(best, shallow) > 0
+    mean, half = gain(best.accuracies, shallow.accuracies)
     said = (
-        f"On {name} depth pays: {len(best.hidden)} hidden layers beat one by over two standard errors"
-        if better
-        else f"On {name} it does not pay: at this budget none beats one hidden layer by two standard errors"
+        f"On {name} depth pays: {len(best.hidden)} hidden layers beat one"
+        if mean > half
+        else f"On {name} it does not pay: at this budget no depth beats one hidden layer beyond chance"
     )
     gains = [f"{len(p.hidden)} against 1: {difference(p, shallow)}" for p in dict.fromkeys((best, deepest))]
-    return f"{said} ({'; '.join(gains)})."
-
-
-def margin(deep: Point, shallow: Point) -> float:
-    """Mean gain, seed by seed, less two standard errors: above 0 the gain is hardly chance."""
-    gains = np.subtract(deep.accuracies, shallow.accuracies)
-    error = float(gains.std(ddof=1)) / len(gains) ** 0.5 if len(gains) > 1 else float("inf")
-    return float(gains.mean()) - 2 * error
+    return f"{said} ({'; '.join(gains)}; 95 % intervals)."
 
 
 def difference(deep: Point, shallow: Point) -> str:
-    """The gain in words."""
-    gains = [a - b for a, b in zip(deep.accuracies, shallow.accuracies, strict=True)]
-    return f"{np.mean(gains):+.3f}, better in {sum(g > 0 for g in gains)} of {len(gains)} seeds"
+    """The gain in words, with its 95 % interval."""
+    mean, half = gain(deep.accuracies, shallow.accuracies)
+    wins = sum(a > b for a, b in zip(deep.accuracies, shallow.accuracies, strict=True))
+    return f"{mean:+.3f} ± {half:.3f}, better in {wins} of {len(deep.accuracies)} seeds"
 
 
 def draw_depth(figure: Any, deep: Series, wide: Series, walk: Walk) -> None:

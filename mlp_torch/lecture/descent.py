@@ -1,14 +1,14 @@
 """Step 7: θ ← θ − η ∇θ with all samples, one, or a few at a time: passes, time, noise, loss, accuracy."""
 
 from dataclasses import replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from manual import fit
 from manual.perceptron import LinearPerceptron, X, Y, best_weight
-from mlp_torch.lecture.experiments import BASE, Outcome, repeat, train
+from mlp_torch.lecture.experiments import BASE, Outcome, gain, repeat, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.sampling import measure_noise, measure_unbiased
 from mlp_torch.lecture.walk import Walk
@@ -79,7 +79,7 @@ def descent(walk: Walk) -> Page:
     noises = {name: measure_noise(walk, b, draws=200) for name, b in sizes.items()}
     page.table(
         f"{walk.data}: from the same weights to a training loss of {TARGET}; means over {walk.seeds} seeds",
-        ("", "η", "reached", "passes", "updates", "seconds", "ms/update", "noise", "σ/√B …", "loss after 5"),
+        ("", "η", "reached", "passes", "updates", "s", "ms/update", "noise", "σ/√B", "loss at 5"),
         [
             (
                 name,
@@ -97,8 +97,8 @@ def descent(walk: Walk) -> Page:
     )
     page.say(
         "Noise is the root mean square of ‖∇batch − ∇all‖ / ‖∇all‖ at the first weights, measured on 200",
-        "batches and, beside it, predicted from the samples' variance: σ/√B · √((N − B)/(N − 1)). “Loss",
-        "after 5” is the training loss after five passes: the cheap noisy steps are many, and win early.",
+        "batches and, beside it, predicted from the samples' variance: σ/√B · √((N − B)/(N − 1)). “Loss at",
+        "5” is the training loss after five passes: the cheap noisy steps are many, and win early.",
     )
     generalization(page, outcomes, walk)
     slips(page, walk)
@@ -128,13 +128,10 @@ def generalization(page: Page, outcomes: dict[str, list[Outcome]], walk: Walk) -
         ("", "training loss", "test accuracy", "minus all samples'", "seeds better"),
         rows,
     )
-    gains = [o.test_accuracy - f for o, f in zip(outcomes[METHODS[0][0]], full, strict=True)]
-    error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("inf")
-    sure = abs(fmean(gains)) > 2 * error
+    mean, half = gain([o.test_accuracy for o in outcomes[METHODS[0][0]]], full)
     page.say(
-        f"One sample at a time minus the full batch is {fmean(gains):+.4f}, its standard error",
-        f"{error:.4f}: {'more' if sure else 'no more'} than twice that,",
-        "a difference on this problem." if sure else "so these seeds show no difference on this problem.",
+        f"One sample at a time minus the full batch is {mean:+.4f} ± {half:.4f} (95 % interval):",
+        "a difference on this problem." if abs(mean) > half else "these seeds show no difference here.",
         "The claim is a rule of thumb, found on networks large enough to fit every sample; it is no theorem.",
     )
 

@@ -4,7 +4,7 @@ A setting is a `Train`, the very dataclass of `mlp train`; the engine is the han
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -104,6 +104,17 @@ def train(setting: Train, *, samples: int | None = None, until: float | None = N
 def repeat(walk: Walk, setting: Train, **options: Any) -> list[Outcome]:
     """The setting on the walk's data with each of its seeds: another split, other weights and order."""
     return [train(replace(setting, data=walk.data, seed=seed), **options) for seed in walk.repetitions]
+
+
+def gain(better: Sequence[float], plain: Sequence[float]) -> tuple[float, float]:
+    """The mean of better − plain, seed by seed, and half the width of its 95 % interval (Student's t)."""
+    from scipy.special import stdtrit
+
+    gains = np.subtract(better, plain)
+    n = len(gains)
+    if n < 2:
+        return float(gains.mean()), float("inf")
+    return float(gains.mean()), float(stdtrit(n - 1, 0.975) * gains.std(ddof=1) / n**0.5)
 
 
 def accuracy(outcomes: Iterable[Outcome]) -> str:

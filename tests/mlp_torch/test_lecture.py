@@ -372,11 +372,22 @@ def test_three_relu_layers_of_two_units_are_exactly_the_sawtooth():
     assert len(peaks) == 2 ** (depth.FOLDS - 1)
 
 
+def test_the_interval_of_a_gain_is_students():
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    better, plain = rng.normal(0.9, 0.02, 5), rng.normal(0.88, 0.02, 5)
+    low, high = stats.ttest_rel(better, plain).confidence_interval()
+    mean, half = experiments.gain(list(better), list(plain))
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    assert experiments.gain([1.0], [0.5]) == (0.5, math.inf)
+
+
 def test_the_verdict_follows_the_numbers_whichever_way_they_come_out():
     flat = depth.Point((9,), 300, [0.9, 0.8, 0.85])
     steep = depth.Point((5, 5), 300, [0.99, 0.9, 0.94])
     noisy = depth.Point((5, 5), 300, [0.6, 0.99, 0.86])
     assert "depth pays" in depth.verdict("x", [flat, steep])
-    assert "+0.093, better in 3 of 3 seeds" in depth.verdict("x", [flat, steep])
+    assert "+0.093 ± 0.014, better in 3 of 3 seeds" in depth.verdict("x", [flat, steep])
     assert "does not pay" in depth.verdict("x", [flat, noisy])
     assert "does not pay" in depth.verdict("x", [steep, flat])
