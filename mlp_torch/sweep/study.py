@@ -100,12 +100,15 @@ def open_study(config: Sweep, name: str, folder: Path) -> Study:
                 said = str(error).strip().splitlines()[0]
                 raise UserError(f"{shown}: the study cannot be opened ({said})") from None
             time.sleep(0.1 * (attempt + 1))
+    left = any(folder.glob("trial-*"))  # looked at first: a trial is in the study before its folder is made
+    if left and not study.get_trials(deepcopy=False):
+        raise UserError(f"{shown}: {folder} holds the trials of another study; take another --study name")
     flags = json.loads(json.dumps(settled(config), default=str))
     begun = study.user_attrs.get("flags")
     if begun is None:
         study.set_user_attr("flags", flags)
     elif begun != flags:
-        other = [f for f in flags if begun.get(f) != flags[f]]
+        other = sorted(f for f in flags | begun if begun.get(f) != flags.get(f))
         was = f"{other[0].replace('_', '-')} {begun.get(other[0])}"
         raise UserError(f"--study {name}: was begun with --{was}; take another name, or the same flags")
     if config.sampler == "grid":

@@ -217,8 +217,8 @@ def test_a_hopeless_trial_is_pruned_after_an_epoch_and_its_run_says_so(runs, cap
 
 def test_a_metric_of_accuracy_is_maximised_on_the_kept_weights(runs, tmp_path, capsys):
     storage = f"sqlite:///{tmp_path}/s.db"
-    flags = f"--storage {storage} --data xor --epochs 40 --sampler grid --metric accuracy --early-stopping 5 --pruner none"
-    assert sweep(runs, f"{flags} --sweep hidden=none,16 lr=0.05") == 0
+    flags = f"--storage {storage} --data xor --epochs 40 --sampler grid --early-stopping 5 --pruner none"
+    assert sweep(runs, f"{flags} --metric accuracy --sweep hidden=none,16 lr=0.05") == 0
     first, second = trials(runs, storage=storage)
     assert second.value > first.value
     for trial in (first, second):
@@ -334,3 +334,35 @@ def test_a_sweep_ends_in_a_list_of_flags_that_train_takes(runs, capsys):
     line = re.search(r"^best: mlp (.*)$", said, re.M)[1]
     assert isinstance(parse(shlex.split(line)), Train)
     assert f"tensorboard --logdir {runs / 's'}" in said
+
+
+def test_a_folder_with_trials_of_another_study_is_refused(runs, capfd):
+    assert sweep(runs, f"{FIXED} --sweep lr=0.1 --sampler grid") == 0
+    (runs / "s" / "study.journal").unlink()
+    capfd.readouterr()
+    assert sweep(runs, f"{FIXED} --sweep lr=0.1 --sampler grid") == 2
+    assert "holds the trials of another study; take another --study name" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+def test_no_trial_begins_after_the_timeout_and_none_completed_is_said(pruner, runs, capsys, monkeypatch):
+    assert sweep(runs, f"{FIXED} --pruner {pruner} --sweep lr=0.1,0.2 --timeout 1e-9", "late") == 1
+    said = capsys.readouterr().out
+    assert "1e-09 s are over" in said
+    assert "no trial was completed" in said
+    assert sweep(runs, f"{FIXED} --pruner {pruner} --sweep lr=1e-9,0.1 --trials 3", "all") == 0
+    assert len(trials(runs, "all")) == 3
+
+
+def test_help_imports_neither_torch_nor_optuna():
+    code = (
+        "import sys\n"
+        "from mlp_torch.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'optuna', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+    )
+    for name in ("explain", "sweep"):
+        done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"usage: mlp {name}" in done.stdout
