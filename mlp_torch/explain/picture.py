@@ -49,15 +49,21 @@ def units(e: Explanation, sizes: list[int]) -> Figure:
     names = ["x"] + [f"a{i}" for i in range(1, depth + 1)]
     nodes = [trace[name][0] for name in names]
     weights = [trace[f"W{i}"] for i in range(1, depth + 1)]
-    last = "first sample: " if len(trace["x"]) > 1 else ""
+    of = " of the first sample" if len(trace["x"]) > 1 else ""
     _network(forward, nodes, weights, names, [f"W{i}" for i in range(1, depth + 1)], e, "->")
-    forward.set_title(f"forward: {last}activations in the units, weights on the edges; L = {e.loss:.5g}")
+    forward.set_title(f"forward: activations{of} in the units, weights on the edges; L = {e.loss:.5g}")
     names = ["dx"] + [f"dz{i}" for i in range(1, depth + 1)]
     nodes = [trace[name][0] for name in names]
     weights = [trace[f"dW{i}"] for i in range(1, depth + 1)]
     _network(backward, nodes, weights, names, [f"dW{i}" for i in range(1, depth + 1)], e, "<-")
-    backward.set_title(f"backward: {last}∂L/∂z in the units, ∂L/∂W on the edges")
-    backward.legend(handles=_legend(), loc="lower center", ncols=4, fontsize=8, frameon=False)
+    backward.set_title(f"backward: ∂L/∂z{of} in the units, ∂L/∂W{' of the batch' if of else ''} on the edges")
+    backward.legend(
+        handles=_legend()[: 4 if e.symbol.startswith("W") else 3],
+        loc="lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+    )
     for axes in (forward, backward):
         axes.title.set_fontsize(9)
     _heading(figure, e)
@@ -124,7 +130,8 @@ def _network(
         axes.text(2 * i, tall / 2 + 0.12, name, ha="center", va="center", fontsize=9)
         for j, value in enumerate(values):
             axes.plot(*at[i][j], "o", ms=31, mfc="white", mec="0.3", mew=1, zorder=3)
-            axes.text(*at[i][j], _two(value), ha="center", va="center", fontsize=8, zorder=4)
+            size = 8 if len(_two(value)) < 7 else 6.5
+            axes.text(*at[i][j], _two(value), ha="center", va="center", fontsize=size, zorder=4)
     axes.set(xlim=(-0.5, 2 * len(edges) + 0.5), ylim=(-tall / 2 - 0.2, tall / 2 + 0.3))
     axes.axis("off")
 
