@@ -317,9 +317,10 @@ def test_larger_weights_saturate_more_sigmoid_and_tanh_units():
 
 def test_a_unit_is_dead_exactly_if_no_sample_reaches_it():
     model = MLP((2, 8, 1), dtype=np.float32)
-    before = hyperparameters.dead_units(model, QUICK, seed=0)
+    model.parameters["layers.0.bias"][:] = 0  # a line through the middle of the data: half the samples
+    assert hyperparameters.dead_units(model, QUICK, seed=0) == 0
     model.parameters["layers.0.bias"][:3] = -1e6
-    assert hyperparameters.dead_units(model, QUICK, seed=0) >= max(3, before)
+    assert hyperparameters.dead_units(model, QUICK, seed=0) == 3
     model.parameters["layers.0.bias"][:] = -1e6
     assert hyperparameters.dead_units(model, QUICK, seed=0) == 8
     leaky = MLP((2, 8, 1), dtype=np.float32, activation="leaky_relu")
@@ -386,7 +387,7 @@ def test_the_interval_of_a_gain_is_students():
 def test_the_verdict_follows_the_numbers_whichever_way_they_come_out():
     flat = depth.Point((9,), 300, [0.9, 0.8, 0.85])
     steep = depth.Point((5, 5), 300, [0.99, 0.9, 0.94])
-    noisy = depth.Point((5, 5), 300, [0.6, 0.99, 0.86])
+    noisy = depth.Point((5, 5), 300, [0.7, 0.99, 0.95])  # a higher mean, by chance
     assert "depth pays" in depth.verdict("x", [flat, steep])
     assert "+0.093 ± 0.014, better in 3 of 3 seeds" in depth.verdict("x", [flat, steep])
     assert "does not pay" in depth.verdict("x", [flat, noisy])
