@@ -17,6 +17,7 @@ from typing import Any
 import tyro
 
 from manual.architecture import choose
+from mlp_torch.check.flags import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
@@ -27,6 +28,7 @@ from mlp_torch.sweep.config import Sweep
 COMMANDS: dict[str, tuple[type[Any], str]] = {
     "train": (Train, "mlp_torch.training:run"),
     "compare": (Compare, "mlp_torch.verify.command:run"),
+    "check": (Check, "mlp_torch.check.command:run"),
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
     "explain": (Explain, "mlp_torch.explain.command:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),

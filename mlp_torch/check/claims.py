@@ -1,5 +1,6 @@
 """What a hypothesis claims, what it is measured with, and which constants have a name."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,11 @@ def cost(claims: Sequence[Claim]) -> int:
     return len({claim.key for claim in claims})
 
 
+def norm(array: Array) -> float:
+    """‖array‖; NumPy's own is slow for small arrays."""
+    return math.sqrt(float(np.vdot(array, array)))
+
+
 @dataclass
 class Context:
     """The problem, the author's gradients in canonical form (None: the shape does not fit) and the tolerance."""
@@ -87,6 +93,7 @@ class Context:
     deadline: float = field(default_factory=lambda: time.monotonic() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    rests: dict[Part, Any] = field(default_factory=dict)
     slopes: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,8 +103,8 @@ class Context:
         """Equal up to rounding, norm-wise."""
         if h.shape != candidate.shape:
             return False
-        gap = float(np.linalg.norm(h - candidate))
-        size = max(float(np.linalg.norm(candidate)), float(np.linalg.norm(h)))
+        gap = norm(h - candidate)
+        size = max(norm(candidate), norm(h))
         return gap <= slack * (self.rtol * size + self.floor[part])
 
     def expired(self) -> bool:
@@ -122,7 +129,9 @@ class Context:
                     )
         if plain:
             text = plain[0]
-            readings.append([*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")])
+            readings.append(
+                [*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")]
+            )
         return sorted(readings, key=len)
 
     def fit(self, h: Array, *basis: Array) -> Array | None:
@@ -150,25 +159,43 @@ class Context:
         if not np.isfinite(square) or square == 0:
             return None
         c = float(np.vdot(h, t)) / square
-        size = float(np.linalg.norm(h))
-        gap = float(np.linalg.norm(h - c * t))
+        size = norm(h)
+        gap = norm(h - c * t)
         floor = 0.0 if part is None else self.floor[part]
         if not gap <= self.rtol * size + floor or floor > 1e-6 * size or c == 0:
             return None
         return c if np.sqrt(square) > 1e-12 * size else None
 
-    def spanned(self, h: Array, part: Part, *basis: Array | None) -> bool:
-        """h lies in the span of the basis: a quick test before anything is named."""
-        columns = [b.ravel() for b in basis if b is not None]
-        A = np.stack(columns, axis=1)
-        if not np.isfinite(A).all():
+    def spanned(self, part: Part, D: Array) -> bool:
+        """The author's array is D times something plus the parameter times something: asked before naming."""
+        if part not in self.rests:
+            h = self.h[part]
+            assert h is not None
+            theta = self.problem.theta(part).ravel()
+            columns = [] if part.role == "slope" else [theta, np.sign(theta)]
+            if part.role != "slope" and not self.problem.penalties[part.layer, part.role].l1:
+                columns = (
+                    columns
+                    if h.size > 3 and self.problem.penalties[part.layer, part.role].l2 == 0
+                    else [theta]
+                )
+            A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
+            Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
+            if R.size and R.shape[0] == 2 and abs(R[1, 1]) < 1e-12 * abs(R[0, 0]):
+                Q = Q[:, :1]
+            flat = h.ravel()
+            rest = flat - Q @ (Q.T @ flat)
+            self.rests[part] = (Q, rest, 4 * (self.rtol * norm(flat) + self.floor[part]))
+        Q, rest, allowed = self.rests[part]
+        d = D.ravel()
+        if d.size != rest.size:
             return False
-        norms = np.linalg.norm(A, axis=0)
-        A = A[:, norms > 0] / norms[norms > 0]
-        Q, _ = np.linalg.qr(A)
-        flat = h.ravel()
-        gap = float(np.linalg.norm(flat - Q @ (Q.T @ flat)))
-        return gap <= 4 * (self.rtol * float(np.linalg.norm(flat)) + self.floor[part])
+        d = d - Q @ (Q.T @ d)
+        square = float(np.vdot(d, d))
+        if not square < np.inf:
+            return False
+        gap = rest - (float(np.vdot(rest, d)) / square) * d if square > 0 else rest
+        return norm(gap) <= allowed
 
     def shares_norm(self, h: Array) -> bool:
         """Another array has exactly this norm: both were cut to it."""
@@ -223,7 +250,10 @@ def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[s
     if lr is not None:
         extra = ("extra_learning_rate", f"is the true one times the learning rate {lr:g}")
         missing = ("missing_learning_rate", f"is the true one divided by the learning rate {lr:g}")
-        for c, words in [(1.0, ""), *((v, w[0][1]) for v, w in table if w[0][1].startswith(("times", "divided")))][:17]:
+        for c, words in [
+            (1.0, ""),
+            *((v, w[0][1]) for v, w in table if w[0][1].startswith(("times", "divided"))),
+        ][:17]:
             rest = (("constant_factor", f"is the true one {words}"),) if words else ()
             table.append((lr * c, (extra, *rest)))
             table.append((c / lr, (missing, *rest)))

@@ -11,7 +11,7 @@ from mlp_torch.check.claims import Claim, Claims, Context, cost
 from mlp_torch.check.forward import Part, Penalties
 
 LINES = {
-    "W": "dW = aᵀ dz + the penalty's gradient",
+    "W": "dW = aᵀ dz",
     "b": "db = Σ dz over the samples",
     "slope": "dα = Σ da z [z ≤ 0]",
 }
@@ -84,7 +84,8 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
                 yield (make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9),)
     for reading in readings:
         yield tuple(
-            make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0) for kind, variant, detail in reading
+            make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0)
+            for kind, variant, detail in reading
         )
     if readings:
         return
@@ -100,7 +101,7 @@ def _fits(
     c: Context, part: Part, h: Array, D: Array, R: Array, budget: int, make: Make, free: bool = False
 ) -> Iterator[Claims]:
     """h from the data's gradient D and the parameter: a constant, another penalty, or both."""
-    if h.shape != D.shape:
+    if h.shape != D.shape or not c.spanned(part, D):
         return
     if c.same(h, D + R, part):
         yield ()
@@ -111,7 +112,7 @@ def _fits(
     if free and (value := c.ratio(h - R, D, part)) is not None and _of_samples(c, value):
         yield ()
         return
-    if budget < 1 or not c.spanned(h, part, D, theta, np.sign(theta) if true.l1 else None):
+    if budget < 1:
         return
     value = c.ratio(h, D + R, part)
     if value is not None:
@@ -149,7 +150,12 @@ def _fits(
         # the constant multiplied the data's part alone, or the penalty's gradient too
         for amount in (second, second / first, second / abs(first)):
             ratio = amount / wanted if wanted else np.nan
-            if np.isnan(ratio) or abs(ratio) < 1e-7 or c.name_constant(abs(ratio)) or abs(abs(ratio) - 1) < 1e-8:
+            if (
+                np.isnan(ratio)
+                or abs(ratio) < 1e-7
+                or c.name_constant(abs(ratio))
+                or abs(abs(ratio) - 1) < 1e-8
+            ):
                 if wanted and abs(ratio - 1) < 1e-8:
                     yield reading
                 else:
@@ -241,10 +247,20 @@ def _samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Cl
         (miss, "first", "holds one sample, the first: the others are not added", first, 1.0),
         (over, "butlast", "lacks the last sample", 1 - last, 1.3),
         (over, "butfirst", "lacks the first sample", 1 - first, 1.3),
-        (stale, "running", "counts early samples again and again: the sum is not set to 0", np.arange(n, 0, -1.0), 1.0),
+        (
+            stale,
+            "running",
+            "counts early samples again and again: the sum is not set to 0",
+            np.arange(n, 0, -1.0),
+            1.0,
+        ),
         (stale, "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
     ):
-        yield make(kind, variant, words, odd=odd), c.problem.leaf(part, dz * weights[:, None]), "but" not in variant
+        yield (
+            make(kind, variant, words, odd=odd),
+            c.problem.leaf(part, dz * weights[:, None]),
+            "but" not in variant,
+        )
 
 
 def _only(n: int, i: int) -> Array:

@@ -76,11 +76,11 @@ class Report:
         if self.arrays:
             head = ("array", "shape", "verdict", "worst at", "yours", "true", "ratio", "± spread", "cosine")
             table: list[Sequence[str]] = [head]
-            for row in self.arrays.values():
+            for name, row in self.arrays.items():
                 numbers = (row.value, row.truth, row.ratio, row.spread, row.cosine)
                 place = ",".join(map(str, row.index)) or "–"
                 cells = ["–" if math.isnan(v) else f"{v:.6g}" for v in numbers]
-                table.append([row.name, "×".join(map(str, row.shape)) or "1", row.verdict, place, *cells])
+                table.append([name, "×".join(map(str, row.shape)) or "1", row.verdict, place, *cells])
             widths = [max(len(line[i]) for line in table) for i in range(len(head))]
             lines += [
                 "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()

@@ -173,7 +173,10 @@ class _Searcher:
             h = c.h[part]
             if h is None or part.role == "slope" or part.name in self.lowest:
                 continue
-            D, R = c.problem.leaf(part, dz), c.problem.regulariser(part)
+            D = c.problem.leaf(part, dz)
+            if D.shape != h.shape or not c.spanned(part, D):
+                continue
+            R = c.problem.regulariser(part)
             for rest in (h - R, h) if R.any() else (h,):
                 value = c.ratio(rest, D, part)
                 if value is None:

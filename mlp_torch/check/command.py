@@ -1,0 +1,165 @@
+"""`mlp check`: reads an .npz of arrays, or a function of a Python file, and prints the report."""
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_torch.check.activations import ALIASES, FORMS
+from mlp_torch.check.flags import Check
+from mlp_torch.check.layers import Dropout, Layer, Penalty
+from mlp_torch.check.order import layers_in_order
+from mlp_torch.check.report import Report
+from mlp_torch.check.values import check_gradients, check_step
+from mlp_torch.errors import UserError
+
+
+def run(config: Check) -> int:
+    """0: right, 1: wrong, scaled or another loss's, 2: not comparable. Raises UserError for a mistake."""
+    report = _of_arrays(config) if config.file.endswith(".npz") else _of_function(config)
+    print(report.to_json() if config.json else report)
+    return {"right": 0, "not_comparable": 2}.get(report.verdict, 1)
+
+
+def options(config: Check) -> dict[str, Any]:
+    """The keyword arguments that the flags stand for, layers aside."""
+    layout: Any = config.weight_layout or None
+    found: dict[str, Any] = {
+        "loss": config.loss,
+        "reduction": config.reduction,
+        "samples": config.samples,
+        "output_samples": config.output_samples,
+        "weight_layout": layout[0] if layout and len(layout) == 1 else layout,
+        "ones_in_x": config.ones_in_x,
+        "ascent": config.ascent,
+    }
+    if config.l2:
+        found["l2"] = Penalty(config.l2, not config.l2_full, config.l2_over_samples, config.l2_on_biases)
+    if config.l1:
+        found["l1"] = Penalty(config.l1)
+    return found
+
+
+def _of_arrays(config: Check) -> Report:
+    try:
+        with np.load(config.file) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{config.file}: cannot be read ({error})") from None
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise UserError(f"{config.file}: holds no {name}; it holds {', '.join(arrays) or 'nothing'}")
+    x, y = arrays.pop("x"), arrays.pop("y")
+    extra: dict[str, Any] = {k: arrays.pop(k) for k in ("output", "sample_weight") if k in arrays}
+    if (loss := arrays.pop("loss", arrays.pop("loss_value", None))) is not None:
+        extra["loss_value"] = float(loss)
+    masks = {k: arrays.pop(k) for k in list(arrays) if k.startswith("mask")}
+    parameters, gradients, after = sorted_out(arrays)
+    if not gradients and not after:
+        raise UserError(
+            f"{config.file}: holds no gradient; name it dW1, grad_W1 or W1_grad, or W1_after after a step"
+        )
+    extra |= options(config)
+    extra["layers"] = _layers(config, parameters, x, masks)
+    if not gradients:
+        if config.lr is None:
+            raise UserError("--lr: say the learning rate; the file holds parameters before and after a step")
+        return check_step(parameters, after, config.lr, x, y, **extra)
+    return check_gradients(parameters, gradients, x, y, lr=config.lr, **extra)
+
+
+def sorted_out(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """(parameters, gradients, parameters after a step), told apart by the names of a file's arrays."""
+    parameters, gradients, after = {}, {}, {}
+    for name, value in arrays.items():
+        for shown, found in (("d{}", gradients), ("d_{}", gradients), ("grad_{}", gradients), ("{}_grad", gradients),
+                             ("g{}", gradients), ("{}_after", after), ("after_{}", after)):  # fmt: skip
+            head, _, tail = shown.partition("{}")
+            bare = name[len(head) : len(name) - len(tail)]
+            if name.startswith(head) and name.endswith(tail) and bare in arrays and bare != name:
+                found[bare] = value
+                break
+        else:
+            parameters[name] = value
+    return parameters, gradients, after
+
+
+def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[str, Any]) -> list[Layer]:
+    plain = layers_in_order(
+        {k: np.asarray(v, float) for k, v in parameters.items()}, list(config.activations), x
+    )
+    layers = []
+    for i, layer in enumerate(plain, start=1):
+        name = ALIASES.get(layer.activation, layer.activation)
+        constants = (
+            {"alpha": config.alpha} if config.alpha is not None and "alpha" in FORMS[name].defaults else {}
+        )
+        dropout = None
+        if f"mask{i}" in masks:
+            if config.dropout is None:
+                raise UserError("--dropout: say the probability of dropping; the file holds dropout masks")
+            dropout = Dropout(config.dropout, masks[f"mask{i}"], not config.mask_unscaled)
+        layers.append(Layer(layer.weight, layer.bias, name, constants, config.bias_in_weight, dropout))
+    return layers
+
+
+def _of_function(config: Check) -> Report:
+    """FILE.py:function is loss_and_gradients(parameters, x, y) beside the file's `parameters` and `data` (or
+    `x` and `y`), or takes nothing and gives a Report, the arguments of check_function, or those of
+    check_gradients as a dict.
+    """
+    from mlp_torch.check.functions import check_function
+
+    path, _, name = config.file.rpartition(":")
+    module = _module(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{path}: has no function {name!r}")
+    described = {k: v for k, v in options(config).items() if v not in (None, False)} if config.loss else {}
+    if config.activations:
+        described["activations"] = list(config.activations)
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    if not needed:
+        given = function()
+        if isinstance(given, Report):
+            return given
+        if isinstance(given, Mapping):
+            return check_gradients(**{**described, **given})
+        return check_function(*given, **described)
+    parameters = _held(module, "parameters", path)
+    if hasattr(module, "data"):
+        data = _held(module, "data", path)
+        data = data if isinstance(data, tuple | list) else (data,)
+    else:
+        data = (_held(module, "x", path), _held(module, "y", path))
+    return check_function(function, parameters, *data, **described)
+
+
+def _held(module: Any, name: str, path: str) -> Any:
+    if not hasattr(module, name):
+        raise UserError(f"{path}: needs `{name}` beside the function: parameters, and data = (x, y)")
+    value = getattr(module, name)
+    return value() if callable(value) else value
+
+
+def _module(path: str) -> Any:
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"{path}: no such file")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # tracing looks the author's functions up there
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
+    return module

@@ -1,0 +1,291 @@
+"""check_function: a person's loss_and_gradients against the derivative of their own forward pass."""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.differentiate import differentiate
+from mlp_torch.check.layers import align, as_float, flatten
+from mlp_torch.check.plain import compare
+from mlp_torch.check.report import Fault, Report
+from mlp_torch.errors import UserError
+
+
+def check_function(
+    loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, **description: Any
+) -> Report:
+    """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
+
+    `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x and y first.
+    A method that takes only the data is called on a copy of its object whose attributes (or whose dict
+    attribute) hold the parameters. The derivative is torch.autograd's of the author's own NumPy code, or
+    complex-step or Richardson where tracing fails (`.method` says which). Purity, shapes and dtypes come
+    first; the noise floor is the spread when every parameter moves by one unit in the last place. With
+    `layers=` or `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and
+    the loss is compared with the standard ones. Raises UserError where the function gives something else.
+    """
+    call = _caller(loss_and_gradients, parameters)
+    names = flatten(parameters)
+    values = {name: np.asarray(v) for name, v in names.items() if v is not None}
+    notes: list[str] = []
+    kept = copy.deepcopy((parameters, data))
+    mine = copy.deepcopy((parameters, data))
+    _seed()
+    loss, gradients, output = _result(call(mine[0], *mine[1]))
+    impure = _changed(kept[0], mine[0], "parameters") + [
+        name
+        for i, (a, b) in enumerate(zip(kept[1], mine[1], strict=True))
+        for name in _changed(a, b, f"data[{i}]")
+    ]
+    hand = _hand(names, gradients, values)
+    _seed()
+    again = _hand(names, _result(call(*_fresh(kept)))[1], values)
+    steady = all(np.array_equal(hand[n], again[n], equal_nan=True) for n in hand)
+    floats = {name: v.astype(np.float64) for name, v in values.items() if v.dtype.kind in "fiub"}
+
+    def only_loss(arrays: dict[str, Any]) -> Any:
+        _, *rest = _fresh(kept)
+        return _result(call(_nested(parameters, arrays), *rest))[0]
+
+    traceable = (
+        _caller(loss_and_gradients, parameters, fresh=False) if call is not loss_and_gradients else call
+    )
+
+    def traced_loss(arrays: dict[str, Any]) -> Any:
+        return _first(traceable(_nested(parameters, arrays), *kept[1]))
+
+    _seed()
+    exact = float(np.real(only_loss(dict(floats))))
+    true, method, accuracy = differentiate(traced_loss if not impure else only_loss, floats, exact)
+    allowed = _floors(call, kept, names, values, hand, true, accuracy, steady)
+    data_sizes = {"N": float(len(np.atleast_1d(np.asarray(data[0])))) if data else 1.0}
+    x = np.asarray(data[0]) if data else np.zeros(0)
+    if x.ndim == 2:
+        data_sizes["columns of x"] = float(x.shape[1])
+    constants = {**{k: v for k, v in data_sizes.items() if v > 1}, "2": 2.0, "4": 4.0}
+    verdict, rows, faults = compare(hand, true, allowed, constants)
+    for name, v in hand.items():
+        if v.dtype.kind in "iub":
+            notes.append(f"note: d{name} has the integer dtype {v.dtype}; fractions are lost")
+    report = Report(verdict, rows, faults, notes=tuple(notes), method=method)
+    if ("layers" in description or "activations" in description) and "loss" in description:
+        report = _described(report, values, hand, data, loss, output, description)
+    elif description:
+        raise UserError("check_function: a description needs layers= or activations=, and loss=")
+    elif output is not None and len(data) > 1:
+        report = _against_standard(report, float(loss), np.asarray(output), np.asarray(data[1]))
+    report = _purity(report, impure, steady, hand, again, true)
+    words = {"right": "every gradient is the derivative of your own loss"}.get(report.verdict, "")
+    message = (
+        report.message
+        or words
+        or " ".join(f"{', '.join('d' + a for a in f.arrays)}: {f.detail}." for f in report.faults)
+        or f"{', '.join('d' + n for n, r in rows.items() if r.verdict != 'right')}: wrong, unexplained"
+    )
+    return replace(report, message=message, notes=(*report.notes, f"derivative by {method}"), method=method)
+
+
+def _seed() -> None:
+    np.random.seed(0)  # noqa: NPY002 - authors draw dropout masks from it: two calls must draw the same
+
+
+def _fresh(kept: Any) -> tuple[Any, ...]:
+    parameters, data = copy.deepcopy(kept)
+    return (parameters, *data) if isinstance(data, tuple) else (parameters, data)
+
+
+def _caller(function: Callable[..., Any], parameters: Any, fresh: bool = True) -> Callable[..., Any]:
+    """The function of (parameters, *data); for a method that takes only data, its object holds them."""
+    owner = getattr(function, "__self__", None)
+    if owner is None or inspect.ismodule(owner):
+        return function
+    try:
+        first = next(iter(inspect.signature(function).parameters), "")
+    except ValueError:
+        return function
+    holds = isinstance(parameters, Mapping) and all(hasattr(owner, str(k)) for k in parameters)
+    inside = (
+        next((k for k, v in vars(owner).items() if v is parameters), None)
+        if hasattr(owner, "__dict__")
+        else None
+    )
+    if first.lower() in ("p", "params", "parameters", "theta", "weights", "w") or not (holds or inside):
+        return function
+
+    def call(arrays: Any, *data: Any) -> Any:
+        net = copy.deepcopy(owner) if fresh else copy.copy(owner)
+        if inside:
+            setattr(net, inside, arrays)
+        else:
+            for name, value in arrays.items():
+                setattr(net, str(name), value)
+        return getattr(net, function.__name__)(*data)
+
+    return call
+
+
+def _first(result: Any) -> Any:
+    return result[0]
+
+
+def _result(result: Any) -> tuple[Any, Any, Any]:
+    """(loss, gradients, output or None)."""
+    if not isinstance(result, tuple | list) or len(result) < 2:
+        raise UserError("the function must return (loss, gradients), or (loss, gradients, output)")
+    loss = result[0]
+    if np.size(loss) != 1:
+        raise UserError(f"the loss has shape {np.shape(loss)}; it must be a scalar, the first thing returned")
+    return np.asarray(loss).reshape(())[()], result[1], result[2] if len(result) > 2 else None
+
+
+def _hand(names: Mapping[str, Any], gradients: Any, values: Mapping[str, Array]) -> dict[str, Array]:
+    aligned = align(names, flatten(gradients))
+    missing = [n for n in values if aligned.get(n) is None]
+    if missing:
+        raise UserError(
+            f"no gradient for {', '.join(missing)}; give one an array, under the parameters' names"
+        )
+    return {n: np.array(aligned[n], copy=True) for n in values}
+
+
+def _changed(before: Any, after: Any, name: str) -> list[str]:
+    try:
+        old, new = flatten(before), flatten(after)
+    except UserError:
+        return []
+    where = "" if name == "parameters" else f"{name} "
+    if set(old) != set(new):
+        return [name]
+    return [f"{where}{k}".strip() if name == "parameters" or k != "0" else name
+            for k in old if not np.array_equal(np.asarray(old[k]), np.asarray(new[k]), equal_nan=np.asarray(old[k]).dtype.kind == "f")]  # fmt: skip
+
+
+def _nested(tree: Any, arrays: Mapping[str, Any], prefix: str = "") -> Any:
+    """The arrays put back into the author's nesting."""
+    if tree is None:
+        return None
+    if isinstance(tree, Mapping):
+        return {k: _nested(v, arrays, f"{prefix}.{k}" if prefix else str(k)) for k, v in tree.items()}
+    if isinstance(tree, list | tuple) and not (f"{prefix or '0'}" in arrays and prefix):
+        items = [_nested(v, arrays, f"{prefix}.{i}" if prefix else str(i)) for i, v in enumerate(tree)]
+        return items if isinstance(tree, list) else tuple(items)
+    return arrays.get(prefix or "0", tree)
+
+
+def _floors(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
+    hand: Mapping[str, Array], true: Mapping[str, Array], accuracy: float, steady: bool,
+) -> dict[str, float]:  # fmt: skip
+    """‖h − t‖ that rounding explains: the spread of the author's own gradient under one-ULP nudges."""
+    single = any(v.dtype in (np.float32, np.float16) for v in values.values())
+    spread = dict.fromkeys(hand, 0.0)
+    generator = np.random.default_rng(0)
+    for _ in range(4 if steady else 0):
+        moved = {
+            n: np.nextafter(v, np.where(generator.random(v.shape) < 0.5, -np.inf, np.inf).astype(v.dtype))
+            if v.dtype.kind == "f" else v
+            for n, v in values.items()
+        }  # fmt: skip
+        parameters, *data = _fresh(kept)
+        _seed()
+        other = _hand(names, _result(call(_nested(parameters, moved), *data))[1], values)
+        for n, h in hand.items():
+            if other[n].shape == h.shape:
+                spread[n] = max(spread[n], float(np.linalg.norm(other[n].astype(float) - h)))
+    base = 1e-9 if not single else 1e-6
+    return {
+        n: 16 * spread[n] + max(base, 10 * accuracy) * float(np.linalg.norm(true[n])) + 1e-15 for n in true
+    }
+
+
+def _described(
+    report: Report, values: Mapping[str, Array], hand: Mapping[str, Array], data: tuple[Any, ...],
+    loss: Any, output: Any, description: Mapping[str, Any],
+) -> Report:  # fmt: skip
+    from mlp_torch.check.values import check_gradients
+
+    if len(data) < 2:
+        raise UserError("check_function: a description needs the data x and y")
+    given = {"output": output, **description}
+    named = check_gradients(values, hand, data[0], data[1], loss_value=float(loss), **given)
+    if report.verdict == "right" and named.verdict not in ("right", "other_loss", "not_comparable"):
+        own = "note: your gradients are the derivatives of your own loss; it is the loss that differs"
+        if not named.faults:
+            fault = Fault(
+                "wrong_loss_value",
+                None,
+                ("loss",),
+                "the loss is not the described one",
+                "its own gradient is right",
+            )
+            named = replace(named, faults=[fault])
+        return replace(named, notes=(*named.notes, own))
+    return named
+
+
+def _against_standard(report: Report, loss: float, output: Array, y: Array) -> Report:
+    """Which standard loss the author's value is, from the output that the function returned."""
+    from mlp_torch.check.layout import MisfitError, target
+    from mlp_torch.check.losses import LOSSES, REDUCTIONS
+
+    o = as_float(output, "output")
+    o = o.reshape(-1, 1) if o.ndim < 2 else o
+    found = []
+    for side, matrix in (("rows", o), ("columns", o.T)):
+        n, k = matrix.shape
+        for name, row in LOSSES.items():
+            try:
+                with np.errstate(all="ignore"):
+                    terms = float(row.terms(matrix, target(name, as_float(y, "y"), n, k, side)).sum())
+            except (MisfitError, UserError):
+                continue
+            for reduction, per in zip(REDUCTIONS, (1, n, n * k), strict=True):
+                if abs(terms / per - loss) <= 1e-7 * abs(loss):
+                    found.append(f"{name}, reduction {reduction}")
+    text = (
+        f"note: your loss is {found[0]}" if found else "note: your loss value is none of the standard losses"
+    )
+    return replace(report, notes=(*report.notes, text))
+
+
+def _purity(
+    report: Report, impure: list[str], steady: bool, hand: Mapping[str, Array], again: Mapping[str, Array],
+    true: Mapping[str, Array],
+) -> Report:  # fmt: skip
+    faults = list(report.faults)
+    if impure:
+        text = f"the call changes the caller's {', '.join(impure)} in place"
+        faults.append(Fault("mutated_input", None, tuple(impure), text, "compared before and after the call"))
+    if not steady:
+        grown = all(
+            again[n].shape == hand[n].shape == true[n].shape
+            and np.allclose(
+                again[n] - hand[n],
+                true[n],
+                rtol=1e-6,
+                atol=1e-9 * max(1.0, float(np.abs(true[n]).max(initial=0))),
+            )
+            for n in hand
+        )
+        if grown:
+            text = "the second call gives the first gradient plus the true one: not set to 0 between calls"
+            faults.append(
+                Fault("stale_gradient", None, tuple(hand), text, "two calls with the same arguments")
+            )
+        elif not impure:
+            text = (
+                "a second call with the same arguments gives another gradient: something is kept and changed"
+            )
+            faults.append(
+                Fault("mutated_input", None, tuple(hand), text, "two calls with the same arguments")
+            )
+    if len(faults) == len(report.faults):
+        return report
+    added = " ".join(f"{f.detail}." for f in faults[len(report.faults) :])
+    message = f"{report.message} {added}".strip() if report.verdict != "right" else added
+    return replace(report, verdict="wrong", faults=faults, message=message)
