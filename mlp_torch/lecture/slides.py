@@ -1,10 +1,16 @@
-"""Where each slide lives: its title, the step that runs it, the file and the function; the README's table.
+"""Where each slide lives: its title, the step that runs it, the file, the function and its line.
 
-Functions are named in place of lines, which move; a test looks each of them up and holds the README to
-`table()`.
+Lines move, so they are looked up by the function's name; a test holds the README's table to `table()`,
+and `python -m mlp_torch.lecture.slides`, run in the checkout, writes it anew.
 """
 
+import ast
+from functools import cache
+from pathlib import Path
+
 from mlp_torch.lecture.steps import STEPS
+
+ROOT = Path(__file__).parents[2]
 
 PERCEPTRON, LOSSES, NETWORK = "manual/perceptron.py", "manual/losses.py", "manual/network.py"
 TRAINING, HYPER = "manual/training.py", "mlp_torch/lecture/hyperparameters.py"
@@ -113,11 +119,56 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 )
 
 
+@cache
+def _body(file: str) -> tuple[ast.stmt, ...]:
+    return tuple(ast.parse((ROOT / file).read_text(encoding="utf-8")).body)
+
+
+def names_of(statement: ast.stmt) -> list[str]:
+    """What a statement defines."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        return [t.id for t in statement.targets if isinstance(t, ast.Name)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    return []
+
+
+def line(file: str, name: str) -> int:
+    """The line of `file` where `name` (`function`, `Class.method`, `TABLE`) is defined.
+
+    Raises LookupError where the file defines no such name.
+    """
+    body: tuple[ast.stmt, ...] = _body(file)
+    found = None
+    for part in name.split("."):
+        found = next((statement for statement in body if part in names_of(statement)), None)
+        if found is None:
+            raise LookupError(f"{file} defines no {name}")
+        body = tuple(found.body) if isinstance(found, ast.ClassDef) else ()
+    assert found is not None
+    return found.lineno
+
+
 def table() -> str:
-    """The README's table: slide, command, functions."""
+    """The README's table: slide, step, where in the code."""
     numbers = {step.name: i for i, step in enumerate(STEPS, start=1)}
     rows = ["| slide | step | where |", "|---|---|---|"]
     for title, step, places in SLIDES:
-        where = ", ".join(f"`{file}`: `{name}`" for file, name in places)
+        where = ", ".join(
+            f"[{file}:{line(file, name)}]({file}#L{line(file, name)}) `{name}`" for file, name in places
+        )
         rows.append(f"| {title} | {numbers[step]} `{step}` | {where} |")
     return "\n".join(rows)
+
+
+def write_into(readme: Path) -> None:
+    """Put the table into the README, in the place of the one that is there."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition("| slide | step | where |\n")
+    after = rest[rest.index("\n\n") :]
+    readme.write_text(before + table() + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_into(ROOT / "README.md")

@@ -32,7 +32,7 @@ from mlp_torch.lecture import (
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.lecture.figures import save
 from mlp_torch.lecture.page import Page, Slip, Table
-from mlp_torch.lecture.slides import SLIDES, table
+from mlp_torch.lecture.slides import SLIDES, line, table, write_into
 from mlp_torch.lecture.steps import STEPS
 from mlp_torch.lecture.walk import Walk
 
@@ -149,25 +149,28 @@ def test_full_is_twenty_seeds_and_twice_the_epochs():
 
 
 def test_the_readmes_table_is_the_one_that_is_made_here():
+    # python -m mlp_torch.lecture.slides writes it anew
     assert table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("title", "step", "places"), SLIDES, ids=[s[0] for s in SLIDES])
-def test_every_slide_has_a_step_and_functions_that_exist(title, step, places):
+def test_every_slide_has_a_step_and_lines_that_define_what_they_name(title, step, places):
     assert step in [s.name for s in STEPS]
     for file, name in places:
-        body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-        for part in name.split("."):
-            found = [n for n in body if part in named(n)]
-            assert found, f"{title}: {file} has no {name}"
-            body = getattr(found[0], "body", [])
+        text = (ROOT / file).read_text(encoding="utf-8").splitlines()[line(file, name) - 1]
+        assert re.match(rf"\s*(def |class )?{name.split('.')[-1]}\b", text), f"{title}: {file}, {text!r}"
 
 
-def named(node: ast.stmt) -> set[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return {node.name}
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return {t.id for t in targets if isinstance(t, ast.Name)}
+def test_a_name_that_a_file_does_not_define_is_found_out():
+    with pytest.raises(LookupError, match="manual/losses.py defines no l3"):
+        line("manual/losses.py", "l3")
+
+
+def test_the_table_is_written_into_the_readme_in_place_of_the_old_one(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# a\n\n| slide | step | where |\n|---|---|---|\n| old | 1 | x |\n\nafter\n")
+    write_into(readme)
+    assert readme.read_text() == f"# a\n\n{table()}\n\nafter\n"
 
 
 # ---- the slips ---------------------------------------------------------------------------------------
