@@ -1,6 +1,5 @@
 """The runnable lecture: every step's numbers against closed forms, every slip proved, every page printed."""
 
-import ast
 import math
 import re
 import subprocess
@@ -162,7 +161,7 @@ def test_every_slide_has_a_step_and_lines_that_define_what_they_name(title, step
 
 
 def test_a_name_that_a_file_does_not_define_is_found_out():
-    with pytest.raises(LookupError, match="manual/losses.py defines no l3"):
+    with pytest.raises(LookupError, match=r"manual/losses\.py defines no l3"):
         line("manual/losses.py", "l3")
 
 
