@@ -61,6 +61,14 @@ def compare(
     return replace(report, twin=twin, twin_note=note)
 
 
+def _array(values: Any) -> Array:
+    """A NumPy copy of an array or a tensor, of bfloat16 too, which NumPy lacks."""
+    if not isinstance(values, Tensor):
+        return np.array(values)
+    values = values.detach().cpu()
+    return np.array((values.float() if values.dtype == torch.bfloat16 else values).numpy())
+
+
 def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
     """The batch as arrays in the model's dtype; errors as `compare` promises them."""
     if not isinstance(model, MLP):
@@ -71,8 +79,9 @@ def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
     if loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}: choose from {', '.join(LOSSES)}")
     numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
-    x_array = np.array(x.detach().cpu() if isinstance(x, Tensor) else x).astype(numpy_dtype)
-    y_array = np.array(y.detach().cpu() if isinstance(y, Tensor) else y)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite, and named below
+        x_array = _array(x).astype(numpy_dtype)
+    y_array = _array(y)
     if not (LOSSES[loss].target == "label" and np.issubdtype(y_array.dtype, np.integer)):
         y_array = y_array.astype(numpy_dtype)
     inputs = model.architecture.sizes[0]

@@ -322,20 +322,19 @@ from tests.mlp_torch.verify.test_dyadic import digest
 print(digest("cpu"))
 """
 HERE = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-SETTINGS = [
-    {
-        "OPENBLAS_CORETYPE": "Haswell",
-        "MKL_CBWR": "AVX2",
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "OMP_NUM_THREADS": "1",
-    },
+WIDE = {"OPENBLAS_CORETYPE": "SkylakeX", "MKL_CBWR": "AVX512"} if "avx512f" in HERE else {"MKL_CBWR": "AVX2"}
+THREADS = {name: "2" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+# Each setting changes the kernels of NumPy, of torch's BLAS and of torch itself, and the threads.
+MIXED = [
     {"OPENBLAS_CORETYPE": "Sandybridge", "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"},
-    {"OPENBLAS_CORETYPE": "Zen", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
-    *(
-        [{"OPENBLAS_CORETYPE": "SkylakeX", "MKL_CBWR": "AVX512", "OMP_NUM_THREADS": "2"}]
-        if "avx512f" in HERE
-        else []
-    ),
+    {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", **THREADS},
+]
+SINGLE = [
+    *({"OPENBLAS_CORETYPE": core} for core in ("Haswell", "Zen", "Sandybridge")),
+    *({"MKL_CBWR": branch} for branch in ("COMPATIBLE", "AVX2")),
+    {"ATEN_CPU_CAPABILITY": "default"},
+    WIDE,
+    {**WIDE, **THREADS},
 ]
 
 
@@ -351,14 +350,24 @@ def digest(device: str) -> str:
     return found.hexdigest()
 
 
-def test_gradients_have_one_hash_under_every_kernel_and_number_of_threads() -> None:
-    hashes = {digest("cpu")}
-    for settings in SETTINGS:
+def hashes(all_settings: list[dict[str, str]]) -> set[str]:
+    """The hash of this process and of one subprocess for each setting."""
+    found = {digest("cpu")}
+    for settings in all_settings:
         python = [sys.executable, "-W", "ignore", "-c", SCRIPT]
         out = subprocess.run(python, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True)
         assert out.returncode == 0, out.stderr
-        hashes.add(out.stdout.split()[-1])
-    assert len(hashes) == 1
+        found.add(out.stdout.split()[-1])
+    return found
+
+
+def test_gradients_have_one_hash_under_other_kernels_and_numbers_of_threads() -> None:
+    assert len(hashes(MIXED)) == 1
+
+
+@pytest.mark.long
+def test_gradients_have_one_hash_under_each_setting_by_itself() -> None:
+    assert len(hashes(SINGLE)) == 1
 
 
 @pytest.mark.parametrize("device", DEVICES)
