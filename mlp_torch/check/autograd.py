@@ -218,9 +218,7 @@ def _named(
         elif o.shape == h.shape:
             kind, text = _elementwise(reference, inputs, i, x, o, g, h, t, device, is_it)
         if kind:
-            evidence = (
-                f"‖yours − true‖ / ‖true‖ = {np.linalg.norm(h - t) / max(np.linalg.norm(t), 1e-300):.3g}"
-            )
+            evidence = f"‖yours − true‖ / ‖true‖ = {float(np.linalg.norm(h - t)) / max(float(np.linalg.norm(t)), 1e-300):.3g}"
             found.append(Fault(kind, None, (name,), text, evidence))
     return found if len(found) == len(wrong) else []
 

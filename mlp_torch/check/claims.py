@@ -197,12 +197,14 @@ class Context:
         gap = rest - (float(np.vdot(rest, d)) / square) * d if square > 0 else rest
         return norm(gap) <= allowed
 
-    def shares_norm(self, h: Array) -> bool:
-        """Another array has exactly this norm: both were cut to it."""
+    def longest(self, h: Array) -> bool:
+        """No other array is longer, or none has a larger entry: h may have been cut to that length."""
         if not self.norms:
-            self.norms = [float(np.linalg.norm(v)) for v in self.raw.values()]
-        mine = float(np.linalg.norm(h))
-        return sum(abs(v - mine) <= 1e-9 * mine for v in self.norms) > 1
+            self.norms = [
+                max(norm(v) for v in self.raw.values()),
+                max(float(np.abs(v).max(initial=0)) for v in self.raw.values()),
+            ]
+        return norm(h) >= self.norms[0] * (1 - 1e-9) or float(np.abs(h).max()) >= self.norms[1] * (1 - 1e-9)
 
 
 def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[str, str], ...]]]:

@@ -74,7 +74,9 @@ def _of_arrays(config: Check) -> Report:
 
 def sorted_out(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(parameters, gradients, parameters after a step), told apart by the names of a file's arrays."""
-    parameters, gradients, after = {}, {}, {}
+    parameters: dict[str, Any] = {}
+    gradients: dict[str, Any] = {}
+    after: dict[str, Any] = {}
     for name, value in arrays.items():
         for shown, found in (("d{}", gradients), ("d_{}", gradients), ("grad_{}", gradients), ("{}_grad", gradients),
                              ("g{}", gradients), ("{}_after", after), ("after_{}", after)):  # fmt: skip

@@ -21,7 +21,7 @@ def options(c: Context, number: int, da: Array) -> list[Option]:
         if layer.activation == "softmax":
             true, wrong = jacobian(da, f), list(_softmax(c, number, da, z, f))
         else:
-            slope, others = _slopes(c, number)
+            slope, others = slopes(c, number)
             true, wrong = da * slope, [(claim, da * s) for claim, s in others]
             wrong += _of_upstream(c, number, da)
             words = "is f′(z) alone: the upstream gradient is not multiplied in"
@@ -34,7 +34,7 @@ def options(c: Context, number: int, da: Array) -> list[Option]:
     return kept
 
 
-def _slopes(c: Context, number: int) -> tuple[Array, list[tuple[Claim, Array]]]:
+def slopes(c: Context, number: int) -> tuple[Array, list[tuple[Claim, Array]]]:
     """f′ and all its slips at a layer, without those that cannot be told apart; worked out once."""
     if number not in c.slopes:
         p = c.problem

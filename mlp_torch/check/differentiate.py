@@ -41,7 +41,8 @@ def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, 
 
     torch._dynamo.reset()
     with torch.enable_grad():
-        compiled = torch.compile(torch.compiler.wrap_numpy(scalar), fullgraph=True, backend="eager")
+        wrap: Any = torch.compiler.wrap_numpy
+        compiled = torch.compile(wrap(scalar), fullgraph=True, backend="eager")
         tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values.values()]
         total = compiled(*tensors)
         if abs(float(total) - value) > 1e-9 * max(abs(value), 1e-12):

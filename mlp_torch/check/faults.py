@@ -276,9 +276,21 @@ def hidden(c: Context, number: int, u: Array, budget: int) -> Iterator[Step]:
     with np.errstate(all="ignore"):
         for claims, dz in derivatives.options(c, number, da):
             yield claims, da, dz
+        if budget > 1 and layer.activation != "softmax":
+            yield from _alone(c, number, da)
         for claim, other in _dropout(c, number, u):
             for claims, dz in derivatives.options(c, number, other)[: None if budget > 1 else 1]:
                 yield (claim, *claims), other, dz
+
+
+def _alone(c: Context, number: int, da: Array) -> Iterator[Step]:
+    """A wrong f′ that is not multiplied by the upstream gradient either."""
+    words = "is f′(z) alone: the upstream gradient is not multiplied in"
+    plain = Claim(
+        "not_multiplied_by_upstream", "dz", words, number, line=f"dz{number} = da{number} · f′(z{number})"
+    )
+    for claim, slope in derivatives.slopes(c, number)[1]:
+        yield (claim, plain), da, slope
 
 
 def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple[Claims, Array]]:

@@ -46,7 +46,7 @@ def explain(
         found.append((make("zero_gradient", "zero", "is all zero"),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if any(len(f) == 1 for f in found):
+        if h.size > 2 and any(len(f) == 1 for f in found):
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
@@ -73,8 +73,7 @@ def _variants(
 def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]:
     """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
     readings = c.name_constant(value)
-    n, h = c.problem.samples, c.h[part]
-    assert h is not None
+    n = c.problem.samples
     if part.role == "b" and n > 1:
         for v, words in (
             (1 / n, "is the mean over the samples where the sum belongs"),
@@ -89,11 +88,14 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         )
     if readings:
         return
-    if c.shares_norm(h) or (h.size >= 3 and 0 < abs(value) < 1):
+    whole = c.raw[part.name]  # of a folded bias, the array that was clipped
+    if 0 < abs(value) < 1 and (whole.size >= 3 or c.longest(whole)):
         turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
         text = f"points the right way and is {abs(value):.6g} times as long"
-        yield (*turned, make("clipping", "norm", text, odd=1.5))
-    elif h.size >= 3:
+        # what was cut to a length is the longest of all; any other length is a mistake of its own
+        variant = "norm" if c.longest(whole) else f"norm {abs(value):.6g}"
+        yield (*turned, make("clipping", variant, text, odd=1.5))
+    elif whole.size >= 3:
         yield (make("constant_factor", f"{value:.9g}", f"is the true one times {value:.6g}", odd=1.6),)
 
 
@@ -133,7 +135,7 @@ def _fits(
         amount = float((rest * base).sum()) / square
         gap = float(np.linalg.norm(rest - amount * base))
         fine = gap <= c.rtol * float(np.linalg.norm(h)) + c.floor[part]
-        if fine and (h.size > 2 or _known(c, amount, true, label)):
+        if fine and (h.size > 2 or _known(c, part, amount, wanted)):
             yield (_penalty(c, part, amount, wanted, label, make),)
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
@@ -148,19 +150,12 @@ def _fits(
         return
     for reading in factor(c, first, part, make):
         # the constant multiplied the data's part alone, or the penalty's gradient too
-        for amount in (second, second / first, second / abs(first)):
+        for amount in dict.fromkeys((second / first, second / abs(first), second)):
             ratio = amount / wanted if wanted else np.nan
-            if (
-                np.isnan(ratio)
-                or abs(ratio) < 1e-7
-                or c.name_constant(abs(ratio))
-                or abs(abs(ratio) - 1) < 1e-8
-            ):
-                if wanted and abs(ratio - 1) < 1e-8:
-                    yield reading
-                else:
-                    yield (*reading, _penalty(c, part, amount, wanted, "l2", make))
-                break
+            if wanted and abs(ratio - 1) < 1e-8:
+                yield reading
+            elif np.isnan(ratio) or abs(ratio) < 1e-7 or abs(ratio + 1) < 1e-8 or c.name_constant(abs(ratio)):
+                yield (*reading, _penalty(c, part, amount, wanted, "l2", make))
 
 
 def _of_samples(c: Context, value: float) -> bool:
@@ -168,11 +163,12 @@ def _of_samples(c: Context, value: float) -> bool:
     return abs(value - n) < 1e-8 * n or abs(value * n - 1) < 1e-8
 
 
-def _known(c: Context, value: float, true: Penalties, label: str) -> bool:
-    wanted = 2 * true.l2 if label == "l2" else true.l1
+def _known(c: Context, part: Part, amount: float, wanted: float) -> bool:
+    """A coefficient that an array of one or two entries may be trusted to show."""
     if not wanted:
-        return False
-    return abs(value + wanted) <= 1e-8 * abs(wanted) or bool(c.name_constant(abs(value / wanted)))
+        weights = c.problem.penalties.get((part.layer, "W"), Penalties())
+        return any(v and abs(amount - v) <= 1e-6 * abs(v) for v in (2 * weights.l2, weights.l1))
+    return abs(amount + wanted) <= 1e-8 * abs(wanted) or bool(c.name_constant(abs(amount / wanted)))
 
 
 def _penalty(c: Context, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
@@ -243,10 +239,9 @@ def _samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Cl
     over, miss, stale = "overwritten_gradient", "missing_accumulation", "stale_gradient"
     for kind, variant, words, weights, odd in (
         (over, "last", "holds the last sample alone: = for += in the loop", last, 0.9),
-        (miss, "last", "holds one sample, the last: the others are not added", last, 1.0),
         (miss, "first", "holds one sample, the first: the others are not added", first, 1.0),
-        (over, "butlast", "lacks the last sample", 1 - last, 1.3),
-        (over, "butfirst", "lacks the first sample", 1 - first, 1.3),
+        (miss, "butlast", "lacks the last sample", 1 - last, 1.3),
+        (miss, "butfirst", "lacks the first sample", 1 - first, 1.3),
         (
             stale,
             "running",
@@ -284,8 +279,8 @@ def _misfit(c: Context, part: Part, dz: Array, T: Array, make: Make) -> Iterator
                 if abs(value - 1) <= 4 * c.rtol or abs(value * n - 1) <= 4 * c.rtol:
                     yield (claim,)
                 else:
-                    for reading in c.name_constant(value):
-                        yield (claim, *(make(*words) for words in reading))
+                    for reading in factor(c, value, part, make):
+                        yield (claim, *reading)
                 return
 
     if part.role == "b" and part.fold is None:

@@ -1,7 +1,7 @@
 """The search: hypotheses put into the staged backward, layer by layer from the output, fewest mistakes first."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,19 @@ def _ranked(found: list[Claims]) -> list[Claims]:
         if order(claims)[:2] <= best[:2] or what not in kinds:
             unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
         kinds.add(what)
-    return list(unique.values())[:6]
+    return [way for claims in list(unique.values())[:6] for way in _readings(claims)]
+
+
+def _readings(claims: Claims) -> list[Claims]:
+    """A loop that keeps the last sample has = for +=, or does not add at all: the same arrays."""
+    if not any(x.kind == "overwritten_gradient" and x.variant == "last" for x in claims):
+        return [claims]
+    words = "holds one sample, the last: the others are not added"
+    other = tuple(
+        replace(x, kind="missing_accumulation", detail=words) if x.kind == "overwritten_gradient" else x
+        for x in claims
+    )
+    return [claims, other]
 
 
 class _Searcher:
@@ -88,7 +100,7 @@ class _Searcher:
             return
         left = budget - cost(so_far)
         # a mistake made above may be made again at no cost, so steps are always offered once there is one
-        for claims, da, dz in self._steps(number, u, max(left, 1 if so_far else 0)):
+        for claims, da, dz in self._steps(number, u, max(left, min(cost(so_far), 2))):
             now = (*so_far, *claims)
             if cost(now) > budget:
                 continue
@@ -263,7 +275,7 @@ class _Searcher:
             if part.role == "W" and part.name in self.lowest:
                 ways = self._shared(part, da, dz, left, shared)
             else:
-                ways = leaves.explain(c, part, dz, da, max(left, 1 if now else 0))
+                ways = leaves.explain(c, part, dz, da, left + cost(now))
             if not ways:
                 return
             waiting.append(ways)
