@@ -1,6 +1,7 @@
 """No false alarm, and no vacuous bound: random networks of every kind, the exact pass, units at kinks.
 
-The quick suite makes 2,000 comparisons. The marker `long` makes MLP_COMPARISONS of them, 100,000 unless
+The quick suite makes 2,000 comparisons: 1,664 random ones and 336, each activation with each loss and
+normalization. The marker `long` makes MLP_COMPARISONS of them, 100,000 unless
 that environment variable says less: `MLP_COMPARISONS=10000 pytest -m long` is the tenth that CI runs.
 """
 
@@ -25,15 +26,15 @@ from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import certify
-from mlp_torch.verify.comparison import compare_traces
 from mlp_torch.verify.local import RULES, Context
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.report import Report
 from mlp_torch.verify.rounding import Rounding
+from mlp_torch.verify.verdicts import compare_traces
 from tests.duals import exact
 from tests.problems import DTYPES, Problem
 
-QUICK, PARTS = 2000, 8
+QUICK, PARTS = 1664, 8
 LONG = int(os.environ.get("MLP_COMPARISONS", "100000"))
 ACTIVATION_NAMES = [*ACTIVATIONS]
 
@@ -54,7 +55,7 @@ def drawn(seed: int) -> tuple[tuple[MLP, Array, Array, str, Reduction], str]:
     """A random network and batch, any row of any table, ordinary or ill-scaled; and what it is."""
     rng = np.random.default_rng([20, seed])
     dtype, loss = DTYPES[str(rng.choice([*DTYPES]))], str(rng.choice([*LOSSES]))
-    sizes = tuple(int(v) for v in rng.integers(1, 7, rng.integers(2, 4)))
+    sizes = tuple(int(v) for v in rng.integers(1, 6, rng.integers(2, 4)))
     if loss == "multi_margin" and sizes[-1] == 1:  # torch: one class has no margin
         sizes = (*sizes[:-1], 2)
     rows = {
@@ -63,7 +64,7 @@ def drawn(seed: int) -> tuple[tuple[MLP, Array, Array, str, Reduction], str]:
         "normalization": NORMALIZATIONS[seed // 14 % 3],
         "dropout": float(rng.choice([0, 0.25, 0.5])),
     }
-    p = Problem(int(rng.integers(2, 7)), sizes, int(rng.integers(2**31)))
+    p = Problem(int(rng.integers(2, 6)), sizes, int(rng.integers(2**31)))
     model = p.model(dtype, **rows)
     model.training = bool(rng.integers(2))
     x, y = p.batch(loss, dtype, loss == "cross_entropy" and rng.random() < 0.3)
@@ -96,7 +97,7 @@ def false_alarms(seeds: range) -> tuple[list[str], Counter[str]]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_no_false_alarm_in_two_thousand_random_comparisons(part: int) -> None:
+def test_no_false_alarm_in_random_comparisons(part: int) -> None:
     each = QUICK // PARTS
     found, verdicts = false_alarms(range(part * each, (part + 1) * each))
     assert found == []
@@ -118,7 +119,7 @@ def test_no_false_alarm_in_a_hundred_thousand_random_comparisons(part: int) -> N
 
 
 def report_of(seed: int, dtype: Any, loss: str, reduction: Reduction = "mean", **rows: Any) -> Report:
-    p = Problem(5, (3, 4, 3, 2), seed)
+    p = Problem(4, (3, 3, 2), seed)
     return compare_traces(*engines(p.model(dtype, **rows), *p.batch(loss, dtype), loss, reduction))
 
 
@@ -206,8 +207,8 @@ CASES = [
 def test_every_stage_of_both_engines_is_within_its_global_bound_of_the_exact_pass(
     rows: dict[str, Any], loss: str, dtype: str
 ) -> None:
-    for seed, training in ((0, True), (1, False)):
-        p = Problem(4, (3, 3, 2), seed)
+    for training in (True, False) if "normalization" in rows or "dropout" in rows else (True,):
+        p = Problem(4, (3, 3, 2), int(training))
         model = p.model(DTYPES[dtype], **rows)
         model.training = training
         pair = engines(model, *p.batch(loss, DTYPES[dtype]), loss)

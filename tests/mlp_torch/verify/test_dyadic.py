@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manual import LOSSES, MLP, SGD
@@ -21,8 +21,9 @@ from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
-from mlp_torch.verify.dyadic import POLYNOMIAL, Problem, compare_problem, problem
+from mlp_torch.verify.dyadic import POLYNOMIAL, Problem, problem
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, RefusedError, prove, unit
+from mlp_torch.verify.twin import compare_problem
 from tests.duals import exact
 
 DTYPES = {"float64": np.float64, "float32": np.float32}
@@ -51,6 +52,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", LOSSES)
+@settings(max_examples=6)
 @given(architectures(), st.integers(2, 40), st.sampled_from(["mean", "sum"]), st.integers(0, 999))
 def test_an_accepted_problem_is_bit_equal_at_every_stage(
     loss: str, dtype: str, architecture: Architecture, n: int, reduction: Any, seed: int
@@ -323,7 +325,7 @@ print(digest("cpu"))
 """
 HERE = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
 WIDE = {"OPENBLAS_CORETYPE": "SkylakeX", "MKL_CBWR": "AVX512"} if "avx512f" in HERE else {"MKL_CBWR": "AVX2"}
-THREADS = {name: "2" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 # Each setting changes the kernels of NumPy, of torch's BLAS and of torch itself, and the threads.
 MIXED = [
     {"OPENBLAS_CORETYPE": "Sandybridge", "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"},
@@ -353,9 +355,9 @@ def digest(device: str) -> str:
 def hashes(all_settings: list[dict[str, str]]) -> set[str]:
     """The hash of this process and of one subprocess for each setting."""
     found = {digest("cpu")}
-    for settings in all_settings:
+    for setting in all_settings:
         python = [sys.executable, "-W", "ignore", "-c", SCRIPT]
-        out = subprocess.run(python, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True)
+        out = subprocess.run(python, cwd=ROOT, env={**os.environ, **setting}, capture_output=True, text=True)
         assert out.returncode == 0, out.stderr
         found.add(out.stdout.split()[-1])
     return found
