@@ -16,8 +16,8 @@ from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.explain.factors import LAST, Local, last, local
 from mlp_torch.verify.certificate import Verdict
-from mlp_torch.verify.comparison import compare_traces
 from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.verdicts import compare_traces
 
 START = "start"
 REUSE = "already computed, re-use (propagate)!"

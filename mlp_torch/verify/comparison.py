@@ -1,10 +1,5 @@
-"""Comparing: the hand-written backward pass and autograd on one network, weights and batch.
+"""Comparing: the hand-written backward pass and autograd on one network, weights and batch."""
 
-Each side's stages are certified on their own inputs (`certificate.py`), the two sides are held against
-each other within the sum of their global bounds (`propagation.py`), and every row gets one verdict.
-"""
-
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +9,11 @@ from torch import Tensor
 
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.trace import Trace
 from mlp_torch.model import MLP, to_manual
 from mlp_torch.trace import trace
-from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Verdict, certify
-from mlp_torch.verify.propagation import Bounds, propagate
-from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.report import Report
+from mlp_torch.verify.twin import compare_twin
+from mlp_torch.verify.verdicts import compare_traces
 
 TIERS = ("all", "exact", "certified")
 
@@ -43,8 +37,6 @@ def compare(
     Raises TypeError for a model that is no `mlp_torch.MLP`, ValueError for shapes that do not fit,
     labels out of range, a dtype other than float32 or float64, NaN or Inf in x.
     """
-    from mlp_torch.verify.dyadic import compare_twin  # the twin is compared by this function again
-
     if tier not in TIERS:
         raise ValueError(f"unknown tier {tier!r}: choose from {', '.join(TIERS)}")
     x, y = check_batch(model, x, y, loss)
@@ -103,125 +95,3 @@ def compare_here(model: MLP, x: Array, y: Array, loss: str, reduction: Reduction
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
     ours = to_manual(model).trace(x, y, loss, reduction=reduction, masks=masks)
     return compare_traces(ours, theirs)
-
-
-def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manual", "autograd")) -> Report:
-    """Two traces of the same stages and leaves: a row a stage, a row a parameter's gradient.
-
-    A stage is judged by itself: the worse of the two certificates, `exact` where both are good and all
-    entries bit-equal. A gradient is `wrong` where any stage that it follows from is; `undecided` where
-    the two differ by more than rounding allows unless a unit at a kink fell on either side.
-    """
-    read = {name for stage in ours for name in stage.reads}
-    for name in (stage.name for stage in ours if stage.name in read):
-        a, b = np.shape(ours[name]), np.shape(theirs[name])
-        if a != b:  # what follows from it has no shape to be judged in
-            raise ValueError(f"{name} has shape {a} on one side and {b} on the other")
-    traces = dict(zip(engines, (ours, theirs), strict=True))
-    judgements = {engine: certify(t) for engine, t in traces.items()}
-    bounds = [propagate(t) for t in traces.values()]
-    units = _kink_units(bounds)
-    smooth = [propagate(t, jumps=False) for t in traces.values()] if units else bounds
-    behind = _ancestors(ours)
-    stages: dict[str, Row] = {}
-    parameters: dict[str, Row] = {}
-    for stage in ours:
-        evidence = {engine: judgements[engine][stage.name] for engine in engines}
-        numbers = _numbers(ours[stage.name], theirs[stage.name], bounds, stage.name)
-        verdict: Verdict = max((j.verdict for j in evidence.values()), key=SEVERITY.index)
-        if verdict == "certified" and numbers["equal"] == numbers["size"]:
-            verdict = "exact"
-        note = next((j.note for j in evidence.values() if j.note), "")
-        stages[stage.name] = Row(
-            stage.name, **numbers, verdict=verdict, stage=stage.name, note=note, evidence=evidence
-        )
-        if stage.parameter is None:
-            continue
-        ancestors = [stages[name] for name in stages if name in behind[stage.name]]
-        wrong = [row.name for row in ancestors if row.verdict == "wrong"]
-        kinks = tuple(unit for unit in units if unit[0] in behind[stage.name])
-        if wrong:
-            verdict, note = "wrong", f"follows from {', '.join(wrong)}"
-        elif (unjudged := next((row for row in ancestors if row.note in NOT_JUDGED), None)) is not None:
-            verdict, note = "undecided", f"{unjudged.name}: {unjudged.note}"
-        elif numbers["ratio"] > 1:  # impossible from the same leaves, unless nothing could be judged
-            verdict, note = "wrong", "differs by more than both sides' rounding"
-        elif kinks and _numbers(ours[stage.name], theirs[stage.name], smooth, stage.name)["ratio"] > 1:
-            verdict, note = "undecided", "a unit at a kink fell on different sides"
-        parameters[stage.parameter] = Row(
-            stage.parameter,
-            **numbers,
-            verdict=verdict,
-            stage=wrong[0] if wrong else stage.name,
-            note=note,
-            units=kinks,
-            evidence=evidence,
-        )
-    loss = ours.stage("loss")
-    return Report(
-        {name: parameters[name] for name in sorted(parameters, key=_module_order)},
-        stages,
-        str(ours["z1"].dtype),
-        loss.row,
-        str(loss.options["reduction"]),
-        len(ours["x"]),
-        engines=engines,
-    )
-
-
-def _module_order(parameter: str) -> tuple[int, int, bool]:
-    part, index, kind = parameter.split(".")
-    return ("layers", "normalizations", "activations").index(part), int(index), kind == "bias"
-
-
-def _ancestors(t: Trace) -> dict[str, set[str]]:
-    """Each stage's own name and those of all stages that it follows from."""
-    found: dict[str, set[str]] = {}
-    for stage in t:
-        found[stage.name] = {stage.name}.union(*(found.get(name, {name}) for name in stage.reads))
-    return found
-
-
-def _kink_units(bounds: Sequence[Bounds]) -> list[tuple[str, tuple[int, ...]]]:
-    units: dict[tuple[str, tuple[int, ...]], None] = {}
-    for b in bounds:
-        for name, mask in b.kinks.items():
-            for index in np.argwhere(mask):
-                units[name, tuple(int(i) for i in index)] = None
-    return list(units)
-
-
-def _misshapen(b: Array) -> dict[str, Any]:
-    """The numbers of two arrays that cannot be held side by side."""
-    none = {"equal": 0, "size": b.size, "index": (), "manual": np.nan, "autograd": np.nan}
-    far = {"max_abs": np.inf, "relative": np.inf, "bound": np.nan, "ratio": np.inf}
-    return {"shape": b.shape, **none, **far}
-
-
-def _numbers(ours: Any, theirs: Any, bounds: Sequence[Bounds], name: str) -> dict[str, Any]:
-    a, b = np.asarray(ours), np.asarray(theirs)
-    if a.shape != b.shape:
-        return _misshapen(b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(all="ignore"):
-        difference = np.where(same, 0.0, np.abs(a64 - b64))
-        allowed = bounds[0].errors[name] + bounds[1].errors[name]
-        share = np.where(difference == 0, 0.0, difference / allowed)
-    share = np.where(np.isfinite(allowed), np.nan_to_num(share, nan=np.inf), 0.0)
-    index = np.unravel_index(int(np.argmax(np.nan_to_num(difference, nan=np.inf))), a.shape)
-    with np.errstate(all="ignore"):  # a pass that overflowed is a verdict, not a warning
-        size = float(np.linalg.norm(b64.ravel()))
-        gap = float(np.linalg.norm(difference.ravel()))
-    return {
-        "shape": a.shape,
-        "equal": int(same.sum()),
-        "size": a.size,
-        "max_abs": float(difference[index]),
-        "index": tuple(int(i) for i in index),
-        "manual": float(a64[index]),
-        "autograd": float(b64[index]),
-        "relative": gap / size if size else (0.0 if gap == 0 else float("inf")),
-        "bound": float(np.max(allowed)),
-        "ratio": float(share.max()),
-    }

@@ -12,17 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 import manual
 from manual.architecture import Architecture
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.model import MLP, to_torch
-from mlp_torch.trace import trace
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
-from mlp_torch.verify.report import Report, Row
 
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
 SLOPE = 0.25  # of prelu and leaky_relu
@@ -267,52 +263,3 @@ _LADDER: dict[bool, list[tuple[Any, Any]]] = {
         for s in [(0, 0.5), (0, 0.25), (0, 0.5), (0, 0.1), (0, 0.75), (1, 0.5), (2, 0.25), (3, 0.5)]
     ],
 }
-
-
-def compare_problem(p: Problem, device: torch.device | None = None) -> Report:
-    """Manual against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
-    from mlp_torch.verify.comparison import compare_traces  # it compares twins by this module
-
-    module = to_torch(p.model)
-    module = module.to(device) if device is not None else module
-    theirs = trace(module, p.x, p.y, p.loss, reduction=p.reduction, masks=p.masks)
-    report = compare_traces(p.trace(), theirs)
-
-    def exactly(row: Row) -> Row:
-        if row.name in p.ledger.inexact or row.verdict == "wrong":
-            return row
-        if row.equal == row.size:  # without rounding there is no doubt about a kink either
-            return replace(row, verdict="exact", note="", units=())
-        note = f"no operation rounds here, so bits that differ are a fault ({row.max_abs:.1e})"
-        return replace(row, verdict="wrong", note=note)
-
-    return replace(
-        report,
-        parameters={name: exactly(row) for name, row in report.parameters.items()},
-        stages={name: exactly(row) for name, row in report.stages.items()},
-        title="dyadic twin",
-    )
-
-
-def compare_twin(model: MLP, loss: str, n: int, reduction: Reduction) -> tuple[Report | None, str]:
-    """The dyadic twin of a model's architecture, compared; or None and why there is none."""
-    weight = next(model.parameters())
-    dtype = np.float64 if weight.dtype == torch.float64 else np.float32
-    architecture = model.architecture
-    if not model.training:
-        architecture = replace(architecture, dropout=0.0)
-    try:
-        twin = problem(architecture, loss, n, reduction=reduction, dtype=dtype, seed=0)
-    except RefusedError as refusal:
-        return None, f"no dyadic twin: {refusal}"
-    changes = ["weights and data are small integers over powers of two"]
-    if len(twin.x) != n:
-        changes.append(f"batch {n} → {len(twin.x)}")
-    if twin.reduction != reduction:
-        changes.append(f"reduction {reduction} → {twin.reduction}")
-    if twin.model.architecture.dropout != architecture.dropout:
-        changes.append(f"dropout {architecture.dropout} → 0.5")
-    if twin.model.architecture.negative_slope != architecture.negative_slope:
-        changes.append(f"slope of leaky_relu {architecture.negative_slope} → {SLOPE}")
-    note = f"{'; '.join(changes)}; {twin.ledger.most} of {twin.ledger.precision} bits used"
-    return compare_problem(twin, weight.device), note

@@ -15,8 +15,8 @@ from manual.training import ManualEngine
 from mlp_torch.engines import AutogradEngine, BothEngine
 from mlp_torch.model import MLP, to_manual, to_torch
 from mlp_torch.trace import trace
-from mlp_torch.verify.comparison import compare_traces
 from mlp_torch.verify.propagation import propagate
+from mlp_torch.verify.verdicts import compare_traces
 
 
 class Monitor:

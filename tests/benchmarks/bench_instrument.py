@@ -24,8 +24,9 @@ from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import certify
-from mlp_torch.verify.dyadic import compare_problem, problem
+from mlp_torch.verify.dyadic import problem
 from mlp_torch.verify.propagation import propagate
+from mlp_torch.verify.twin import compare_problem
 
 ROUNDS = 7
 STAGES = {"dW2": "layers.1.weight", "dW1": "layers.0.weight"}

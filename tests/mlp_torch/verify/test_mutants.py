@@ -9,8 +9,8 @@ import pytest
 from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.verify.certificate import certify
-from mlp_torch.verify.comparison import compare_traces
 from mlp_torch.verify.report import Report
+from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.verify.test_certificate import engines
 from tests.mutants import MUTANTS, Mutant
 from tests.problems import DTYPES, Problem
