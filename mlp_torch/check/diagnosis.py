@@ -7,7 +7,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check import layout
-from mlp_torch.check.claims import Claims, Context, everything
+from mlp_torch.check.claims import Claims, Context, everything, norm
 from mlp_torch.check.forward import Part, Problem
 from mlp_torch.check.losses import LOSSES, REDUCTIONS
 from mlp_torch.check.noise import tolerance
@@ -129,21 +129,13 @@ def _tell(
     verdict = "wrong"
     if sets == [()]:
         verdict = "right"
-    elif (
-        sets
-        and (value := _common(c, true)) is not None
-        and any(f.kind == "constant_factor" for s in faults for f in s)
-    ):
-        preferred = [s for s in faults if len(s) == 1 and s[0].kind == "constant_factor"]
-        faults = preferred + [s for s in faults if s not in preferred]
-        if preferred and value > 0 and (c.name_constant(value) or value == 1):
-            verdict = "scaled"
-            if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
-                text = f"holds {value:.0f} calls: it was not set to 0 between them"
-                stale = Fault("stale_gradient", None, tuple(rows), text, _evidence(rows, tuple(rows)))
-                faults = [*faults, [stale]]
-    elif sets and [f.kind for f in faults[0]] == ["loss_mismatch"]:
+    elif (value := _common(c, true)) is not None and 0 < value != 1:
+        verdict, faults = _whole(c, value, faults, rows)
+    elif faults and [f.kind for f in faults[0]] == ["loss_mismatch"]:
         verdict = "other_loss"
+    elif not faults and (cut := _cut(c, true)):
+        words = "points the right way and is shorter: one factor an array"
+        faults = [[Fault("clipping", None, cut, words, _evidence(rows, cut))]]
     chosen = faults[0] if faults else []
     others = faults[1:]
     first = None
@@ -151,8 +143,60 @@ def _tell(
         first = _first_wrong(p, rows)
     if loss_value is not None:
         chosen, verdict, notes = _loss(c, float(loss_value), chosen, verdict, notes, case, sets)
+    for name, h in c.raw.items():
+        if not np.isfinite(h).all():
+            notes = (*notes, f"note: d{name} holds NaN or infinite entries")
+        elif name in rows and np.isnan(rows[name].value):
+            notes = (*notes, f"note: d{name} has shape {h.shape}, which is not the parameter's")
     message = _message(verdict, chosen, others, rows, first)
     return Report(verdict, rows, chosen, others, message, notes, first)
+
+
+def _whole(
+    c: Context, value: float, faults: list[list[Fault]], rows: Mapping[str, Row]
+) -> tuple[str, list[list[Fault]]]:
+    """Every array is the true one times one factor: `scaled` where it has a name, and clipped where it may be."""
+    names = tuple(rows)
+    readings = c.name_constant(value)
+    words = readings[0][-1][2] if readings else f"is the true one times {value:.6g}"
+    for reading in readings:
+        if reading[-1][0] == "constant_factor":
+            words = reading[-1][2]
+            break
+    constant = [Fault("constant_factor", None, names, words, _evidence(rows, names))]
+    others = [f for f in faults if "constant_factor" not in {x.kind for x in f}]
+    rates = [
+        [Fault(kind, None, names, text, _evidence(rows, names))]
+        for reading in readings
+        for kind, _, text in reading[:1]
+        if len(reading) == 1 and "rate" in kind
+    ]
+    others = [*rates, *(f for f in others if not any("rate" in x.kind for x in f))]
+    if readings:
+        if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
+            text = f"holds {value:.0f} calls: it was not set to 0 between them"
+            others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
+        return "scaled", [constant, *others]
+    if value < 1:
+        total = float(np.sqrt(sum(norm(v) ** 2 for v in c.raw.values())))
+        text = f"is cut to {value:.6g} of its length: all gradients together have the length {total:.6g}"
+        clipping = [Fault("clipping", None, names, text, _evidence(rows, names))]
+        round_number = abs(total - float(f"{total:.2g}")) <= 1e-9 * total
+        return "wrong", [clipping, constant] if round_number else [constant, clipping]
+    return "wrong", [constant, *others]
+
+
+def _cut(c: Context, true: Mapping[Part, Array]) -> tuple[str, ...]:
+    """The arrays that are shorter than the true ones in the same direction, if all others are right."""
+    cut = []
+    for part, t in true.items():
+        h = c.h[part]
+        value = None if h is None else c.ratio(h, t, part)
+        if h is None or value is None or not 0 < value < 1 + 1e-8:
+            return ()
+        if value < 1 - 1e-8:
+            cut.append(part.name)
+    return tuple(dict.fromkeys(cut))
 
 
 def _common(c: Context, true: Mapping[Part, Array]) -> float | None:

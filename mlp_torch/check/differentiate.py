@@ -41,7 +41,7 @@ def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, 
 
     torch._dynamo.reset()
     with torch.enable_grad():
-        wrap: Any = torch.compiler.wrap_numpy
+        wrap: Any = getattr(torch.compiler, "wrap_numpy")
         compiled = torch.compile(wrap(scalar), fullgraph=True, backend="eager")
         tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values.values()]
         total = compiled(*tensors)

@@ -63,8 +63,8 @@ def check_function(
     exact = float(np.real(only_loss(dict(floats))))
     true, method, accuracy = differentiate(traced_loss if not impure else only_loss, floats, exact)
     allowed = _floors(call, kept, names, values, hand, true, accuracy, steady)
-    data_sizes = {"N": float(len(np.atleast_1d(np.asarray(data[0])))) if data else 1.0}
-    x = np.asarray(data[0]) if data else np.zeros(0)
+    x = np.asarray(next(iter(data), np.zeros(1)))
+    data_sizes = {"N": float(len(np.atleast_1d(x)))}
     if x.ndim == 2:
         data_sizes["columns of x"] = float(x.shape[1])
     constants = {**{k: v for k, v in data_sizes.items() if v > 1}, "2": 2.0, "4": 4.0}

@@ -154,8 +154,9 @@ def _walk(given: Given, width: int, i: int) -> list[list[tuple[str | None, Array
         if not extra and layer.bias is None and width + 1 in raw.shape:
             hint = "; if a row of it is the bias, set bias_in_weight"
         raise MisfitError(f"{name} has shape {raw.shape}, and {rows} inputs come to layer {i + 1}{hint}")
-    found, broken = [], None
-    for layout, W in options:
+    found: list[list[tuple[str | None, Array, Array | None]]] = []
+    broken: MisfitError | None = None
+    for way, W in options:
         b: Array | None = None
         if extra:
             b = W[0] if layer.bias_in_weight == "first" else W[-1]
@@ -168,7 +169,7 @@ def _walk(given: Given, width: int, i: int) -> list[list[tuple[str | None, Array
                 )
                 continue
         try:
-            found += [[(layout, W, b), *rest] for rest in _walk(given, W.shape[1], i + 1)]
+            found += [[(way, W, b), *rest] for rest in _walk(given, W.shape[1], i + 1)]
         except MisfitError as misfit:
             broken = misfit
     if not found:

@@ -51,7 +51,7 @@ def explain(
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
         if before is not None and c.same(h, T + before, part):
-            found.append((make("stale_gradient", "previous", "still holds the gradient of the call before"),))
+            found.append((make("stale_gradient", "previous", "holds what the call before left, too"),))
     for claim, value, free in _variants(c, part, D, R, dz, make, data is None):
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
@@ -91,7 +91,7 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
     whole = c.raw[part.name]  # of a folded bias, the array that was clipped
     if 0 < abs(value) < 1 and (whole.size >= 3 or c.longest(whole)):
         turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
-        text = f"points the right way and is {abs(value):.6g} times as long"
+        text = f"is cut to {abs(value):.6g} of its length, in the right direction"
         # what was cut to a length is the longest of all; any other length is a mistake of its own
         variant = "norm" if c.longest(whole) else f"norm {abs(value):.6g}"
         yield (*turned, make("clipping", variant, text, odd=1.5))
@@ -174,8 +174,7 @@ def _known(c: Context, part: Part, amount: float, wanted: float) -> bool:
 def _penalty(c: Context, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
     what = "λθ" if label == "l2" else "λ sign(θ)"
     if wanted == 0:
-        where = "a bias" if part.role == "b" else part.name
-        text = f"adds {value:.6g}·{'θ' if label == 'l2' else 'sign(θ)'} for {where}, which the loss does not penalise"
+        text = f"adds {value:.6g}·{'θ' if label == 'l2' else 'sign(θ)'}, which the loss does not hold"
         return make("wrong_regulariser", "biases" if part.role == "b" else f"added {label}", text, odd=0.8)
     ratio = value / wanted
     if abs(ratio) < 1e-9:

@@ -160,5 +160,5 @@ def row(name: str, h: Array, t: Array, right: bool) -> Row:
 
 def sentence(names: Sequence[str]) -> str:
     """dW1, dW2 and db2."""
-    marked = [f"d{name}" for name in names]
+    marked = [f"gradient[{name}]" if name.isdigit() else f"d{name}" for name in names]
     return marked[0] if len(marked) == 1 else ", ".join(marked[:-1]) + " and " + marked[-1] if marked else ""

@@ -8,7 +8,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check import derivatives, faults, leaves
 from mlp_torch.check.activations import FORMS
-from mlp_torch.check.claims import Claim, Claims, Context, cost
+from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
 from mlp_torch.check.forward import Part
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
@@ -114,8 +114,8 @@ class _Searcher:
     def _leaf_and_down(
         self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
     ) -> Iterator[Claims]:
-        if not np.isfinite(dz).all():
-            return
+        if not np.isfinite(dz).all() or (now and norm(dz) <= 1e-12 * norm(da)):
+            return  # a slip that leaves nothing is told as the zero that it is
         for claims, going in self._through(number, da, dz, now, budget, shared):
             if number < self.deepest:
                 self.deepest = number

@@ -87,7 +87,9 @@ def check_step(
     """Judge a hand-written step from the parameters before and after it: θ′ = θ − lr·gradient.
 
     `before` and `after` in any nesting, `lr` the learning rate, the other options as in `check_gradients`.
-    The gradient is (before − after)/lr, known to within rounding of θ/lr. Raises UserError as there.
+    The gradient is (before − after)/lr, known to within rounding of θ/lr; with `ascent` the author's own,
+    (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. Raises
+    UserError as there.
     """
     if not lr > 0:
         raise UserError(f"lr={lr}: must be above 0; for gradient ascent say ascent=True")
@@ -115,7 +117,6 @@ def check_step(
     if options:
         raise UserError(f"check_step has no option {', '.join(options)}")
     single = any(_single(v) for v in (*old.values(), *new.values(), x))
-    hand = {name: sign * value for name, value in hand.items()}
     case = Case(hand, single=single, lr=lr, ascent=ascent, after=later, floors=floors)
     return _judge(given, case, output, loss_value)
 
