@@ -1,0 +1,374 @@
+"""Draws a network, plants faults in real code's proportions, hands the arrays over in a random layout."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from tests.mlp_torch.check.planting import Net, cost_gradient, gradients, random_net, slope
+
+# kinds with the weight that real code gives them
+PROPORTIONS = {
+    "missing_activation_derivative": 4,
+    "wrong_activation_derivative": 3,
+    "activation_derivative_at_wrong_array": 4,
+    "wrong_regulariser": 4,
+    "wrong_softmax_jacobian": 2,
+    "wrong_loss_derivative": 2,
+    "loss_mismatch": 2,
+    "wrong_dropout_backward": 3,
+    "updated_weights_used": 2,
+    "bias_not_summed": 2,
+    "wrong_bias_reduction": 2,
+    "constant_factor": 3,
+    "constant_all": 3,
+    "sign": 1,
+    "transpose": 1,
+    "clipping": 1,
+    "zero_gradient": 1,
+    "label_coding": 1,
+    "not_multiplied_by_upstream": 1,
+    "extra_learning_rate": 1,
+    "missing_learning_rate": 1,
+    "overwritten_gradient": 1,
+    "stale_gradient": 1,
+    "broadcast": 1,
+}
+
+
+# pairs that together make what one mistake makes, or what no caller could tell apart
+ONE_MISTAKE = (
+    ("constant_all", "constant_factor"),
+    ("constant_all", "wrong_regulariser"),
+    ("constant_all", "extra_learning_rate"),
+    ("constant_all", "missing_learning_rate"),
+    ("constant_factor", "extra_learning_rate"),
+    ("constant_factor", "missing_learning_rate"),
+    ("extra_learning_rate", "missing_learning_rate"),
+    ("sign", "wrong_regulariser"),
+    ("constant_all", "loss_mismatch"),
+    ("constant_all", "wrong_loss_derivative"),
+    ("constant_all", "updated_weights_used"),
+    ("clipping", "updated_weights_used"),
+    ("overwritten_gradient", "constant_factor"),
+    ("stale_gradient", "constant_factor"),
+    ("overwritten_gradient", "stale_gradient"),
+    ("wrong_bias_reduction", "constant_factor"),
+    ("wrong_bias_reduction", "constant_all"),
+    ("overwritten_gradient", "constant_all"),
+    ("stale_gradient", "constant_all"),
+    ("overwritten_gradient", "bias_not_summed"),
+    ("stale_gradient", "bias_not_summed"),
+    ("wrong_bias_reduction", "bias_not_summed"),
+)
+
+
+def draw(rng, kind, net: Net):
+    """(planted fault for `gradients`, what it must be called) or None where the net has no place for it."""
+    L = net.depth
+    layer = int(rng.integers(1, L + 1))
+    name = net.acts[layer - 1]
+    N = net.x.shape[1]
+    if kind == "missing_activation_derivative":
+        if name == "identity" or (layer == L and net.loss in ("bce", "cross_entropy", "half_squared_error")):
+            return None
+        return (kind, layer, None), (kind, layer)
+    if kind == "wrong_activation_derivative":
+        ways = {
+            "sigmoid": [lambda z, f: f, lambda z, f: 1 - f, lambda z, f: f * (1 + f), lambda z, f: 1 - f * f],
+            "tanh": [lambda z, f: f, lambda z, f: 1 - f, lambda z, f: f * (1 - f), lambda z, f: 1 + f * f],
+            "relu": [lambda z, f: f, lambda z, f: 1.0 * (z < 0), lambda z, f: z],
+            "leaky_relu": [
+                lambda z, f: 1.0 * (z > 0),
+                lambda z, f: (z > 0) + 0.01 * (z <= 0),
+                lambda z, f: f,
+            ],
+            "prelu": [lambda z, f: 1.0 * (z > 0), lambda z, f: (z > 0) + 0.25 * (z <= 0)],
+            "elu": [lambda z, f: (z > 0) + np.exp(z) * (z <= 0), lambda z, f: (z > 0) + f * (z <= 0)],
+            "selu": [
+                lambda z, f: (z > 0) + 1.6732632423543772 * np.exp(z) * (z <= 0),
+                lambda z, f: (z > 0) + np.exp(z) * (z <= 0),
+            ],
+            "softplus": [
+                lambda z, f: f,
+                lambda z, f: np.exp(z) / (1 + np.exp(z)) ** 2,
+                lambda z, f: 1 / (1 + np.exp(z)),
+            ],
+        }
+        if name not in ways or (layer == L and net.loss in ("bce", "cross_entropy")):
+            return None
+        return (kind, layer, ways[name][int(rng.integers(len(ways[name])))]), (kind, layer)
+    if kind == "activation_derivative_at_wrong_array":
+        ways = {
+            "sigmoid": [lambda z, f, h: slope("sigmoid", f), lambda z, f, h: z * (1 - z)],
+            "tanh": [lambda z, f, h: slope("tanh", f), lambda z, f, h: 1 - z * z],
+            "softplus": [lambda z, f, h: slope("softplus", f)],
+            "elu": [lambda z, f, h: slope("elu", f)],
+            "selu": [lambda z, f, h: slope("selu", f)],
+        }
+        if net.masks[layer - 1] is not None and name in ("sigmoid", "tanh"):
+            ways = {"sigmoid": [lambda z, f, h: h * (1 - h)], "tanh": [lambda z, f, h: 1 - h * h]}
+        if name not in ways or (layer == L and net.loss in ("bce", "cross_entropy")):
+            return None
+        return (kind, layer, ways[name][int(rng.integers(len(ways[name])))]), (kind, layer)
+    if kind == "wrong_regulariser":
+        if not net.l2:
+            return None
+        how = str(rng.choice(["missing", "missing", "double", "half", "sign", "over", "biases"]))
+        if how == "biases" and net.b[0] is None:
+            return None
+        return (kind, None, how), (kind, None)
+    if kind == "wrong_softmax_jacobian":
+        if "softmax" not in net.acts:
+            return None
+        return (kind, L, str(rng.choice(["diagonal", "twice"]))), (kind, L)
+    if kind == "wrong_loss_derivative":
+        ways = {
+            "squared_error": [lambda o, y: (o - y) ** 2, lambda o, y: np.abs(o - y)],
+            "half_squared_error": [lambda o, y: np.abs(o - y)],
+            "bce": [lambda o, y: -y / o - (1 - y) / (1 - o)],
+            "hinge": [lambda o, y: -y, lambda o, y: -1.0 * (y * o < 1)],
+            "multiclass_hinge": [
+                lambda o, y: cost_gradient("multiclass_hinge", o, y) * (1 - y),
+                lambda o, y: cost_gradient("multiclass_hinge", o, y) * (1 - y) - y,
+            ],
+        }
+        if net.loss not in ways:
+            return None
+        return (kind, L, ways[net.loss][int(rng.integers(len(ways[net.loss])))]), (kind, L)
+    if kind == "loss_mismatch":
+        binary = set(np.unique(net.y)) <= {0.0, 1.0}
+        ways = {
+            "half_squared_error": ["absolute_error"]
+            + (["bce"] if net.acts[-1] == "sigmoid" and binary else []),
+            "squared_error": ["absolute_error"],
+            "absolute_error": ["half_squared_error", "squared_error"],
+            "bce": ["squared_error", "half_squared_error"],
+            "cross_entropy": ["squared_error"] + (["bce"] if net.acts[-1] == "sigmoid" else []),
+            "bce_with_logits": ["half_squared_error"],
+            "cross_entropy_from_logits": ["bce_with_logits", "half_squared_error"],
+            "hinge": ["half_squared_error"],
+            "multiclass_hinge": ["cross_entropy_from_logits"],
+        }[net.loss]
+        return (kind, L, (str(rng.choice(ways)), "same")), (kind, L)
+    if kind == "wrong_dropout_backward":
+        if net.masks[layer - 1] is None:
+            return None
+        return (kind, layer, str(rng.choice(["mask", "scale", "scale", "twice"]))), (kind, layer)
+    if kind == "updated_weights_used":
+        return None if L == 1 else ((kind, None, None), (kind, None))
+    if kind in ("bias_not_summed", "wrong_bias_reduction"):
+        if net.b[0] is None or N == 1:
+            return None
+        how = str(rng.choice(["mean", "all"]))
+        if net.sizes[layer] == 1 and how == "all":
+            return None
+        return (kind, layer, how), (kind, layer)
+    if kind == "constant_factor":
+        c = float(rng.choice([N, 1 / N, 2, 0.5]))
+        where = "chain" if layer < L and rng.random() < 0.5 else "dW"
+        return (kind, layer, (where, c)), (kind, layer)
+    if kind == "constant_all":
+        return (kind, None, float(rng.choice([N, 1 / N, 2, 0.5, net.sizes[-1] + 0.0]))), (
+            "constant_factor",
+            None,
+        )
+    if kind == "sign":
+        return (kind, layer, "chain" if rng.random() < 0.5 else ("dW", -1.0)), (kind, layer)
+    if kind in ("extra_learning_rate", "missing_learning_rate"):
+        return (kind, layer, ("dW", net.lr if kind[0] == "e" else 1 / net.lr)), (kind, layer)
+    if kind == "transpose":
+        square = [i for i in range(1, L + 1) if net.sizes[i - 1] == net.sizes[i]]
+        if not square:
+            return None
+        layer = int(rng.choice(square))
+        return (kind, layer, "dW" if layer == 1 or rng.random() < 0.5 else "W"), (kind, layer)
+    if kind == "clipping":
+        return (kind, None, None), (kind, None)
+    if kind == "zero_gradient":
+        return (kind, layer, None), (kind, layer)
+    if kind == "label_coding":
+        labels = net.loss in ("cross_entropy", "cross_entropy_from_logits", "multiclass_hinge")
+        if labels:
+            how = str(rng.choice(["up", "down"] if net.sizes[-1] > 2 else ["up"]))
+        elif net.loss in ("bce", "bce_with_logits"):
+            how = "pm" if net.loss == "bce_with_logits" else "flip"
+        elif net.loss == "hinge":
+            how = "01"
+        else:
+            return None
+        return (kind, L, how), (kind, L)
+    if kind == "not_multiplied_by_upstream":
+        if layer == L and net.loss in ("bce", "cross_entropy") or name == "softmax":
+            return None
+        return (kind, layer, None), (kind, layer)
+    if kind in ("overwritten_gradient", "stale_gradient"):
+        return (kind, None, None), (kind, None)
+    if kind == "broadcast":
+        if net.sizes[-1] != 1 or net.loss in ("bce",):
+            return None
+        return (kind, L, str(rng.choice(["mean", "sum"]))), (kind, L)
+    raise KeyError(kind)
+
+
+def same(a, b):
+    return all(
+        (u is None and v is None)
+        or (u.shape == v.shape and np.linalg.norm(u - v) <= 1e-6 * max(np.linalg.norm(v), 1e-12))
+        for u, v in zip(a, b, strict=True)
+    )
+
+
+def plant(seed: int, count: int, first: str | None = None):
+    """(net, dW, db, expected) with `count` faults, each of which shows."""
+    rng = np.random.default_rng(seed)
+    kinds, weights = list(PROPORTIONS), np.array(list(PROPORTIONS.values()), float)
+    while True:
+        wanted = [str(k) for k in rng.choice(kinds, size=count, replace=False, p=weights / weights.sum())]
+        if first and count:
+            wanted[0] = first
+            if len(set(wanted)) < count:
+                continue
+        if any(a in wanted and b in wanted for a, b in ONE_MISTAKE):
+            continue
+        net = random_net(
+            rng,
+            square="transpose" in wanted or rng.random() < 0.1,
+            reg=True if "wrong_regulariser" in wanted else None,
+            drop=True if "wrong_dropout_backward" in wanted else None,
+            k=1 if "broadcast" in wanted else None,
+            loss=str(rng.choice(["cross_entropy", "squared_error"]))
+            if "wrong_softmax_jacobian" in wanted
+            else None,
+        )
+        drawn = [draw(rng, k, net) for k in wanted]
+        if any(d is None for d in drawn):
+            continue
+        faults = [d[0] for d in drawn]
+        layers = [f[1] for f in faults if f[1]]
+        if len(set(layers)) < len(layers) and rng.random() < 0.7:
+            continue
+        with np.errstate(all="ignore"):
+            right = gradients(net, [])
+            norms = [np.linalg.norm(v) for v in right[0]]
+            if min(norms) < 1e-3 or not np.isfinite(norms).all():
+                continue
+            for i, (kind, layer, _) in enumerate(faults):
+                if kind == "clipping":
+                    faults[i] = (kind, layer, float(np.round(np.mean(norms) * 0.5, 2)) or 0.1)
+            whole = gradients(net, faults)
+            visible = all(
+                not same(flat(gradients(net, faults[:i] + faults[i + 1 :])), flat(whole))
+                for i in range(count)
+            )
+        if not visible or not all(np.isfinite(v).all() for v in flat(whole) if v is not None):
+            continue
+        return net, whole[0], whole[1], whole[2], [d[1] for d in drawn], rng
+
+
+def flat(result):
+    return list(itertools.chain(result[0], result[1]))
+
+
+def handed_over(
+    net: Net, dW, db, rng, raw_bias=True
+) -> tuple[dict[str, Any], dict[str, Any], Any, Any, dict[str, Any]]:
+    """(parameters, gradients, x, y, options for check_gradients) in a random layout."""
+    from mlp_torch import Dropout, Layer, Penalty
+
+    rows = bool(rng.random() < 0.78)
+    inout = bool(rng.random() < 0.74)
+    fold = (
+        None
+        if net.b[0] is None or any(v is not None and v.ndim == 2 for v in db) or rng.random() > 0.15
+        else str(rng.choice(["first", "last"]))
+    )
+    shape = str(rng.choice(["flat", "row", "column"]))
+    P, G, layers = {}, {}, []
+
+    def turned(v):
+        return v.T if inout else v
+
+    def bias(v):
+        return {"flat": v, "row": v[None, :], "column": v[:, None]}[shape]
+
+    for i in range(net.depth):
+        W, g, b, gb = net.W[i], dW[i], net.b[i], db[i]
+        names = {"weight": f"W{i + 1}"}
+        if fold:
+            order = [0, 1] if fold == "first" else [1, 0]
+            W = np.hstack([[b[:, None], W][j] for j in order])
+            g = np.hstack([[gb[:, None], g][j] for j in order])
+        P[f"W{i + 1}"], G[f"W{i + 1}"] = turned(W).copy(), turned(g).copy()
+        if b is not None and not fold:
+            names["bias"] = f"b{i + 1}"
+            P[f"b{i + 1}"] = bias(b)
+            G[f"b{i + 1}"] = bias(gb) if gb.ndim == 1 else (gb.T if rows else gb)
+        dropout = None
+        if net.masks[i] is not None:
+            dropout = Dropout(net.p, net.masks[i].T if rows else net.masks[i], net.scaled)
+        from tests.mlp_torch.check.planting import CONSTANTS
+
+        layers.append(
+            Layer(
+                **names,
+                activation=net.acts[i],
+                activation_parameters=CONSTANTS.get(net.acts[i], {}),
+                bias_in_weight=fold,
+                dropout=dropout,
+            )
+        )
+    y = net.y.T if rows else net.y
+    class_loss = net.loss in ("cross_entropy", "cross_entropy_from_logits", "multiclass_hinge")
+    if class_loss and rng.random() < 0.5:
+        y = np.argmax(net.y, axis=0)
+    elif net.sizes[-1] == 1:
+        y = [net.y[0], net.y, net.y.T][int(rng.integers(3))]
+    x = net.x.T if rows else net.x
+    options: dict[str, Any] = {
+        "layers": layers, "loss": net.loss, "reduction": net.reduction, "samples": "rows" if rows else "columns",
+        "weight_layout": "in,out" if inout else "out,in",
+    }  # fmt: skip
+    if net.l2:
+        options["l2"] = Penalty(net.l2, half=net.half, over_samples=net.over)
+    return P, G, x, y, options
+
+
+def expected_verdict(expected, net: Net, dW, db) -> str:
+    if not expected:
+        return "right"
+    if [k for k, _ in expected] == ["loss_mismatch"]:
+        return "other_loss"
+    true = flat(gradients(net, []))
+    ratios = set()
+    for h, t in zip(flat((dW, db)), true, strict=True):
+        if h is None:
+            continue
+        if h.shape != t.shape:
+            return "wrong"
+        c = float((h * t).sum() / (t * t).sum())
+        if np.linalg.norm(h - c * t) > 1e-9 * np.linalg.norm(h):
+            return "wrong"
+        ratios.add(round(c, 9))
+    return (
+        "scaled"
+        if len(ratios) == 1 and ratios.pop() > 0 and [k for k, _ in expected] == ["constant_factor"]
+        else "wrong"
+    )
+
+
+def spoken(report) -> list[list[tuple[str, int | None]]]:
+    """The preferred set and the alternatives as (kind, layer)."""
+    return [[(f.kind, f.layer) for f in s] for s in [report.faults, *report.alternatives]]
+
+
+def agrees(said, expected) -> bool:
+    """The same kinds; layers count where both name one. The learning rate's global factor is any order."""
+    left = sorted({k for k, _ in said})
+    if left != sorted({k for k, _ in expected}):
+        return False
+    for kind, layer in expected:
+        layers = {m for k, m in said if k == kind}
+        if layer is not None and layers != {layer} and None not in layers:
+            return False
+    return True
