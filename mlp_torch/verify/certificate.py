@@ -8,8 +8,10 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
+from mlp_torch.verify import local_losses, local_normalization
 from mlp_torch.verify.enclosure import proven
-from mlp_torch.verify.local import RULES, Context, Local
+from mlp_torch.verify.local import RULES as LAYER_RULES
+from mlp_torch.verify.local import Context, Local, Rule
 from mlp_torch.verify.rounding import Rounding
 
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
@@ -19,6 +21,9 @@ MISSHAPEN = "its inputs have a wrong shape"
 NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN)
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
+# One row a kind of stage.
+RULES: dict[str, Rule] = {**LAYER_RULES, **local_normalization.RULES, **local_losses.RULES}
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -26,7 +31,7 @@ class Judgement:
 
     `ratio` is the largest error in units of its bound; `index`, `value`, `truth`, `error` and `bound`
     belong to the entry where it stands. `units` are the entries at a kink. `note` says why nothing
-    could be decided.
+    could be decided. `other` is the other engine's value at `index`, where two are held side by side.
     """
 
     stage: str
@@ -39,6 +44,7 @@ class Judgement:
     bound: float
     units: tuple[tuple[int, ...], ...] = ()
     note: str = ""
+    other: float = np.nan
 
 
 def certify(trace: Trace, only: str | None = None) -> dict[str, Judgement]:

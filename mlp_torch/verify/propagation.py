@@ -17,7 +17,9 @@ from manual.activations import ACTIVATIONS
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.verify.local import EPS, near_margins, slope_of, term_errors
+from mlp_torch.verify.local import slope_of
+from mlp_torch.verify.local_losses import near_margins, term_errors
+from mlp_torch.verify.local_normalization import EPS
 from mlp_torch.verify.rounding import (
     ACTIVATION_ERRORS,
     Point,

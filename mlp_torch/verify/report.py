@@ -48,9 +48,10 @@ class Row:
         lines = []
         for engine, j in self.evidence.items():
             if j.verdict == "wrong":
+                other = "" if math.isnan(j.other) else f" (the other engine's {j.other:.17g})"
                 lines.append(
-                    f"{engine}'s {j.stage}{list(j.index)} is {j.value:.17g}, proven to be {j.truth:.17g}: "
-                    f"off by {j.error:.2g}, and rounding explains {j.bound:.2g}"
+                    f"{engine}'s {j.stage}{list(j.index)} is {j.value:.17g}{other}, proven to be "
+                    f"{j.truth:.17g}: off by {j.error:.2g}, and rounding explains {j.bound:.2g}"
                 )
         return "; ".join(lines)
 
@@ -64,8 +65,8 @@ class Report:
     """Two engines on the same network, weights and batch.
 
     `parameters` and `stages` map names to rows; `verdict` is the worst of them; `passed` means that
-    nothing is `wrong`. `twin` is the report of the dyadic twin, where it was asked for, and `changes`
-    says what the twin differs in. `engines` names the two sides.
+    nothing is `wrong`. `twin` is the report of the dyadic twin, where it was asked for, and `twin_note`
+    says what the twin differs in, or why there is none. `engines` names the two sides.
     """
 
     parameters: Mapping[str, Row]

@@ -5,13 +5,14 @@ each other within the sum of their global bounds (`propagation.py`), and every r
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Verdict, certify
+from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict, certify
 from mlp_torch.verify.propagation import Bounds, propagate
 from mlp_torch.verify.report import Report, Row
 
@@ -37,7 +38,10 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
     stages: dict[str, Row] = {}
     parameters: dict[str, Row] = {}
     for stage in ours:
-        evidence = {engine: judgements[engine][stage.name] for engine in engines}
+        evidence = {
+            engine: _beside(judgements[engine][stage.name], traces[other])
+            for engine, other in zip(engines, reversed(engines), strict=True)
+        }
         numbers = _numbers(ours[stage.name], theirs[stage.name], bounds, stage.name)
         verdict: Verdict = max((j.verdict for j in evidence.values()), key=SEVERITY.index)
         if verdict == "certified" and numbers["equal"] == numbers["size"]:
@@ -78,6 +82,14 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
         len(ours["x"]),
         engines=engines,
     )
+
+
+def _beside(judgement: Judgement, other: Trace) -> Judgement:
+    """The judgement with the other engine's value at the same entry."""
+    value = np.asarray(other[judgement.stage])
+    if judgement.verdict != "wrong" or len(judgement.index) != value.ndim:
+        return judgement
+    return replace(judgement, other=float(value[judgement.index]))
 
 
 def _module_order(parameter: str) -> tuple[int, int, bool]:

@@ -25,8 +25,8 @@ from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
-from mlp_torch.verify.certificate import certify
-from mlp_torch.verify.local import RULES, Context
+from mlp_torch.verify.certificate import RULES, certify
+from mlp_torch.verify.local import Context
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.report import Report
 from mlp_torch.verify.rounding import Rounding

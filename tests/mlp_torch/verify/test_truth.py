@@ -12,7 +12,7 @@ from flint import arb, arb_series
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
 from mlp_torch import model as torch_model
-from mlp_torch.verify import ledger, local, propagation, rounding, truth
+from mlp_torch.verify import certificate, ledger, propagation, rounding, truth
 from mlp_torch.verify.truth import FUNCTIONS, TERMS, log_softmax
 from tests.duals import exact
 
@@ -224,7 +224,7 @@ TABLES = {
     "truth.FUNCTIONS": (set(FUNCTIONS), set(ELEMENTWISE)),
     "truth.TERMS": (set(TERMS), set(LOSSES) - PER_SAMPLE),
     "rounding.ACTIVATION_ERRORS": (set(rounding.ACTIVATION_ERRORS), set(ELEMENTWISE)),
-    "local.RULES": (set(local.RULES), kinds()),
+    "certificate.RULES": (set(certificate.RULES), kinds()),
     "propagation.STEPS": (set(propagation.STEPS), kinds()),
     "propagation.SHAPES": (set(propagation.SHAPES), set(ELEMENTWISE)),
     "propagation.LOSS_SHAPES": (set(propagation.LOSS_SHAPES), set(LOSSES) - PER_SAMPLE),
