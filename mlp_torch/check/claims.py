@@ -93,7 +93,7 @@ class Context:
     deadline: float = field(default_factory=lambda: time.monotonic() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
-    rests: dict[Part, Any] = field(default_factory=dict)
+    rests: dict[tuple[Part, bool], Any] = field(default_factory=dict)
     slopes: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,12 +166,19 @@ class Context:
             return None
         return c if np.sqrt(square) > 1e-12 * size else None
 
-    def spanned(self, part: Part, D: Array) -> bool:
-        """The author's array is D times something plus the parameter times something: asked before naming."""
-        if part not in self.rests:
+    def spanned(self, part: Part, D: Array, rows: slice | None = None) -> bool:
+        """The author's array is D times something plus the parameter times something: asked before naming.
+
+        With `rows`, D holds these rows alone.
+        """
+        key = (part, rows is None)
+        if key not in self.rests:
             h = self.h[part]
             assert h is not None
-            theta = self.problem.theta(part).ravel()
+            theta = self.problem.theta(part)
+            if rows is not None:
+                h, theta = h[rows], theta[rows]
+            theta = theta.ravel()
             columns = [] if part.role == "slope" else [theta, np.sign(theta)]
             if part.role != "slope" and not self.problem.penalties[part.layer, part.role].l1:
                 columns = (
@@ -185,8 +192,8 @@ class Context:
                 Q = Q[:, :1]
             flat = h.ravel()
             rest = flat - Q @ (Q.T @ flat)
-            self.rests[part] = (Q, rest, 4 * (self.rtol * norm(flat) + self.floor[part]))
-        Q, rest, allowed = self.rests[part]
+            self.rests[key] = (Q, rest, 4 * (self.rtol * norm(flat) + self.floor[part]))
+        Q, rest, allowed = self.rests[key]
         d = D.ravel()
         if d.size != rest.size:
             return False

@@ -320,11 +320,13 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
         step = -h if c.ascent else h
         # the update took the gradient that was handed over, or the one before a later slip
         own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
+        mine = -own if c.ascent else own
+        again = part.role == "W" and mine.shape == step.shape and c.same(step, mine, part)
         for rate in (c.lr, 1.0):
-            for move in (step, -own if c.ascent else own):
+            for move in (step,) if again else (step, mine):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
-        fitted = _fitted_rate(c, number, dz, step, claim)
+        fitted = _fitted_rate(c, number, dz, step, claim) if c.lr is None else None
         if fitted is not None:
             yield fitted
     plain = Claim(

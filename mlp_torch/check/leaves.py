@@ -46,7 +46,7 @@ def explain(
         found.append((make("zero_gradient", "zero", "is all zero"),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if h.size > 2 and any(len(f) == 1 for f in found):
+        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 for f in found):
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
@@ -234,6 +234,8 @@ def _samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Cl
     n = len(dz)
     if n < 2:
         return
+    h = c.h[part]
+    few = slice(0, None, len(h) // 8) if part.role == "W" and h is not None and len(h) >= 24 else None
     last, first = _only(n, n - 1), _only(n, 0)
     over, miss, stale = "overwritten_gradient", "missing_accumulation", "stale_gradient"
     for kind, variant, words, weights, odd in (
@@ -250,11 +252,10 @@ def _samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Cl
         ),
         (stale, "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
     ):
-        yield (
-            make(kind, variant, words, odd=odd),
-            c.problem.leaf(part, dz * weights[:, None]),
-            "but" not in variant,
-        )
+        weighted = dz * weights[:, None]
+        if few is not None and not c.spanned(part, c.problem.a[part.layer - 1][:, few].T @ weighted, few):
+            continue  # a few rows of a large weight tell already
+        yield make(kind, variant, words, odd=odd), c.problem.leaf(part, weighted), "but" not in variant
 
 
 def _only(n: int, i: int) -> Array:
