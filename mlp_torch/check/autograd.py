@@ -20,7 +20,9 @@ def check_autograd_function(
     *,
     devices: Sequence[str] | None = None,
 ) -> Report:
-    """Judge the backward of `function` (a torch.autograd.Function or any callable) by autograd of `reference`.
+    """Judge the backward of `function` by autograd of `reference`.
+
+    `function` is a torch.autograd.Function or any torch callable.
 
     `inputs`: tensors or other arguments of both; floating tensors are differentiated. Compared in float64
     and in the dtype given, on the CPU and on a GPU where there is one (`devices` chooses), under a random
@@ -71,13 +73,15 @@ def _one(
     out, wanted, sure = _outputs(call(*mine)), _outputs(reference(*theirs)), _outputs(reference(*exact))
     if [o.shape for o in out] != [o.shape for o in wanted]:
         raise UserError(
-            f"the outputs have shapes {[tuple(o.shape) for o in out]}, the reference's {[tuple(o.shape) for o in wanted]}"
+            f"the outputs have shapes {[tuple(o.shape) for o in out]}, "
+            f"the reference's {[tuple(o.shape) for o in wanted]}"
         )
     u = float(torch.finfo(dtype).eps)
     for a, b, c in zip(out, wanted, sure, strict=True):
         error = float((b.double() - c).norm()) + 64 * u * float(c.norm())
         if float((a.detach().double() - c).norm()) > 4 * error + 1e-9 * float(c.norm()):
-            text = f"the forward pass differs from the reference's by {float((a.detach().double() - c).norm()):.3g}"
+            gap = float((a.detach().double() - c).norm())
+            text = f"the forward pass differs from the reference's by {gap:.3g}"
             return "not_comparable", {}, [Fault("forward_mismatch", None, ("output",), text, text)], []
     generator = torch.Generator().manual_seed(0)
     up = [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(device) for o in out]
@@ -191,7 +195,7 @@ def _named(
     call: Any, reference: Any, inputs: Sequence[Any], device: str, out: list[Tensor], up: list[Tensor],
     own: dict[str, Array], true: dict[str, Array], allowed: dict[str, float],
 ) -> list[Fault]:  # fmt: skip
-    """What a single operation can show: upstream left out, f′ missing or of the wrong array, normalisation."""
+    """What a single operation can show: upstream left out, f′ missing or elsewhere, normalisation."""
     wrong = (
         [n for n in own if not np.linalg.norm(own[n] - true[n]) <= allowed[n]]
         if all(own[n].shape == true[n].shape for n in own)
@@ -218,7 +222,8 @@ def _named(
         elif o.shape == h.shape:
             kind, text = _elementwise(reference, inputs, i, x, o, g, h, t, device, is_it)
         if kind:
-            evidence = f"‖yours − true‖ / ‖true‖ = {float(np.linalg.norm(h - t)) / max(float(np.linalg.norm(t)), 1e-300):.3g}"
+            relative = float(np.linalg.norm(h - t)) / max(float(np.linalg.norm(t)), 1e-300)
+            evidence = f"‖yours − true‖ / ‖true‖ = {relative:.3g}"
             found.append(Fault(kind, None, (name,), text, evidence))
     return found if len(found) == len(wrong) else []
 

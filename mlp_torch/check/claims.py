@@ -79,7 +79,7 @@ def norm(array: Array) -> float:
 
 @dataclass
 class Context:
-    """The problem, the author's gradients in canonical form (None: the shape does not fit) and the tolerance."""
+    """The problem, the author's gradients in canonical form (None: another shape), the tolerance."""
 
     problem: Problem
     h: Mapping[Part, Array | None]

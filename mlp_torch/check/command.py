@@ -78,7 +78,8 @@ def sorted_out(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     gradients: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for name, value in arrays.items():
-        for shown, found in (("d{}", gradients), ("d_{}", gradients), ("grad_{}", gradients), ("{}_grad", gradients),
+        for shown, found in (("d{}", gradients), ("d_{}", gradients), ("grad_{}", gradients),
+                             ("{}_grad", gradients),
                              ("g{}", gradients), ("{}_after", after), ("after_{}", after)):  # fmt: skip
             head, _, tail = shown.partition("{}")
             bare = name[len(head) : len(name) - len(tail)]

@@ -14,7 +14,7 @@ Option = tuple[Claims, Array]
 
 
 def options(c: Context, number: int, da: Array) -> list[Option]:
-    """(claims, dz) of layer number for da, the gradient at its activation; the true one first, with no claim."""
+    """(claims, dz) of a layer for da, the gradient at its activation; the true one first."""
     layer = c.problem.layers[number - 1]
     z, f = c.problem.z[number], c.problem.f[number]
     with np.errstate(all="ignore"):
@@ -270,11 +270,16 @@ def _formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[t
         e = np.exp(np.minimum(z, 0))
         for top, words in ((scale, ""), (1.0, ", 1 above")) if name == "selu" else ((1.0, ""),):
             for text, low in (
-                ("exp(z) below 0", e), ("alpha·exp(z) below 0", alpha * e), ("scale·exp(z) below 0", scale * e),
-                ("scale·alpha·exp(z) below 0", scale * alpha * e), ("f(z) below 0", a), ("alpha·(exp(z) − 1) below 0", alpha * (e - 1)),
-                ("exp(z) − 1 below 0", e - 1), ("f(z) + 1 below 0", a + 1), ("f(z) + alpha below 0", a + alpha), ("alpha·f(z) below 0", alpha * a),
-                ("alpha + z below 0", alpha + z), ("scale·alpha below 0", scale * alpha + 0 * z), ("alpha below 0", alpha + 0 * z), ("−alpha·exp(z) below 0", -alpha * e),
-                ("exp(−z) below 0", np.exp(-np.minimum(z, 0))), ("alpha·exp(f(z)) below 0", alpha * np.exp(np.minimum(a, 0))),
+                ("exp(z) below 0", e), ("alpha·exp(z) below 0", alpha * e),
+                ("scale·exp(z) below 0", scale * e),
+                ("scale·alpha·exp(z) below 0", scale * alpha * e), ("f(z) below 0", a),
+                ("alpha·(exp(z) − 1) below 0", alpha * (e - 1)),
+                ("exp(z) − 1 below 0", e - 1), ("f(z) + 1 below 0", a + 1),
+                ("f(z) + alpha below 0", a + alpha), ("alpha·f(z) below 0", alpha * a),
+                ("alpha + z below 0", alpha + z), ("scale·alpha below 0", scale * alpha + 0 * z),
+                ("alpha below 0", alpha + 0 * z), ("−alpha·exp(z) below 0", -alpha * e),
+                ("exp(−z) below 0", np.exp(-np.minimum(z, 0))),
+                ("alpha·exp(f(z)) below 0", alpha * np.exp(np.minimum(a, 0))),
             ):  # fmt: skip
                 yield text + words, np.where(above, top, low)
     if name == "softplus":

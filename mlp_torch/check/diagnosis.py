@@ -54,7 +54,8 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
         if not all(right.values()):
             gap = max(r.relative for r in rows.values() if np.isfinite(r.relative))
             notes = (
-                f"note: the arrays differ by {gap:.1g}, more than rounding; an ε inside a log or a division does that",
+                f"note: the arrays differ by {gap:.1g}, more than rounding; "
+                "an ε inside a log or a division does that",
             )
             rows = {n: Row(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
         claims: list[Claims] = [()]
@@ -142,7 +143,7 @@ def _tell(
     if verdict == "wrong" and not chosen:
         first = _first_wrong(p, rows)
     if loss_value is not None:
-        chosen, verdict, notes = _loss(c, float(loss_value), chosen, verdict, notes, case, sets)
+        chosen, verdict, notes = _loss(c, float(loss_value), chosen, verdict, notes, case)
     for name, h in c.raw.items():
         if not np.isfinite(h).all():
             notes = (*notes, f"note: d{name} holds NaN or infinite entries")
@@ -155,7 +156,7 @@ def _tell(
 def _whole(
     c: Context, value: float, faults: list[list[Fault]], rows: Mapping[str, Row]
 ) -> tuple[str, list[list[Fault]]]:
-    """Every array is the true one times one factor: `scaled` where it has a name, and clipped where it may be."""
+    """Every array is the true one times one factor: scaled where it has a name, or clipped."""
     names = tuple(rows)
     readings = c.name_constant(value)
     words = readings[0][-1][2] if readings else f"is the true one times {value:.6g}"
@@ -218,7 +219,7 @@ def _common(c: Context, true: Mapping[Part, Array]) -> float | None:
 
 
 def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:
-    """Claims as faults: one mistake in one array or layer is one; the same slip in several arrays is one fault."""
+    """Claims as faults: the same slip in several arrays is one fault."""
     grouped: dict[tuple[object, ...], list[int]] = {}
     for i, claim in enumerate(claims):
         at = ("leaf",) if claim.name or claim.kind == "updated_weights_used" else (claim.layer,)
@@ -257,7 +258,8 @@ def _evidence(rows: Mapping[str, Row], arrays: tuple[str, ...]) -> str:
     r = wrong[0]
     if np.isnan(r.value):
         return f"d{r.name} has shape {r.shape}"
-    return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g} (ratio {r.ratio:.6g} ± {r.spread:.2g})"
+    ratio = f"ratio {r.ratio:.6g} ± {r.spread:.2g}"
+    return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g} ({ratio})"
 
 
 def _first_wrong(p: Problem, rows: Mapping[str, Row]) -> int | None:
@@ -268,7 +270,7 @@ def _first_wrong(p: Problem, rows: Mapping[str, Row]) -> int | None:
 
 
 def _loss(
-    c: Context, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], case: Case, sets: list[Claims]
+    c: Context, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], case: Case
 ) -> tuple[list[Fault], str, tuple[str, ...]]:  # fmt: skip
     """The author's loss value against the described loss; a constant or another loss may explain both."""
     p = c.problem
@@ -342,7 +344,7 @@ def _standard(p: Problem) -> list[tuple[str, str, float]]:
 
 
 def _plural(detail: str) -> str:
-    """ "lacks the mask" of one array is "lack the mask" of several."""
+    """What one array lacks, several lack: the verb in the plural."""
     verb, _, rest = detail.partition(" ")
     irregular = {"is": "are", "has": "have", "goes": "go", "multiplies": "multiply", "its": "their"}
     return f"{irregular.get(verb, verb.removesuffix('s'))} {rest}"

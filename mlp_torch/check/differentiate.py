@@ -1,4 +1,4 @@
-"""The derivative of a person's own NumPy function: torch.autograd through it, or complex step, or Richardson."""
+"""The derivative of a person's own NumPy function: torch.autograd, complex step or Richardson."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -41,8 +41,8 @@ def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, 
 
     torch._dynamo.reset()
     with torch.enable_grad():
-        compiler: Any = torch.compiler  # its stubs leave wrap_numpy untyped
-        compiled = torch.compile(compiler.wrap_numpy(scalar), fullgraph=True, backend="eager")
+        compiler: Any = torch.compiler  # untyped there
+        compiled: Any = torch.compile(compiler.wrap_numpy(scalar), fullgraph=True, backend="eager")
         tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values.values()]
         total = compiled(*tensors)
         if abs(float(total) - value) > 1e-9 * max(abs(value), 1e-12):

@@ -294,7 +294,7 @@ def _alone(c: Context, number: int, da: Array) -> Iterator[Step]:
 
 
 def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple[Claims, Array]]:
-    """The gradient at the output of layer number − 1 from dz of layer number: through W, its transpose, or new weights."""
+    """The gradient at the output of the layer below from dz: through W, its transpose, or new weights."""
     W = c.problem.layers[number - 1].W
     line = f"da{number - 1} = dz{number} W{number}ᵀ"
     true = dz @ W.T

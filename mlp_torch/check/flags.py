@@ -7,8 +7,17 @@ import tyro
 
 from mlp_torch.errors import UserError
 
-NAMES = ("squared_error half_squared_error absolute_error bce cross_entropy bce_with_logits "
-         "cross_entropy_from_logits hinge multiclass_hinge").split()  # fmt: skip
+NAMES = (
+    "squared_error",
+    "half_squared_error",
+    "absolute_error",
+    "bce",
+    "cross_entropy",
+    "bce_with_logits",
+    "cross_entropy_from_logits",
+    "hinge",
+    "multiclass_hinge",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The author's network in canonical form, samples in rows and weights (in, out): forward and true backward."""
+"""The author's network, samples in rows and weights (in, out): forward and true backward."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

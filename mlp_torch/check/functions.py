@@ -21,7 +21,7 @@ def check_function(
 ) -> Report:
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
 
-    `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x and y first.
+    `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x, y first.
     A method that takes only the data is called on a copy of its object whose attributes (or whose dict
     attribute) hold the parameters. The derivative is torch.autograd's of the author's own NumPy code, or
     complex-step or Richardson where tracing fails (`.method` says which). Purity, shapes and dtypes come
@@ -91,7 +91,7 @@ def check_function(
 
 
 def _seed() -> None:
-    np.random.seed(0)  # noqa: NPY002 - authors draw dropout masks from it: two calls must draw the same
+    np.random.seed(0)  # authors draw dropout masks from it: two calls must draw the same
 
 
 def _fresh(kept: Any) -> tuple[Any, ...]:
@@ -162,7 +162,11 @@ def _changed(before: Any, after: Any, name: str) -> list[str]:
     if set(old) != set(new):
         return [name]
     return [f"{where}{k}".strip() if name == "parameters" or k != "0" else name
-            for k in old if not np.array_equal(np.asarray(old[k]), np.asarray(new[k]), equal_nan=np.asarray(old[k]).dtype.kind == "f")]  # fmt: skip
+            for k in old if not _same(np.asarray(old[k]), np.asarray(new[k]))]  # fmt: skip
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
 def _nested(tree: Any, arrays: Mapping[str, Any], prefix: str = "") -> Any:

@@ -63,7 +63,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Penalty:
-    """A penalty on the parameters in the loss: coefficient · (½ if half) · Σθ² (l2) or coefficient · Σ|θ| (l1).
+    """A penalty in the loss: coefficient · (½ if half) · Σθ² for l2, coefficient · Σ|θ| for l1.
 
     `over_samples` divides it by N; `on_biases` includes biases, also folded ones; `per_array` maps
     names to coefficients and replaces `coefficient` (then None), all others 0. `half` means nothing to l1.

@@ -298,7 +298,7 @@ def canonical(part: Part, value: Array, problem: Problem) -> Array | None:
 
 
 def author(parts: Mapping[Part, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Canonical arrays back in the author's shapes and names; parts that share a name and layer are folded."""
+    """Canonical arrays back in the author's shapes and names, folded biases included."""
     found: dict[str, Array] = {}
     for (name, _), group in itertools.groupby(parts, key=lambda p: (p.name, p.layer)):
         members = list(group)

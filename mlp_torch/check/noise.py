@@ -1,4 +1,4 @@
-"""How far right gradients may lie apart: from float64's rounding, or measured in float32 by one-ULP nudges."""
+"""How far right gradients may lie apart: rounding in float64, measured by one-ULP nudges in float32."""
 
 from dataclasses import replace
 

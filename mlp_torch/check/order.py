@@ -35,7 +35,8 @@ def layers_in_order(values: Mapping[str, Array], activations: list[str], x: Arra
             if _chain([values[n] for n in w], [values[n] for n in b], x):
                 return [Layer(n, m, a) for n, m, a in zip(w, b, activations, strict=True)]
     raise UserError(
-        f"{depth} activations and the parameters {', '.join(names)} make no network in order; say layers=[Layer(…), …]"
+        f"{depth} activations and the parameters {', '.join(names)} make no network in order; "
+        "say layers=[Layer(…), …]"
     )
 
 

@@ -15,7 +15,7 @@ VERDICTS = ("right", "scaled", "other_loss", "wrong", "not_comparable")
 
 @dataclass(frozen=True)
 class Fault:
-    """One named mistake: a word of `KINDS`, the layer (from 1; None: several or all), the arrays it reaches."""
+    """One named mistake: a word of `KINDS`, the layer (from 1; None: several), the arrays it reaches."""
 
     kind: str
     layer: int | None

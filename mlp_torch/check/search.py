@@ -1,4 +1,4 @@
-"""The search: hypotheses put into the staged backward, layer by layer from the output, fewest mistakes first."""
+"""The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ LIMIT = 64  # sets that fit equally; more are not told apart by a person either
 
 @dataclass(frozen=True)
 class Outcome:
-    """The sets of claims that reproduce every array, the preferred first; `deepest` is how far any set came."""
+    """The sets of claims that reproduce every array, the preferred first; `deepest`: how far any came."""
 
     sets: list[Claims]
     deepest: int
@@ -137,7 +137,7 @@ class _Searcher:
     def _layer(
         self, number: int, u: Array | None, so_far: Claims, budget: int, shared: dict[str, Array]
     ) -> Iterator[Claims]:
-        """Complete sets below `so_far`, where u is the gradient at layer number's output (None: at the loss)."""
+        """Complete sets below `so_far`; u is the gradient at the layer's output (None: at the loss)."""
         if self.c.expired():
             return
         left = budget - cost(so_far)
@@ -298,9 +298,10 @@ class _Searcher:
                     f"{b:.4g}·{s}" for b, s in zip(beta, ("1", "a", "a²"), strict=True) if abs(b) > 1e-7
                 )
             else:
-                text = f"{beta[0]:.6g} times it above 0 and {beta[1]:.6g}{' times it' if basis[1] is not None else ''} below"
+                text = f"{beta[0]:.6g} times it above 0 and {beta[1]:.6g} times below"
             claim = Claim(
-                "wrong_activation_derivative", "fitted", f"has {text} for the derivative of {layer.activation}, {form.line}",
+                "wrong_activation_derivative", "fitted",
+                f"has {text} for the derivative of {layer.activation}, {form.line}",
                 number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd,
             )  # fmt: skip
             now = (*so_far, claim)

@@ -110,8 +110,10 @@ def check_step(
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
     given = _given(
         values, hand, x, y, options.pop("layers", None), options.pop("activations", None),
-        options.pop("loss", None), options.pop("reduction", "mean_over_samples"), options.pop("samples", None),
-        options.pop("output_samples", None), options.pop("weight_layout", None), options.pop("ones_in_x", False),
+        options.pop("loss", None), options.pop("reduction", "mean_over_samples"),
+        options.pop("samples", None),
+        options.pop("output_samples", None), options.pop("weight_layout", None),
+        options.pop("ones_in_x", False),
         options.pop("l2", None), options.pop("l1", None), options.pop("sample_weight", None),
     )  # fmt: skip
     if options:
@@ -154,8 +156,9 @@ def _given(
             raise UserError(f"layer {i}: say weight=, the name of its weight in parameters")
     assert loss is not None
     return layout.Given(
-        values, layers, X, as_float(y, "y"), loss, reduction, samples, output_samples, weight_layout, ones_in_x,
-        _penalty(l2), _penalty(l1), None if sample_weight is None else as_float(sample_weight, "sample_weight"),
+        values, layers, X, as_float(y, "y"), loss, reduction, samples, output_samples, weight_layout,
+        ones_in_x, _penalty(l2), _penalty(l1),
+        None if sample_weight is None else as_float(sample_weight, "sample_weight"),
     )  # fmt: skip
 
 
@@ -211,7 +214,10 @@ def _forward_mismatch(p: Problem, output: Array) -> Report:
     try:
         mine = layout.orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
         index = np.unravel_index(int(np.argmax(np.abs(mine - p.output))), mine.shape)
-        evidence = f"your output{[int(i) for i in index]} is {mine[index]:.6g}, the described network gives {p.output[index]:.6g}"
+        where = [int(i) for i in index]
+        evidence = (
+            f"your output{where} is {mine[index]:.6g}, the described network gives {p.output[index]:.6g}"
+        )
     except layout.MisfitError as misfit:
         evidence = str(misfit)
     fault = Fault(
