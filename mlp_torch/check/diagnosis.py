@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check import layout
+from mlp_torch.check import author
 from mlp_torch.check.claims import Claims, Context, everything, norm
+from mlp_torch.check.factors import common, cut_short
 from mlp_torch.check.forward import Part, Problem
-from mlp_torch.check.losses import LOSSES, REDUCTIONS
+from mlp_torch.check.loss_value import judge_loss
 from mlp_torch.check.noise import tolerance
-from mlp_torch.check.report import Fault, Report, Row, row, sentence
+from mlp_torch.check.report import Fault, Report, Row, row
 from mlp_torch.check.search import search as search_sets
+from mlp_torch.check.telling import message_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
     sign = -1.0 if case.ascent else 1.0
     parts = [part for layer in p.layers for part in layer.parts if part.name in case.hand]
     raw = {name: sign * value for name, value in case.hand.items()}
-    h = {part: layout.canonical(part, raw[part.name], p) for part in parts}
+    h = {part: author.canonical(part, raw[part.name], p) for part in parts}
     true = {part: value for part, value in p.true().items() if part.name in case.hand}
     rtol, floor = tolerance(p, case.single)
     floor = {part: max(value, case.floors.get(part.name, 0.0)) for part, value in floor.items()}
@@ -41,10 +43,10 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
         part.layer: value
         for part in parts
         if part.role == "W" and part.name in case.after
-        and (value := layout.canonical(part, case.after[part.name], p)) is not None
+        and (value := author.canonical(part, case.after[part.name], p)) is not None
     }  # fmt: skip
     previous = {
-        q: layout.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
+        q: author.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
     }
     c = Context(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
     right, loose = _right(c, true)
@@ -113,10 +115,10 @@ def _rows(
         own = raw[part.name].shape
         shapes[part.name] = (
             own
-            if int(np.prod(own)) == size and layout.canonical(part, raw[part.name], p) is not None
+            if int(np.prod(own)) == size and author.canonical(part, raw[part.name], p) is not None
             else (natural if part.role == "W" else (size,))
         )
-    truth = layout.author(true, shapes)
+    truth = author.author(true, shapes)
     return {name: row(name, raw[name], truth[name], right[name]) for name in truth}
 
 
@@ -130,11 +132,11 @@ def _tell(
     verdict = "wrong"
     if sets == [()]:
         verdict = "right"
-    elif (value := _common(c, true)) is not None and 0 < value != 1:
+    elif (value := common(c, true)) is not None and 0 < value != 1:
         verdict, faults = _whole(c, value, faults, rows)
     elif faults and [f.kind for f in faults[0]] == ["loss_mismatch"]:
         verdict = "other_loss"
-    elif not faults and (cut := _cut(c, true)):
+    elif not faults and (cut := cut_short(c, true)):
         words = "points the right way and is shorter: one factor an array"
         faults = [[Fault("clipping", None, cut, words, _evidence(rows, cut))]]
     chosen = faults[0] if faults else []
@@ -143,13 +145,13 @@ def _tell(
     if verdict == "wrong" and not chosen:
         first = _first_wrong(p, rows)
     if loss_value is not None:
-        chosen, verdict, notes = _loss(c, float(loss_value), chosen, verdict, notes, case)
+        chosen, verdict, notes = judge_loss(c, float(loss_value), chosen, verdict, notes, case.single)
     for name, h in c.raw.items():
         if not np.isfinite(h).all():
             notes = (*notes, f"note: d{name} holds NaN or infinite entries")
         elif name in rows and np.isnan(rows[name].value):
             notes = (*notes, f"note: d{name} has shape {h.shape}, which is not the parameter's")
-    message = _message(verdict, chosen, others, rows, first)
+    message = message_of(verdict, chosen, others, rows, first)
     return Report(verdict, rows, chosen, others, message, notes, first)
 
 
@@ -185,37 +187,6 @@ def _whole(
         round_number = abs(total - float(f"{total:.2g}")) <= 1e-9 * total
         return "wrong", [clipping, constant] if round_number else [constant, clipping]
     return "wrong", [constant, *others]
-
-
-def _cut(c: Context, true: Mapping[Part, Array]) -> tuple[str, ...]:
-    """The arrays that are shorter than the true ones in the same direction, if all others are right."""
-    cut = []
-    for part, t in true.items():
-        h = c.h[part]
-        value = None if h is None else c.ratio(h, t, part)
-        if h is None or value is None or not 0 < value < 1 + 1e-8:
-            return ()
-        if value < 1 - 1e-8:
-            cut.append(part.name)
-    return tuple(dict.fromkeys(cut))
-
-
-def _common(c: Context, true: Mapping[Part, Array]) -> float | None:
-    """The factor that all arrays share, if they do."""
-    values: list[float] = []
-    for part, t in true.items():
-        h = c.h[part]
-        if h is None:
-            return None
-        value = c.ratio(h, t)
-        if value is None:
-            if not (c.same(h, t, part) and float(np.linalg.norm(t)) <= 10 * c.floor[part]):
-                return None
-            continue
-        values.append(value)
-    if not values or max(abs(v - values[0]) for v in values) > 8 * c.rtol * abs(values[0]):
-        return None
-    return values[0]
 
 
 def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:
@@ -267,118 +238,3 @@ def _first_wrong(p: Problem, rows: Mapping[str, Row]) -> int | None:
         if any(part.name in rows and rows[part.name].verdict != "right" for part in layer.parts):
             return layer.index
     return None
-
-
-def _loss(
-    c: Context, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], case: Case
-) -> tuple[list[Fault], str, tuple[str, ...]]:  # fmt: skip
-    """The author's loss value against the described loss; a constant or another loss may explain both."""
-    p = c.problem
-    slack = 1e-4 if case.single else 1e-7
-    mine = p.loss_value()
-    if not np.isfinite(mine):
-        return (
-            chosen,
-            verdict,
-            (*notes, "note: the described loss is infinite here; the loss value was not compared"),
-        )
-
-    def near(other: float) -> bool:
-        return abs(other - value) <= slack * max(abs(value), abs(other)) + 1e-12
-
-    if near(mine):
-        return chosen, verdict, notes
-    words = f"your loss is {value:.9g}, the described one {mine:.9g}"
-    found = []
-    for loss, reduction, total in _standard(p):
-        if near(total):
-            found.append(f"{loss}, reduction {reduction}")
-    if near(p.loss_value(penalty=False)) and mine != p.loss_value(penalty=False):
-        found.append(f"{p.loss} without its penalty")
-    if found:
-        words += f": that is {found[0]}"
-    kinds = {f.kind for f in chosen}
-    if verdict == "other_loss" and any(chosen[0].detail.endswith(x) for x in found):
-        return chosen, verdict, (*notes, f"note: {words}")
-    if "constant_factor" in kinds and near(
-        mine * (_common(c, {q: t for q, t in p.true().items() if q in c.h}) or np.nan)
-    ):
-        return chosen, verdict, (*notes, f"note: {words}, by the same factor")
-    if "broadcast" in kinds:
-        return chosen, verdict, (*notes, f"note: {words}")
-    n, k = p.output.shape
-    if k == 1 and n > 1:
-        y = np.broadcast_to(p.y.T, (n, n))
-        with np.errstate(all="ignore"):
-            terms = LOSSES[p.loss].terms(np.broadcast_to(p.output, (n, n)), np.ascontiguousarray(y))
-        rest = mine - p.loss_value(penalty=False)
-        if (
-            near(float(terms.mean()) + rest)
-            or near(float(terms.sum()) + rest)
-            or near(float(terms.sum()) / n + rest)
-        ):
-            detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}) in the loss"
-            return [*chosen, Fault("broadcast", None, ("loss",), detail, words)], "wrong", notes
-    fault = Fault(
-        "wrong_loss_value", None, ("loss",), "the loss value is not that of the described loss", words
-    )
-    return [*chosen, fault], "wrong", notes
-
-
-def _standard(p: Problem) -> list[tuple[str, str, float]]:
-    """Values of the standard losses on the same forward pass, with the penalties."""
-    from mlp_torch.check.faults import coded
-
-    extra = p.loss_value() - p.loss_value(penalty=False)
-    per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": p.output.size}
-    found = []
-    for loss in LOSSES:
-        y = p.y if loss == p.loss else coded(loss, p.y)
-        if y is None:
-            continue
-        with np.errstate(all="ignore"):
-            terms = float((LOSSES[loss].terms(p.output, y) * p.weight).sum())
-        for reduction in REDUCTIONS:
-            found.append((loss, reduction, terms * per[p.reduction] / per[reduction] + extra))
-    return found
-
-
-def _plural(detail: str) -> str:
-    """What one array lacks, several lack: the verb in the plural."""
-    verb, _, rest = detail.partition(" ")
-    irregular = {"is": "are", "has": "have", "goes": "go", "multiplies": "multiply", "its": "their"}
-    return f"{irregular.get(verb, verb.removesuffix('s'))} {rest}"
-
-
-def _message(
-    verdict: str, chosen: list[Fault], others: list[list[Fault]], rows: Mapping[str, Row], first: int | None
-) -> str:
-    if verdict == "right":
-        return "every gradient is right"
-    if not chosen:
-        good = [n for n, r in rows.items() if r.verdict == "right"]
-        text = f"unexplained, first wrong at layer {first}"
-        return text + (f"; {sentence(good)} {'is' if len(good) == 1 else 'are'} right" if good else "")
-    lines = []
-    for fault in chosen:
-        if fault.arrays in (("loss",), ("output",)):
-            lines.append(f"{fault.detail}: {fault.evidence}.")
-            continue
-        wrong = [a for a in fault.arrays if a in rows and rows[a].verdict != "right"] or list(fault.arrays)
-        top = wrong[-2:] if fault.layer else wrong
-        top = [a for a in wrong if a in top]
-        names = sentence(top)
-        where = f" at layer {fault.layer}" if fault.layer else ""
-        rule = fault.evidence.split(";")[0] if ";" in fault.evidence else ""
-        said = fault.detail if len(top) == 1 else _plural(fault.detail)
-        lines.append(f"{names} {said}{where}" + (f" (chain rule: {rule})." if rule else "."))
-    good = [n for n, r in rows.items() if r.verdict == "right"]
-    if good:
-        lines.append(f"Right: {sentence(good)}.")
-    if others:
-        lines.append(
-            "Or it is "
-            + ", or ".join(" and ".join(f.kind for f in o) for o in others)
-            + ": the arrays fit either."
-        )
-    return " ".join(lines)

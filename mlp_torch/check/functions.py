@@ -10,8 +10,9 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.differentiate import differentiate
-from mlp_torch.check.layers import align, as_float, flatten
+from mlp_torch.check.layers import align, flatten
 from mlp_torch.check.plain import compare
+from mlp_torch.check.purity import against_standard, judge_purity
 from mlp_torch.check.report import Fault, Report
 from mlp_torch.errors import UserError
 
@@ -78,8 +79,8 @@ def check_function(
     elif description:
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif output is not None and len(data) > 1:
-        report = _against_standard(report, float(loss), np.asarray(output), np.asarray(data[1]))
-    report = _purity(report, impure, steady, hand, again, true)
+        report = against_standard(report, float(loss), np.asarray(output), np.asarray(data[1]))
+    report = judge_purity(report, impure, steady, hand, again, true)
     words = {"right": "every gradient is the derivative of your own loss"}.get(report.verdict, "")
     message = (
         report.message
@@ -230,66 +231,3 @@ def _described(
             named = replace(named, faults=[fault])
         return replace(named, notes=(*named.notes, own))
     return named
-
-
-def _against_standard(report: Report, loss: float, output: Array, y: Array) -> Report:
-    """Which standard loss the author's value is, from the output that the function returned."""
-    from mlp_torch.check.layout import MisfitError, target
-    from mlp_torch.check.losses import LOSSES, REDUCTIONS
-
-    o = as_float(output, "output")
-    o = o.reshape(-1, 1) if o.ndim < 2 else o
-    found = []
-    for side, matrix in (("rows", o), ("columns", o.T)):
-        n, k = matrix.shape
-        for name, row in LOSSES.items():
-            try:
-                with np.errstate(all="ignore"):
-                    terms = float(row.terms(matrix, target(name, as_float(y, "y"), n, k, side)).sum())
-            except (MisfitError, UserError):
-                continue
-            for reduction, per in zip(REDUCTIONS, (1, n, n * k), strict=True):
-                if abs(terms / per - loss) <= 1e-7 * abs(loss):
-                    found.append(f"{name}, reduction {reduction}")
-    text = (
-        f"note: your loss is {found[0]}" if found else "note: your loss value is none of the standard losses"
-    )
-    return replace(report, notes=(*report.notes, text))
-
-
-def _purity(
-    report: Report, impure: list[str], steady: bool, hand: Mapping[str, Array], again: Mapping[str, Array],
-    true: Mapping[str, Array],
-) -> Report:  # fmt: skip
-    faults = list(report.faults)
-    if impure:
-        text = f"the call changes the caller's {', '.join(impure)} in place"
-        faults.append(Fault("mutated_input", None, tuple(impure), text, "compared before and after the call"))
-    if not steady:
-        grown = all(
-            again[n].shape == hand[n].shape == true[n].shape
-            and np.allclose(
-                again[n] - hand[n],
-                true[n],
-                rtol=1e-6,
-                atol=1e-9 * max(1.0, float(np.abs(true[n]).max(initial=0))),
-            )
-            for n in hand
-        )
-        if grown:
-            text = "the second call gives the first gradient plus the true one: not set to 0 between calls"
-            faults.append(
-                Fault("stale_gradient", None, tuple(hand), text, "two calls with the same arguments")
-            )
-        elif not impure:
-            text = (
-                "a second call with the same arguments gives another gradient: something is kept and changed"
-            )
-            faults.append(
-                Fault("mutated_input", None, tuple(hand), text, "two calls with the same arguments")
-            )
-    if len(faults) == len(report.faults):
-        return report
-    added = " ".join(f"{f.detail}." for f in faults[len(report.faults) :])
-    message = f"{report.message} {added}".strip() if report.verdict != "right" else added
-    return replace(report, verdict="wrong", faults=faults, message=message)

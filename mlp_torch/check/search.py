@@ -1,16 +1,17 @@
 """The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
 
-import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check import derivatives, faults, leaves
-from mlp_torch.check.activations import FORMS
+from mlp_torch.check import faults, leaves
 from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
+from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
+from mlp_torch.check.ranking import ranked
+from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
 
@@ -42,67 +43,10 @@ def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = 
     for budget in range(1, most + 1):
         found = searcher.within(budget)
         if found:
-            return Outcome(_ranked(found), 0, False)
+            return Outcome(ranked(found), 0, False)
         if c.expired():
             break
     return Outcome([], searcher.deepest, c.expired())
-
-
-def thin(c: Context, most: int = 64, kept: int = 40) -> Context | None:
-    """The same search on `kept` inputs of a wide first layer, or None where it is narrow."""
-    p = c.problem
-    first = p.layers[0]
-    part = next((q for q in first.parts if q.role == "W"), None)
-    if first.W.shape[0] <= most or part is None or part not in c.h or c.h[part] is None:
-        return None
-    if any(q.name == part.name and q.layer > 1 for q in c.h):
-        return None
-    alive = np.flatnonzero(np.abs(p.x).sum(axis=0) > 0)
-    index = np.sort(np.random.default_rng(0).choice(alive, min(kept, len(alive)), replace=False))
-    if not len(index):
-        return None
-    small = copy.copy(p)
-    small.layers = [replace(first, W=first.W[index]), *p.layers[1:]]
-    small.x = p.x[:, index]
-    small.a, small.z, small.f = [small.x, *p.a[1:]], [small.x, *p.z[1:]], [small.x, *p.f[1:]]
-
-    def cut(arrays: Mapping[Part, Array | None]) -> dict[Part, Array | None]:
-        return {q: v[index] if q == part and v is not None else v for q, v in arrays.items()}
-
-    return replace(
-        c, problem=small, h=cut(c.h), previous=cut(c.previous), constants=[], norms=[], rests={}, slopes={}
-    )
-
-
-def _ranked(found: list[Claims]) -> list[Claims]:
-    """The fewest mistakes, then the fewest places, then the likeliest in real code."""
-
-    def order(claims: Claims) -> tuple[float, ...]:
-        places = len({(x.key, x.layer, x.name) for x in claims})
-        return (cost(claims), places, sum({x.key: x.odd for x in claims}.values()))
-
-    ordered = sorted(found, key=order)
-    best = order(ordered[0])
-    unique: dict[frozenset[tuple[str, int]], Claims] = {}
-    kinds: set[frozenset[str]] = set()
-    for claims in ordered:
-        what = frozenset(x.kind for x in claims)
-        if order(claims)[:2] <= best[:2] or what not in kinds:
-            unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
-        kinds.add(what)
-    return [way for claims in list(unique.values())[:6] for way in _readings(claims)]
-
-
-def _readings(claims: Claims) -> list[Claims]:
-    """A loop that keeps the last sample has = for +=, or does not add at all: the same arrays."""
-    if not any(x.kind == "overwritten_gradient" and x.variant == "last" for x in claims):
-        return [claims]
-    words = "holds one sample, the last: the others are not added"
-    other = tuple(
-        replace(x, kind="missing_accumulation", detail=words) if x.kind == "overwritten_gradient" else x
-        for x in claims
-    )
-    return [claims, other]
 
 
 class _Searcher:
@@ -150,7 +94,7 @@ class _Searcher:
             if self.c.expired():
                 return
         if left >= 1 or any(x.kind == "wrong_activation_derivative" for x in so_far):
-            for now, da, dz in self._fitted(number, u, so_far, budget):
+            for now, da, dz in fitted(self.c, number, u, so_far, budget, self.lowest):
                 yield from self._leaf_and_down(number, da, dz, now, budget, shared)
 
     def _leaf_and_down(
@@ -224,7 +168,7 @@ class _Searcher:
         c = self.c
         seen: set[float] = set()
         for part in c.problem.layers[number - 1].parts:
-            h = c.h[part]
+            h = c.h.get(part)
             if h is None or part.role == "slope" or part.name in self.lowest:
                 continue
             D = c.problem.leaf(part, dz)
@@ -263,51 +207,6 @@ class _Searcher:
                     )
                     yield (*now, claim), value
 
-    def _fitted(
-        self, number: int, u: Array | None, so_far: Claims, budget: int
-    ) -> Iterator[tuple[Claims, Array, Array]]:
-        """f′ with free coefficients, fitted to dW of this layer: a slip in one number of the formula."""
-        c, p = self.c, self.c.problem
-        layer = p.layers[number - 1]
-        part = next((x for x in layer.parts if x.role == "W"), None)
-        h = None if part is None else c.h[part]
-        if part is None or h is None or part.name in self.lowest:
-            return
-        with np.errstate(all="ignore"):
-            da = p.loss_gradient() * layer.factor if u is None else u * layer.factor
-        if not np.isfinite(da).all():
-            return
-        R = p.regulariser(part)
-        true = p.top() if u is None else p.down(number, u)
-        for family, basis in derivatives.families(c, number):
-            if h.size < len(basis) + 4:
-                continue
-            terms = [p.leaf(part, da * b) for b in basis]
-            beta = c.fit(h - R, *terms)
-            if beta is None:
-                continue
-            dz = da * sum(float(b) * v for b, v in zip(beta, basis, strict=True))
-            known = [true, da, *(da * s for _, s in derivatives.slopes(c, number)[1])]
-            if any(c.ratio(dz, other) is not None for other in known):
-                continue  # a formula that people write, times a constant: two slips, not one odd formula
-            nice = np.round(beta * 4) / 4
-            odd = 1.1 if np.allclose(beta, nice, atol=1e-6) else 1.4
-            form = FORMS[layer.activation]
-            if family == "a":
-                text = " + ".join(
-                    f"{b:.4g}·{s}" for b, s in zip(beta, ("1", "a", "a²"), strict=True) if abs(b) > 1e-7
-                )
-            else:
-                text = f"{beta[0]:.6g} times it above 0 and {beta[1]:.6g} times below"
-            claim = Claim(
-                "wrong_activation_derivative", "fitted",
-                f"has {text} for the derivative of {layer.activation}, {form.line}",
-                number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd,
-            )  # fmt: skip
-            now = (*so_far, claim)
-            if cost(now) <= budget:
-                yield now, da, dz
-
     def _leaves(
         self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
     ) -> Iterator[Claims]:
@@ -316,6 +215,8 @@ class _Searcher:
         waiting: list[list[Claims]] = []
         left = budget - cost(now)
         for part in c.problem.layers[number - 1].parts:
+            if part not in c.h:
+                continue  # no gradient was given
             if part.role == "W" and part.name in self.lowest:
                 ways = self._shared(part, da, dz, left, shared)
             else:

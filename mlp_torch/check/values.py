@@ -14,6 +14,7 @@ from mlp_torch.check.layers import Layer, Penalty, align, as_float, flatten
 from mlp_torch.check.losses import LOSSES, REDUCTIONS
 from mlp_torch.check.order import layers_in_order
 from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.targets import MisfitError, orient
 from mlp_torch.errors import UserError
 
 
@@ -170,7 +171,7 @@ def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | Non
     """Settle the layout, compare the forward pass, then diagnose."""
     try:
         problems = layout.readings(given)
-    except layout.MisfitError as misfit:
+    except MisfitError as misfit:
         text = f"the shapes fit no layout: {misfit}"
         return Report("not_comparable", {}, message=text)
     wanted = None if output is None else as_float(output, "output")
@@ -203,8 +204,8 @@ def _slack(single: bool) -> float:
 
 def _same_output(p: Problem, output: Array, single: bool) -> bool:
     try:
-        mine = layout.orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
-    except layout.MisfitError:
+        mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
+    except MisfitError:
         return False
     scale = max(float(np.linalg.norm(p.output)), 1e-300)
     return float(np.linalg.norm(mine - p.output)) <= _slack(single) * scale
@@ -212,13 +213,13 @@ def _same_output(p: Problem, output: Array, single: bool) -> bool:
 
 def _forward_mismatch(p: Problem, output: Array) -> Report:
     try:
-        mine = layout.orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
+        mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
         index = np.unravel_index(int(np.argmax(np.abs(mine - p.output))), mine.shape)
         where = [int(i) for i in index]
         evidence = (
             f"your output{where} is {mine[index]:.6g}, the described network gives {p.output[index]:.6g}"
         )
-    except layout.MisfitError as misfit:
+    except MisfitError as misfit:
         evidence = str(misfit)
     fault = Fault(
         "forward_mismatch", None, ("output",), "the forward pass differs from the layers described", evidence

@@ -1,0 +1,74 @@
+"""What a call changes, what it keeps, and which standard loss its value is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.layers import as_float
+from mlp_torch.check.report import Fault, Report
+from mlp_torch.errors import UserError
+
+
+def against_standard(report: Report, loss: float, output: Array, y: Array) -> Report:
+    """Which standard loss the author's value is, from the output that the function returned."""
+    from mlp_torch.check.losses import LOSSES, REDUCTIONS
+    from mlp_torch.check.targets import MisfitError, target
+
+    o = as_float(output, "output")
+    o = o.reshape(-1, 1) if o.ndim < 2 else o
+    found = []
+    for side, matrix in (("rows", o), ("columns", o.T)):
+        n, k = matrix.shape
+        for name, row in LOSSES.items():
+            try:
+                with np.errstate(all="ignore"):
+                    terms = float(row.terms(matrix, target(name, as_float(y, "y"), n, k, side)).sum())
+            except (MisfitError, UserError):
+                continue
+            for reduction, per in zip(REDUCTIONS, (1, n, n * k), strict=True):
+                if abs(terms / per - loss) <= 1e-7 * abs(loss):
+                    found.append(f"{name}, reduction {reduction}")
+    text = (
+        f"note: your loss is {found[0]}" if found else "note: your loss value is none of the standard losses"
+    )
+    return replace(report, notes=(*report.notes, text))
+
+
+def judge_purity(
+    report: Report, impure: list[str], steady: bool, hand: Mapping[str, Array], again: Mapping[str, Array],
+    true: Mapping[str, Array],
+) -> Report:  # fmt: skip
+    faults = list(report.faults)
+    if impure:
+        text = f"the call changes the caller's {', '.join(impure)} in place"
+        faults.append(Fault("mutated_input", None, tuple(impure), text, "compared before and after the call"))
+    if not steady:
+        grown = all(
+            again[n].shape == hand[n].shape == true[n].shape
+            and np.allclose(
+                again[n] - hand[n],
+                true[n],
+                rtol=1e-6,
+                atol=1e-9 * max(1.0, float(np.abs(true[n]).max(initial=0))),
+            )
+            for n in hand
+        )
+        if grown:
+            text = "the second call gives the first gradient plus the true one: not set to 0 between calls"
+            faults.append(
+                Fault("stale_gradient", None, tuple(hand), text, "two calls with the same arguments")
+            )
+        elif not impure:
+            text = (
+                "a second call with the same arguments gives another gradient: something is kept and changed"
+            )
+            faults.append(
+                Fault("mutated_input", None, tuple(hand), text, "two calls with the same arguments")
+            )
+    if len(faults) == len(report.faults):
+        return report
+    added = " ".join(f"{f.detail}." for f in faults[len(report.faults) :])
+    message = f"{report.message} {added}".strip() if report.verdict != "right" else added
+    return replace(report, verdict="wrong", faults=faults, message=message)

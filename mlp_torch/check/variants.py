@@ -1,0 +1,80 @@
+"""The data's gradient of one array as people write it by mistake: transposed, some samples, other sums."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.claims import Claim, Context, Make
+from mlp_torch.check.forward import Part
+
+
+def of_weight(
+    c: Context, part: Part, D: Array, R: Array, dz: Array, make: Make
+) -> Iterator[tuple[Claim, Array, bool]]:
+    if D.shape[0] == D.shape[1] and D.shape[0] > 1:
+        claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
+        yield claim, D.T, False
+        if R.any():
+            yield claim, D.T + R.T - R, False
+    below = part.layer - 1
+    if below and c.problem.layers[below - 1].mask is not None:
+        plain = c.problem.leaf(part, dz, None, c.problem.f[below])
+        text = f"uses layer {below}'s activation without its dropout mask"
+        yield make("wrong_dropout_backward", "input", text, line="dW = (a · mask)ᵀ dz"), plain, False
+
+
+def of_bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+    n, out = dz.shape
+    total = dz.sum()
+    kind = "wrong_bias_reduction"
+    if D.size > 1 or out > 1:
+        for words, value in (
+            ("is the sum over all axes", total),
+            ("is the mean over all entries", total / dz.size),
+            ("is the sum over all axes divided by N", total / n),
+            ("is the sum over all axes divided by the outputs", total / out),
+        ):
+            if D.size > 1 or value != total:
+                yield make(kind, "all", words), np.full(D.shape, value), False
+    if n == out and n > 1 and D.size == out:
+        yield make(kind, "axis", "is summed over the neurons, not the samples"), dz.sum(axis=1), True
+    if n > 1 and D.size == out:
+        a = c.problem.a[part.layer - 1]
+        if a.shape[1] in (1, out):
+            yield make(kind, "input", "is multiplied by the input"), (a * dz).sum(axis=0), False
+
+
+def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+    """The loop over the samples: only the last kept, only the first, or sums that were not reset."""
+    n = len(dz)
+    if n < 2:
+        return
+    h = c.h[part]
+    few = slice(0, None, len(h) // 8) if part.role == "W" and h is not None and len(h) >= 24 else None
+    last, first = _only(n, n - 1), _only(n, 0)
+    over, miss, stale = "overwritten_gradient", "missing_accumulation", "stale_gradient"
+    for kind, variant, words, weights, odd in (
+        (over, "last", "holds the last sample alone: = for += in the loop", last, 0.9),
+        (miss, "first", "holds one sample, the first: the others are not added", first, 1.0),
+        (miss, "butlast", "lacks the last sample", 1 - last, 1.3),
+        (miss, "butfirst", "lacks the first sample", 1 - first, 1.3),
+        (
+            stale,
+            "running",
+            "counts early samples again and again: the sum is not set to 0",
+            np.arange(n, 0, -1.0),
+            1.0,
+        ),
+        (stale, "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
+    ):
+        weighted = dz * weights[:, None]
+        if few is not None and not c.spanned(part, c.problem.a[part.layer - 1][:, few].T @ weighted, few):
+            continue  # a few rows of a large weight tell already
+        yield make(kind, variant, words, odd=odd), c.problem.leaf(part, weighted), "but" not in variant
+
+
+def _only(n: int, i: int) -> Array:
+    weights = np.zeros(n)
+    weights[i] = 1
+    return weights
