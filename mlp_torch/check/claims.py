@@ -165,7 +165,7 @@ class Context:
         size = norm(h)
         gap = norm(h - c * t)
         floor = 0.0 if part is None else self.floor[part]
-        if not gap <= self.rtol * size + floor or floor > 1e-6 * size or c == 0:
+        if not gap <= self.rtol * size + floor or floor > 1e-3 * size or c == 0:
             return None
         return c if np.sqrt(square) > 1e-12 * size else None
 

@@ -20,7 +20,7 @@ def tolerance(p: Problem, single: bool) -> tuple[float, dict[Part, float]]:
     if not single:
         return EXACT, floor
     true = p.true()
-    rtol = 1e-6
+    rtol = 1e-5
     generator = np.random.default_rng(0)
     for _ in range(4):
         for part, value in _nudged(p, u, generator).true().items():

@@ -199,7 +199,7 @@ def draw(rng, kind, net: Net):
             return None
         return (kind, L, how), (kind, L)
     if kind == "not_multiplied_by_upstream":
-        if layer == L and net.loss in ("bce", "cross_entropy") or name == "softmax":
+        if (layer == L and net.loss in ("bce", "cross_entropy")) or name == "softmax":
             return None
         return (kind, layer, None), (kind, layer)
     if kind in ("overwritten_gradient", "stale_gradient"):
@@ -326,7 +326,8 @@ def handed_over(
         y = [net.y[0], net.y, net.y.T][int(rng.integers(3))]
     x = net.x.T if rows else net.x
     options: dict[str, Any] = {
-        "layers": layers, "loss": net.loss, "reduction": net.reduction, "samples": "rows" if rows else "columns",
+        "layers": layers, "loss": net.loss, "reduction": net.reduction,
+        "samples": "rows" if rows else "columns",
         "weight_layout": "in,out" if inout else "out,in",
     }  # fmt: skip
     if net.l2:

@@ -4,6 +4,7 @@ Everything here lies in columns, (features, N), and weights are (out, in); `hand
 layout that the case asks for. A fault is a word of the issue with the layer where it was planted, or None.
 """
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -309,7 +310,7 @@ def random_net(rng, depth=None, square=False, loss=None, reg=None, drop=None, k=
     one = str(rng.choice(HIDDEN)) if rng.random() < 0.7 else None
     acts = [one or str(rng.choice(HIDDEN)) for _ in range(depth - 1)] + [out]
     x = rng.normal(size=(sizes[0], N))
-    W = [rng.normal(size=(b, a)) * 0.8 for a, b in zip(sizes, sizes[1:], strict=False)]
+    W = [rng.normal(size=(b, a)) * 0.8 for a, b in itertools.pairwise(sizes)]
     none = rng.random() < 0.12
     b = [None if none else rng.normal(size=v) * 0.5 for v in sizes[1:]]
     if labels == "class":

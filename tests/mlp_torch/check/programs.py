@@ -1,4 +1,6 @@
-"""Whole programs in the styles of real code, right and wrong: (parameters, gradients, x, y, options, expected)."""
+"""Whole programs in the styles of real code, right and wrong, with what must be said of them."""
+
+import itertools
 
 import numpy as np
 
@@ -21,7 +23,9 @@ class ClassNet:
         return 1 / (1 + np.exp(-s))
 
     def sigmoid_prime(self, s):
-        return {"right": s * (1 - s), "nested": self.sigmoid(s) * (1 - self.sigmoid(s)), "one": 1.0, "f": s}[self.derivative]
+        return {"right": s * (1 - s), "nested": self.sigmoid(s) * (1 - self.sigmoid(s)), "one": 1.0, "f": s}[
+            self.derivative
+        ]
 
     def train(self, X, y):
         hidden = self.sigmoid(X @ self.w1)
@@ -43,10 +47,17 @@ def class_net(seed, expected, **how):
     return {"w1": net.w1, "w2": net.w2}, net.train(X, y), X, y, options, expected
 
 
-def dict_net(seed, expected, hidden="relu", average=True, mask="z", lam=0.0, double=False, summed=True, twice=False):
+def dict_net(
+    seed, expected, hidden="relu", average=True, mask="z", lam=0.0, double=False, summed=True, twice=False
+):
     """A dict of parameters, samples in columns, weights (out, in), biases (out, 1): the course's style."""
     r = rng(seed)
-    P = {"W1": r.normal(size=(5, 4)), "b1": r.normal(size=(5, 1)), "W2": r.normal(size=(3, 5)), "b2": r.normal(size=(3, 1))}
+    P = {
+        "W1": r.normal(size=(5, 4)),
+        "b1": r.normal(size=(5, 1)),
+        "W2": r.normal(size=(3, 5)),
+        "b2": r.normal(size=(3, 1)),
+    }
     X, m = r.normal(size=(4, 7)), 7
     labels = r.integers(0, 3, m)
     Y = np.zeros((3, m))
@@ -57,12 +68,16 @@ def dict_net(seed, expected, hidden="relu", average=True, mask="z", lam=0.0, dou
     A2 = np.exp(Z2) / np.exp(Z2).sum(axis=0, keepdims=True)
     dZ2 = A2 - Y
     if twice:
-        dZ2 = np.einsum("im,ijm->jm", dZ2, np.einsum("im,ij->ijm", A2, np.eye(3)) - np.einsum("im,jm->ijm", A2, A2))
+        dZ2 = np.einsum(
+            "im,ijm->jm", dZ2, np.einsum("im,ij->ijm", A2, np.eye(3)) - np.einsum("im,jm->ijm", A2, A2)
+        )
     scale = 1 / m if average else 1.0
     dW2 = scale * dZ2 @ A1.T + lam / m * P["W2"]
     db2 = scale * np.sum(dZ2, axis=1, keepdims=True)
     dA1 = P["W2"].T @ dZ2
-    slope = {"z": (Z1 > 0) * 1.0, "tanh": 1 - A1**2, "none": 1.0, "up": (dA1 > 0) * 1.0, "plain": 1 - A1}[mask]
+    slope = {"z": (Z1 > 0) * 1.0, "tanh": 1 - A1**2, "none": 1.0, "up": (dA1 > 0) * 1.0, "plain": 1 - A1}[
+        mask
+    ]
     dZ1 = dA1 * slope
     dW1 = scale * dZ1 @ X.T + lam / m * P["W1"] * (2 if double else 1)
     db1 = scale * (np.sum(dZ1, axis=1, keepdims=True) if summed else dZ1)
@@ -94,11 +109,11 @@ def flat_script(seed, expected, mean=False, upto="right", forget=None):
 
 
 def one_sample(seed, expected, keep="all"):
-    """One sample a call, lists of arrays, column vectors: the book's nabla_w and nabla_b, summed by a loop."""
+    """One sample a call, column vectors: the book's nabla_w and nabla_b, summed by a loop."""
     r = rng(seed)
     sizes = [3, 4, 2]
     biases = [r.normal(size=(n, 1)) for n in sizes[1:]]
-    weights = [r.normal(size=(n, m)) for m, n in zip(sizes, sizes[1:], strict=False)]
+    weights = [r.normal(size=(n, m)) for m, n in itertools.pairwise(sizes)]
     data = [(r.normal(size=(3, 1)), r.uniform(size=(2, 1))) for _ in range(5)]
     nabla_b, nabla_w = [np.zeros(b.shape) for b in biases], [np.zeros(w.shape) for w in weights]
     for x, y in data if keep != "first" else data[:1]:
@@ -118,7 +133,14 @@ def one_sample(seed, expected, keep="all"):
     X, Y = np.hstack([x for x, _ in data]), np.hstack([y for _, y in data])
     layers = [Layer(f"weights.{i}", f"biases.{i}", "sigmoid") for i in range(2)]
     options = {"layers": layers, "loss": "half_squared_error", "reduction": "sum", "samples": "columns"}
-    return {"weights": weights, "biases": biases}, {"weights": nabla_w, "biases": nabla_b}, X, Y, options, expected
+    return (
+        {"weights": weights, "biases": biases},
+        {"weights": nabla_w, "biases": nabla_b},
+        X,
+        Y,
+        options,
+        expected,
+    )
 
 
 def folded(seed, expected, bug=None):
@@ -141,11 +163,16 @@ def folded(seed, expected, bug=None):
             G[:, 1:] += lam / m * T[:, 1:]
         if bug == "bias penalty":
             G[:, 0] += lam / m * T[:, 0]
-    layers = [Layer("T1", activation="sigmoid", bias_in_weight="first"), Layer("T2", activation="sigmoid", bias_in_weight="first")]
+    layers = [
+        Layer("T1", activation="sigmoid", bias_in_weight="first"),
+        Layer("T2", activation="sigmoid", bias_in_weight="first"),
+    ]
     options = {"layers": layers, "loss": "bce", "ones_in_x": True, "l2": Penalty(lam, over_samples=True)}
     return {"T1": T1, "T2": T2}, {"T1": G1, "T2": G2}, X, Y, options, expected
 
 
+AT = "activation_derivative_at_wrong_array"
+MISSING, UPDATED = "missing_activation_derivative", "updated_weights_used"
 RIGHT = ("right", [])
 
 
@@ -155,11 +182,11 @@ def wrong(*kinds):
 
 PROGRAMS = {
     "class, right": class_net(1, RIGHT),
-    "class, derivative at the sigmoid's value": class_net(2, wrong("activation_derivative_at_wrong_array"), derivative="nested"),
+    "class, derivative at the sigmoid's value": class_net(2, wrong(AT), derivative="nested"),
     "class, no derivative": class_net(3, wrong("missing_activation_derivative"), derivative="one"),
     "class, f for its derivative": class_net(4, wrong("wrong_activation_derivative"), derivative="f"),
     "class, weights updated first": class_net(5, wrong("updated_weights_used"), early=True),
-    "class, updated first, no derivative": class_net(6, wrong("updated_weights_used", "missing_activation_derivative"), early=True, derivative="one"),
+    "class, updated, no derivative": class_net(6, wrong(UPDATED, MISSING), early=True, derivative="one"),
     "dict, right": dict_net(11, RIGHT),
     "dict, labels, right": dict_net(12, RIGHT),
     "dict, tanh, right": dict_net(13, RIGHT, hidden="tanh", mask="tanh"),
@@ -171,7 +198,7 @@ PROGRAMS = {
     "dict, penalty doubled on W1": dict_net(19, wrong("wrong_regulariser"), lam=0.9, double=True),
     "dict, bias not summed": dict_net(20, wrong("bias_not_summed"), summed=False),
     "dict, Jacobian twice": dict_net(21, wrong("wrong_softmax_jacobian"), twice=True),
-    "dict, bias not summed, no mask": dict_net(22, wrong("bias_not_summed", "missing_activation_derivative"), summed=False, mask="none"),
+    "dict, bias kept, no mask": dict_net(22, wrong("bias_not_summed", MISSING), summed=False, mask="none"),
     "script, right": flat_script(31, RIGHT),
     "script, bias averaged twice": flat_script(32, wrong("wrong_bias_reduction"), mean=True),
     "script, squared error's gradient": flat_script(33, ("other_loss", ["loss_mismatch"]), forget="square"),

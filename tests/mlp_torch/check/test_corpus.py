@@ -1,4 +1,4 @@
-"""Planted faults are named: verdicts all right, the set exact on 95 %, no wrong name without an alternative."""
+"""Planted faults are named: every verdict right, the set exact on 95 %, no wrong name without an either."""
 
 import collections
 
