@@ -90,6 +90,8 @@ class _Searcher:
             now = (*so_far, *claims)
             if cost(now) > budget or not self._may(claims):
                 continue
+            if claims and norm(dz) <= 1e-12 * norm(da):
+                continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
                 return
@@ -100,8 +102,8 @@ class _Searcher:
     def _leaf_and_down(
         self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
     ) -> Iterator[Claims]:
-        if not np.isfinite(dz).all() or (now and norm(dz) <= 1e-12 * norm(da)):
-            return  # a slip that leaves nothing is told as the zero that it is
+        if not np.isfinite(dz).all():
+            return
         for claims, going in self._through(number, da, dz, now, budget, shared):
             if number < self.deepest:
                 self.deepest = number

@@ -60,6 +60,7 @@ ONE_MISTAKE = (
     ("overwritten_gradient", "bias_not_summed"),
     ("stale_gradient", "bias_not_summed"),
     ("wrong_bias_reduction", "bias_not_summed"),
+    ("wrong_regulariser", "bias_not_summed"),
 )
 
 
