@@ -70,7 +70,7 @@ class Network:
     output_activation: Annotated[str, one_of(ACTIVATIONS)] = "identity"
     """Activation of the last layer; bce_with_logits and cross_entropy take identity."""
     loss: Annotated[str | None, one_of(LOSSES)] = None
-    """The loss; if not given, the one that suits the data."""
+    """The loss; if not given, the one that suits the data. cross_entropy takes logits, as in torch."""
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     """The arithmetic."""
     device: Annotated[str, one_of(DEVICES)] = "auto"
@@ -132,7 +132,11 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Network):
-    """Train a network, after checking its gradients, and keep the run in a folder."""
+    """Train a network, after checking its gradients, and keep the run in a folder.
+
+    The losses are torch's: cross_entropy and bce_with_logits take logits, where `mlp check` takes
+    `cross_entropy` over the probabilities that an author's last layer gives.
+    """
 
     engine: Annotated[str, one_of(ENGINES)] = "autograd"
     """Who computes the gradients: torch, the hand-written NumPy, or both in lock-step."""
@@ -231,7 +235,11 @@ class Train(Network):
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Network):
-    """Compare the hand-written gradients with autograd's, parameter by parameter, stage by stage."""
+    """Compare the hand-written gradients with autograd's, parameter by parameter, stage by stage.
+
+    The losses are torch's: cross_entropy and bce_with_logits take logits, where `mlp check` takes
+    `cross_entropy` over the probabilities that an author's last layer gives.
+    """
 
     dtype: Annotated[str, one_of(DTYPES)] = "float64"
     """The arithmetic."""

@@ -29,7 +29,8 @@ def compare(
 ) -> Report:
     """Judge the hand-written gradients of `model` against autograd's, stage by stage.
 
-    x (N, in) and y as the loss takes it (see `manual.losses`); both are cast to the model's dtype. The
+    x (N, in) and y as the loss takes it (see `manual.losses`; cross_entropy takes logits here, where
+    `check_gradients` takes it over probabilities); both are cast to the model's dtype. The
     model itself is run, hooks included, in the mode it is in; its `.grad`, buffers and the random state
     stay as they are. `tier` "certified" judges this very batch; "exact" judges the dyadic twin of the
     architecture, where no operation rounds and only bit-equality counts; "all" does both.
