@@ -97,7 +97,7 @@ class Context:
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     rests: dict[tuple[Part, bool], Any] = field(default_factory=dict)
-    slopes: dict[int, Any] = field(default_factory=dict)
+    slopes: dict[tuple[int, bool], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.constants = named(self.problem, self.lr)

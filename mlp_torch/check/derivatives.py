@@ -13,15 +13,18 @@ from mlp_torch.check.formulas import formulas
 Option = tuple[Claims, Array]
 
 
-def options(c: Context, number: int, da: Array) -> list[Option]:
-    """(claims, dz) of a layer for da, the gradient at its activation; the true one first."""
+def options(c: Context, number: int, da: Array, unmasked: bool = False) -> list[Option]:
+    """(claims, dz) of a layer for da, the gradient at its activation; the true one first.
+
+    `unmasked`: da lives where dropout's mask is 0 too.
+    """
     layer = c.problem.layers[number - 1]
     z, f = c.problem.z[number], c.problem.f[number]
     with np.errstate(all="ignore"):
         if layer.activation == "softmax":
             true, wrong = jacobian(da, f), list(_softmax(c, number, da, z, f))
         else:
-            slope, others = slopes(c, number)
+            slope, others = slopes(c, number, unmasked)
             true, wrong = da * slope, [(claim, da * s) for claim, s in others]
             wrong += _of_upstream(c, number, da)
             words = "is f′(z) alone: the upstream gradient is not multiplied in"
@@ -34,16 +37,20 @@ def options(c: Context, number: int, da: Array) -> list[Option]:
     return kept
 
 
-def slopes(c: Context, number: int) -> tuple[Array, list[tuple[Claim, Array]]]:
-    """f′ and all its slips at a layer, without those that cannot be told apart; worked out once."""
-    if number not in c.slopes:
+def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list[tuple[Claim, Array]]]:
+    """f′ and all its slips at a layer, without those that cannot be told apart; worked out once.
+
+    They are told apart where dropout left the layer alive, or everywhere if `unmasked`.
+    """
+    key = (number, unmasked)
+    if key not in c.slopes:
         p = c.problem
         layer = p.layers[number - 1]
         z, f = p.z[number], p.f[number]
         from_z = FORMS[layer.activation].from_z
         assert from_z is not None
         slope = from_z(z, layer.constants)
-        alive = np.broadcast_to(layer.factor != 0, z.shape)
+        alive = np.broadcast_to(unmasked or layer.factor != 0, z.shape)
         weights = np.random.default_rng(7).uniform(1, 2, z.shape) * alive
 
         def print_of(values: Array) -> float:
@@ -61,8 +68,8 @@ def slopes(c: Context, number: int) -> tuple[Array, list[tuple[Claim, Array]]]:
                 continue  # 1 everywhere is a missing derivative
             seen.add((claim.kind, mark))
             kept.append((claim, np.where(alive, value, 0.0)))
-        c.slopes[number] = (slope, kept)
-    found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[number]
+        c.slopes[key] = (slope, kept)
+    found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]
     return found
 
 

@@ -41,7 +41,8 @@ def top(c: Context, budget: int) -> Iterator[Step]:
                     yield (claim, *more), upstream, other
         if last.mask is not None:
             for claim, upstream in _dropout(c, L, p.loss_gradient()):
-                for more, dz in derivatives.options(c, L, upstream)[: None if budget > 1 else 1]:
+                ways = derivatives.options(c, L, upstream, unmasked=True)
+                for more, dz in ways[: None if budget > 1 else 1]:
                     yield (claim, *more), upstream, dz
 
 
@@ -166,7 +167,8 @@ def hidden(c: Context, number: int, u: Array, budget: int) -> Iterator[Step]:
         if budget > 1 and layer.activation != "softmax":
             yield from _alone(c, number, da)
         for claim, other in _dropout(c, number, u):
-            for claims, dz in derivatives.options(c, number, other)[: None if budget > 1 else 1]:
+            ways = derivatives.options(c, number, other, unmasked=True)
+            for claims, dz in ways[: None if budget > 1 else 1]:
                 yield (claim, *claims), other, dz
 
 
@@ -204,16 +206,14 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
     part = next(p for p in c.problem.layers[number - 1].parts if p.role == "W")
     h = c.h.get(part)
     if h is not None and number not in c.after:
-        step = -h if c.ascent else h
         # the update took the gradient that was handed over, or the one before a later slip
         own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
-        mine = -own if c.ascent else own
-        again = part.role == "W" and mine.shape == step.shape and c.same(step, mine, part)
+        again = own.shape == h.shape and c.same(h, own, part)
         for rate in (c.lr, 1.0):
-            for move in (step,) if again else (step, mine):
+            for move in (h,) if again else (h, own):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
-        fitted = _fitted_rate(c, number, dz, step, claim) if c.lr is None else None
+        fitted = _fitted_rate(c, number, dz, h, claim) if c.lr is None else None
         if fitted is not None:
             yield fitted
     plain = Claim(
