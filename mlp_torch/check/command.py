@@ -95,6 +95,10 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
     plain = layers_in_order(
         {k: np.asarray(v, float) for k, v in parameters.items()}, list(config.activations), x
     )
+    if config.dropout is not None and not masks:
+        raise UserError(f"--dropout: {config.file} holds no masks; name them mask1, mask2 …, one a layer")
+    if strange := [m for m in masks if m not in {f"mask{i}" for i, _ in enumerate(plain, start=1)}]:
+        raise UserError(f"{config.file}: {', '.join(strange)} is the mask of no layer; mask1 is the first's")
     layers = []
     for i, layer in enumerate(plain, start=1):
         name = ALIASES.get(layer.activation, layer.activation)
@@ -117,6 +121,8 @@ def _of_function(config: Check) -> Report:
     """
     from mlp_torch.check.functions import check_function
 
+    if config.dropout is not None:
+        raise UserError("--dropout: serves FILE.npz with masks; a function draws or holds its own")
     path, _, name = config.file.rpartition(":")
     module = _module(path)
     function = getattr(module, name, None)

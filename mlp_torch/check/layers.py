@@ -1,6 +1,7 @@
 """How a person describes their network: Layer, Dropout, Penalty, and parameters in any nesting by name."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,17 +95,20 @@ class Penalty:
         return float(self.coefficient) if self.on_biases or not bias else 0.0
 
 
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Any, prefix: str = "", what: str = "parameters") -> dict[str, Any]:
     """Arrays of any nesting of dict, list, tuple and pairs, by name: {"W": [a, b]} gives W.0 and W.1.
 
-    A pair whose first member is text is a name with its array. None stays None.
+    A pair whose first member is text is a name with its array. None stays None. `what` is the argument's
+    name, for the UserError where something in it is no array.
     """
+    if isinstance(tree, str | bytes):
+        raise UserError(f"{what}: {prefix or 'the whole'} is the text {tree[:20]!r}, no array")
     if tree is None or isinstance(tree, np.ndarray | float | int | np.generic):
         return {prefix or "0": tree}
     if isinstance(tree, Mapping):
         pairs: Iterable[tuple[Any, Any]] = tree.items()
     elif hasattr(tree, "detach"):
-        return {prefix or "0": tree.detach().cpu().numpy()}
+        return {prefix or "0": _numpy(tree)}
     elif isinstance(tree, Sequence) or hasattr(tree, "__iter__"):
         items = list(tree)
         if items and all(
@@ -116,10 +120,10 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
         else:
             pairs = list(enumerate(items))
     else:
-        raise UserError(f"{prefix or 'parameters'}: {type(tree).__name__} is no array")
+        raise UserError(f"{what}: {prefix or 'the whole'} is a {type(tree).__name__}, no array")
     found: dict[str, Any] = {}
     for key, value in pairs:
-        found |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        found |= flatten(value, f"{prefix}.{key}" if prefix else str(key), what)
     return found
 
 
@@ -129,6 +133,7 @@ def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[s
     Raises UserError where a parameter's gradient cannot be told.
     """
     if set(parameters) & set(gradients):
+        _no_strangers(parameters, [n for n in gradients if n not in parameters])
         return {name: gradients.get(name) for name in parameters}
 
     def bare(text: str) -> str:
@@ -139,12 +144,17 @@ def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[s
 
     by_name = {bare(name): value for name, value in gradients.items()}
     renamed = {}
+    taken = set()
     for name in parameters:
         low = bare(name)
         for candidate in (low, f"d{low}", f"d_{low}", f"g{low}", f"g_{low}"):
             if candidate in by_name:
                 renamed[name] = by_name[candidate]
+                taken.add(candidate)
                 break
+    if renamed and len(parameters) != len(gradients):
+        _no_strangers(parameters, [n for n in gradients if bare(n) not in taken])
+        return {name: renamed.get(name) for name in parameters}
     if len(renamed) == len(parameters):
         return renamed
     if len(parameters) == len(gradients):
@@ -155,10 +165,26 @@ def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[s
     )
 
 
+def _no_strangers(parameters: Mapping[str, Any], left: Sequence[str]) -> None:
+    """Raise UserError for gradients of no parameter; those of values on the way (dZ1, dA1) are let pass."""
+    unknown = [n for n in left if not re.fullmatch(r"(d|grad|g)?_?[zahsox]\d*", n.lower())]
+    if unknown:
+        raise UserError(
+            f"gradients: {', '.join(unknown)} is the name of no parameter; there are {', '.join(parameters)}"
+        )
+
+
+def _numpy(tensor: Any) -> Any:
+    held = tensor.detach().cpu()
+    return (held.float() if str(held.dtype) == "torch.bfloat16" else held).numpy()
+
+
 def as_float(value: Any, name: str) -> Array:
     """A float64 copy; raises UserError where the array holds no real numbers."""
     try:
-        array = np.asarray(value)
+        array = np.asarray(_numpy(value) if hasattr(value, "detach") else value)
+        if array.dtype.kind == "c":
+            raise TypeError
         if array.dtype.kind not in "fiub":
             array = array.astype(np.float64)
         return array.astype(np.float64)

@@ -1,12 +1,13 @@
 """check_gradients and check_step: arrays in, verdict out; the author's code is never run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from manual.architecture import choose
 from manual.numbers import Array
+from mlp_torch.check import given as must
 from mlp_torch.check import layout
 from mlp_torch.check.diagnosis import Case, diagnose
 from mlp_torch.check.forward import Problem
@@ -57,20 +58,25 @@ def check_gradients(
 
     Raises UserError (a ValueError) where the shapes leave a choice; it names the option that settles it.
     """
+    if lr is not None:
+        must.need_rate(lr)
     names = flatten(parameters)
     values = {name: as_float(value, name) for name, value in names.items() if value is not None}
-    aligned = align(names, flatten(gradients))
+    aligned = align(names, flatten(gradients, what="gradients"))
     hand = {
         n: as_float(v, f"the gradient of {n}") for n, v in aligned.items() if v is not None and n in values
     }
     given = _given(
-        values, hand, x, y, layers, activations, loss, reduction, samples, output_samples, weight_layout,
+        values, x, y, layers, activations, loss, reduction, samples, output_samples, weight_layout,
         ones_in_x, l2, l1, sample_weight,
     )  # fmt: skip
+    must.need_gradients(given.layers, hand, "gradient")
     single = any(_single(v) for v in (*names.values(), *aligned.values(), x))
     before = None
     if previous is not None:
-        before = {n: as_float(v, n) for n, v in align(names, flatten(previous)).items() if v is not None}
+        earlier = align(names, flatten(previous, what="previous"))
+        before = {n: as_float(v, f"previous: {n}") for n, v in earlier.items() if v is not None}
+        must.need_previous(before, values)
     case = Case(hand, single=single, lr=lr, ascent=ascent, previous=before or {})
     return _judge(given, case, output, loss_value)
 
@@ -92,9 +98,8 @@ def check_step(
     (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. Raises
     UserError as there.
     """
-    if not lr > 0:
-        raise UserError(f"lr={lr}: must be above 0; for gradient ascent say ascent=True")
-    old, new = flatten(before), flatten(after)
+    must.need_rate(lr)
+    old, new = flatten(before, what="before"), flatten(after, what="after")
     new = align(old, new)
     values = {name: as_float(value, name) for name, value in old.items() if value is not None}
     later = {name: as_float(value, name) for name, value in new.items() if value is not None}
@@ -110,13 +115,14 @@ def check_step(
         floors[name] = float(4 * u * np.linalg.norm(np.abs(value) + np.abs(later[name])) / lr)
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
     given = _given(
-        values, hand, x, y, options.pop("layers", None), options.pop("activations", None),
+        values, x, y, options.pop("layers", None), options.pop("activations", None),
         options.pop("loss", None), options.pop("reduction", "mean_over_samples"),
         options.pop("samples", None),
         options.pop("output_samples", None), options.pop("weight_layout", None),
         options.pop("ones_in_x", False),
         options.pop("l2", None), options.pop("l1", None), options.pop("sample_weight", None),
     )  # fmt: skip
+    must.need_gradients(given.layers, hand, "value after the step")
     if options:
         raise UserError(f"check_step has no option {', '.join(options)}")
     single = any(_single(v) for v in (*old.values(), *new.values(), x))
@@ -129,7 +135,7 @@ def _single(value: Any) -> bool:
 
 
 def _given(
-    values: dict[str, Array], hand: Mapping[str, Array], x: Any, y: Any, layers: Sequence[Layer] | None,
+    values: dict[str, Array], x: Any, y: Any, layers: Sequence[Layer] | None,
     activations: Sequence[str] | None, loss: str | None, reduction: str, samples: str | None,
     output_samples: str | None, weight_layout: Any, ones_in_x: bool, l2: Any, l1: Any, sample_weight: Any,
 ) -> layout.Given:  # fmt: skip
@@ -141,9 +147,10 @@ def _given(
     for option, value in (("samples", samples), ("output_samples", output_samples)):
         if value not in (None, "rows", "columns"):
             raise UserError(f"{option}={value!r}: is 'rows' or 'columns'")
-    if (layers is None) == (activations is None):
-        raise UserError("say either layers=[Layer(…), …] or activations=['relu', …]")
-    X = as_float(x, "x")
+    must.need_layers(layers, activations)
+    X, Y = as_float(x, "x"), as_float(y, "y")
+    must.need_finite(X, "x")
+    must.need_finite(Y, "y")
     if layers is None:
         assert activations is not None
         layers = layers_in_order(values, list(activations), X)
@@ -156,15 +163,16 @@ def _given(
         if layer.weight is None:
             raise UserError(f"layer {i}: say weight=, the name of its weight in parameters")
     assert loss is not None
+    for name in must.used(layers):
+        must.need_finite(values[name], name)
+    must.need_masks(layers)
+    weight = None if sample_weight is None else as_float(sample_weight, "sample_weight")
+    if weight is not None:
+        must.need_finite(weight, "sample_weight")
     return layout.Given(
-        values, layers, X, as_float(y, "y"), loss, reduction, samples, output_samples, weight_layout,
-        ones_in_x, _penalty(l2), _penalty(l1),
-        None if sample_weight is None else as_float(sample_weight, "sample_weight"),
+        values, layers, X, Y, loss, reduction, samples, output_samples, weight_layout,
+        ones_in_x, must.penalty(l2, "l2", values), must.penalty(l1, "l1", values), weight,
     )  # fmt: skip
-
-
-def _penalty(given: Any) -> Penalty | None:
-    return Penalty(float(given)) if isinstance(given, float | int) and given is not False else given
 
 
 def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | None) -> Report:
