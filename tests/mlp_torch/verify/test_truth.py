@@ -12,7 +12,15 @@ from flint import arb, arb_series
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
 from mlp_torch import model as torch_model
-from mlp_torch.verify import certificate, ledger, propagation, rounding, truth
+from mlp_torch.verify import (
+    certificate,
+    ledger,
+    propagation,
+    propagation_layers,
+    propagation_losses,
+    rounding,
+    truth,
+)
 from mlp_torch.verify.truth import FUNCTIONS, TERMS, log_softmax
 from tests.duals import exact
 
@@ -226,8 +234,8 @@ TABLES = {
     "rounding.ACTIVATION_ERRORS": (set(rounding.ACTIVATION_ERRORS), set(ELEMENTWISE)),
     "certificate.RULES": (set(certificate.RULES), kinds()),
     "propagation.STEPS": (set(propagation.STEPS), kinds()),
-    "propagation.SHAPES": (set(propagation.SHAPES), set(ELEMENTWISE)),
-    "propagation.LOSS_SHAPES": (set(propagation.LOSS_SHAPES), set(LOSSES) - PER_SAMPLE),
+    "propagation_layers.SHAPES": (set(propagation_layers.SHAPES), set(ELEMENTWISE)),
+    "propagation_losses.LOSS_SHAPES": (set(propagation_losses.LOSS_SHAPES), set(LOSSES) - PER_SAMPLE),
     "ledger.ENTRIES": (
         set(ledger.ENTRIES),
         {k for k in kinds() if not k.startswith(NORMALIZING)} - {"jacobian_product"},
@@ -243,7 +251,7 @@ def test_a_table_has_exactly_the_rows_that_manual_can_produce(table: str) -> Non
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_slope_curvature_and_jump_of_a_row_are_upper_bounds(name: str) -> None:
-    shape = propagation.SHAPES[name]
+    shape = propagation_layers.SHAPES[name]
     z = np.linspace(-30, 30, 120001)
     row = ACTIVATIONS[name]
     slope = [np.array([0.25])] if row.slope is not None else []
