@@ -182,17 +182,16 @@ class Context:
             if rows is not None:
                 h, theta = h[rows], theta[rows]
             theta = theta.ravel()
-            columns = [] if part.role == "slope" else [theta, np.sign(theta)]
-            if part.role != "slope" and not self.problem.penalties[part.layer, part.role].l1:
-                columns = (
-                    columns
-                    if h.size > 3 and self.problem.penalties[part.layer, part.role].l2 == 0
-                    else [theta]
-                )
+            columns = [] if part.role == "slope" else [theta]
+            if part.role != "slope":
+                given = self.problem.penalties[part.layer, part.role]
+                if given.l1 or (h.size > 3 and not given.l2) or h.size > 5:
+                    columns.append(np.sign(theta))
+                if h.size > 5 and (given.l1 or given.l2):
+                    columns.append(np.abs(theta))
             A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
             Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
-            if R.size and R.shape[0] == 2 and abs(R[1, 1]) < 1e-12 * abs(R[0, 0]):
-                Q = Q[:, :1]
+            Q = Q[:, np.abs(np.diagonal(R)) > 1e-12 * np.abs(R).max(initial=0)]
             flat = h.ravel()
             rest = flat - Q @ (Q.T @ flat)
             self.rests[key] = (Q, rest, 4 * (self.rtol * norm(flat) + self.floor[part]))

@@ -7,7 +7,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check import derivatives
 from mlp_torch.check.activations import chain, jacobian
-from mlp_torch.check.claims import Claim, Claims, Context
+from mlp_torch.check.claims import Claim, Claims, Context, norm
 from mlp_torch.check.losses import LOSSES, fused
 from mlp_torch.check.output import loss_gradients, weights_of
 
@@ -190,6 +190,9 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
     yield (), true
     if budget == 0:
         return
+    if _nothing_below(c, number - 1, true):
+        words = f"is zero: nothing comes down through W{number}"
+        yield (Claim("zero_gradient", "zero", words, number - 1, line=line, odd=0.9),), np.zeros_like(true)
     if W.shape[0] == W.shape[1] and W.shape[0] > 1:
         yield (
             (
@@ -225,6 +228,16 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
         odd=1.3,
     )
     yield (plain,), np.ones_like(dz) @ W.T
+
+
+def _nothing_below(c: Context, number: int, u: Array) -> bool:
+    """The author's arrays of a layer hold no data's part at all, where the true ones do."""
+    parts = [q for q in c.problem.layers[number - 1].parts if q in c.h and q.role != "slope"]
+    for part in parts:
+        h = c.h[part]
+        if h is None or not c.same(h, c.problem.regulariser(part), part):
+            return False
+    return bool(parts) and norm(u) > 0 and norm(c.problem.down(number, u)) > 0
 
 
 def _fitted_rate(

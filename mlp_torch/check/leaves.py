@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.claims import Claim, Claims, Context, Make, cost
+from mlp_torch.check.claims import Claim, Claims, Context, Make, cost, norm
 from mlp_torch.check.forward import Part, Penalties
+from mlp_torch.check.penalties import beside_samples, of_reduced_bias, penalty, slips
 from mlp_torch.check.variants import of_bias, of_samples, of_weight
 
 LINES = {
@@ -33,15 +34,16 @@ def explain(
     if not np.isfinite(T).all():
         return []
     if h is None:
-        return list(_misfit(c, part, dz, T, make)) if budget else []
+        return list(_misfit(c, part, dz, T, R, make)) if budget else []
     if c.same(h, T, part):
         return [()]
     if budget == 0:
         return []
     found: list[Claims] = []
-    zero = not h.any()
+    zero = norm(h) <= c.floor[part]
     if zero:
-        found.append((make("zero_gradient", "zero", "is all zero"),))
+        text = "is all zero, up to rounding" if h.any() else "is all zero"
+        found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 1.0),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
         if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 for f in found):
@@ -70,6 +72,8 @@ def _variants(
 
 def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]:
     """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
+    if abs(value - 1) < 1e-6 or not 1e-10 < abs(value) < 1e10:
+        return  # rounding, or nothing that anybody wrote
     readings = c.name_constant(value)
     n = c.problem.samples
     if part.role == "b" and n > 1:
@@ -125,26 +129,19 @@ def _fits(
         return
     if R.any() and c.same(h, R, part):
         yield (make("overwritten_gradient", "penalty", "holds the penalty's gradient alone: = for +="),)
-    bases = [("l2", theta)] + ([("l1", np.sign(theta))] if true.l1 or not true.l2 else [])
-    for label, base in bases:
-        wanted = 2 * true.l2 if label == "l2" else true.l1
-        rest = h - D - (R - base * wanted)
-        square = float((base * base).sum())
-        amount = float((rest * base).sum()) / square
-        gap = float(np.linalg.norm(rest - amount * base))
-        fine = gap <= c.rtol * float(np.linalg.norm(h)) + c.floor[part]
-        if fine and (h.size > 2 or _known(c, part, amount, wanted)):
-            yield (_penalty(c, part, amount, wanted, label, make),)
+    yield from slips(c, part, h, D, R, make)
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
             yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
+    if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and R.any() and value is None:
+        yield from of_reduced_bias(c, part, h, D, R, make)
     if budget < 2 or h.size <= 3 or value is not None:
         return
     pair = c.fit(h, D, theta)
     if pair is None:
         return
     first, second, wanted = float(pair[0]), float(pair[1]), 2 * true.l2
-    if abs(first) < 1e-300:
+    if abs(first) < 1e-300 or abs(first - 1) < 1e-7:
         return
     for reading in factor(c, first, part, make):
         # the constant multiplied the data's part alone, or the penalty's gradient too
@@ -153,35 +150,12 @@ def _fits(
             if wanted and abs(ratio - 1) < 1e-8:
                 yield reading
             elif np.isnan(ratio) or abs(ratio) < 1e-7 or abs(ratio + 1) < 1e-8 or c.name_constant(abs(ratio)):
-                yield (*reading, _penalty(c, part, amount, wanted, "l2", make))
+                yield (*reading, penalty(c, part, amount, wanted, "l2", make))
 
 
 def _of_samples(c: Context, value: float) -> bool:
     n = c.problem.samples
     return abs(value - n) < 1e-8 * n or abs(value * n - 1) < 1e-8
-
-
-def _known(c: Context, part: Part, amount: float, wanted: float) -> bool:
-    """A coefficient that an array of one or two entries may be trusted to show."""
-    if not wanted:
-        weights = c.problem.penalties.get((part.layer, "W"), Penalties())
-        return any(v and abs(amount - v) <= 1e-6 * abs(v) for v in (2 * weights.l2, weights.l1))
-    return abs(amount + wanted) <= 1e-8 * abs(wanted) or bool(c.name_constant(abs(amount / wanted)))
-
-
-def _penalty(c: Context, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
-    what = "λθ" if label == "l2" else "λ sign(θ)"
-    if wanted == 0:
-        text = f"adds {value:.6g}·{'θ' if label == 'l2' else 'sign(θ)'}, which the loss does not hold"
-        return make("wrong_regulariser", "biases" if part.role == "b" else f"added {label}", text, odd=0.8)
-    ratio = value / wanted
-    if abs(ratio) < 1e-9:
-        return make("wrong_regulariser", "missing", f"lacks the penalty's {label} gradient", odd=0.5)
-    if abs(ratio + 1) < 1e-8:
-        return make("wrong_regulariser", "sign", "subtracts the penalty's gradient", odd=0.8)
-    names = [r for r in c.name_constant(ratio) if r[-1][0] == "constant_factor"]
-    words = names[0][-1][2].removeprefix("is the true one ") if names else f"times {ratio:.6g}"
-    return make("wrong_regulariser", f"{ratio:.7g}", f"has the penalty's gradient {what} {words}", odd=0.8)
 
 
 def _clipped(c: Context, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
@@ -191,7 +165,7 @@ def _clipped(c: Context, part: Part, h: Array, T: Array, make: Make) -> Iterator
         yield (make("clipping", "entries", f"is clipped entry by entry at ±{v:.6g}"),)
 
 
-def _misfit(c: Context, part: Part, dz: Array, T: Array, make: Make) -> Iterator[Claims]:
+def _misfit(c: Context, part: Part, dz: Array, T: Array, R: Array, make: Make) -> Iterator[Claims]:
     """The author's array has another shape: not summed, summed over the wrong axis, transposed."""
     raw = c.raw[part.name]
     flat = raw.squeeze()
@@ -201,9 +175,12 @@ def _misfit(c: Context, part: Part, dz: Array, T: Array, make: Make) -> Iterator
         for turned in (candidate, candidate.T):
             if turned.squeeze().shape == flat.shape:
                 value = c.ratio(flat, turned.squeeze())
-                if value is None:
+                if R.any() and claim.kind == "bias_not_summed":
+                    for more in beside_samples(c, part, flat, turned.squeeze(), R, make):
+                        yield (claim, *more)
+                elif value is None:
                     continue
-                if abs(value - 1) <= 4 * c.rtol or abs(value * n - 1) <= 4 * c.rtol:
+                elif abs(value - 1) <= 4 * c.rtol or abs(value * n - 1) <= 4 * c.rtol:
                     yield (claim,)
                 else:
                     for reading in factor(c, value, part, make):

@@ -198,7 +198,7 @@ class _Searcher:
                         ),
                         value,
                     )
-                if not readings and h.size >= 3 and value > 0:
+                if not readings and h.size >= 3 and 1e-10 < value < 1e10:
                     claim = Claim(
                         "constant_factor",
                         f"{value:.9g}",

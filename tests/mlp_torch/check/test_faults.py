@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlp_torch import Dropout, Layer, check_gradients
+from mlp_torch import Dropout, Layer, Penalty, check_gradients
 
 r = np.random.default_rng(5)
 N, P = 9, 0.3
@@ -102,3 +102,77 @@ def test_a_delta_through_weights_updated_by_adding_the_gradient_is_named(ascent)
         reduction="sum", ascent=ascent, lr=0.7,
     )  # fmt: skip
     assert [fault.kind for fault in report.faults] == ["updated_weights_used"]
+
+
+LAMBDA = 0.2
+THETA = {f"{letter}{i + 1}": v[i] for letter, v in (("W", W), ("b", B)) for i in range(3)}
+
+
+def with_penalties(l2=0.0, l1=0.0):
+    return {n: g + l2 * THETA[n] + l1 * np.sign(THETA[n]) for n, g in gradients("tanh").items()}
+
+
+@pytest.mark.parametrize("name", ["b1", "b2", "b3"])
+@pytest.mark.parametrize("mean", [1, N])
+def test_a_bias_that_is_not_summed_is_named_beside_its_own_penalty(name, mean):
+    found = with_penalties(LAMBDA)
+    found[name] = gradients_by_sample()[name] / mean + LAMBDA * THETA[name]
+    report = check("tanh", found, l2=Penalty(LAMBDA, on_biases=True))
+    assert kinds(report) == [("bias_not_summed", int(name[1]))]
+
+
+def gradients_by_sample():
+    """db of each sample, (N, out)."""
+    a1 = np.tanh(X @ W[0] + B[0])
+    z2 = a1 @ W[1] + B[1]
+    mask = MASK / (1 - P)
+    e = np.exp((np.tanh(z2) * mask) @ W[2] + B[2])
+    dz3 = (e / e.sum(axis=1, keepdims=True) - Y) / N
+    dz2 = dz3 @ W[2].T * mask * (1 - np.tanh(z2) ** 2)
+    return {"b3": dz3, "b2": dz2, "b1": dz2 @ W[1].T * (1 - a1 * a1)}
+
+
+@pytest.mark.parametrize("wrong", [2, 0.5, -1, 0])
+def test_a_bias_averaged_and_its_penalty_wrong_are_both_named(wrong):
+    found = with_penalties(LAMBDA)
+    plain = gradients("tanh")
+    for i in (1, 2, 3):
+        found[f"b{i}"] = plain[f"b{i}"] / N + wrong * LAMBDA * B[i - 1]
+    report = check("tanh", found, l2=Penalty(LAMBDA, on_biases=True))
+    assert sorted({fault.kind for fault in report.faults}) == ["wrong_bias_reduction", "wrong_regulariser"]
+
+
+@pytest.mark.parametrize("factor", [2, 0.5, 1 / N, -1, 0])
+def test_one_factor_on_both_penalties_is_one_fault(factor):
+    found = gradients("tanh")
+    for n in ("W1", "W2", "W3"):
+        found[n] = found[n] + factor * (0.2 * THETA[n] + 0.1 * np.sign(THETA[n]))
+    report = check("tanh", found, l2=Penalty(0.2), l1=Penalty(0.1))
+    assert [fault.kind for fault in report.faults] == ["wrong_regulariser"]
+
+
+@pytest.mark.parametrize("slip", [np.abs, lambda w: w])
+def test_an_l1_gradient_without_the_sign_is_the_penalty_alone(slip):
+    found = gradients("tanh")
+    for n in ("W1", "W2", "W3"):
+        found[n] = found[n] + 0.1 * slip(THETA[n])
+    report = check("tanh", found, l1=Penalty(0.1))
+    assert [fault.kind for fault in report.faults] == ["wrong_regulariser"]
+
+
+@pytest.mark.parametrize("l2", [0.0, LAMBDA])
+def test_nothing_coming_down_is_zero_gradient_and_no_constant(l2):
+    found = with_penalties(l2)
+    for n in ("W1", "b1", "W2", "b2"):
+        found[n] = l2 * THETA[n]
+    report = check("tanh", found, **({"l2": Penalty(l2, on_biases=True)} if l2 else {}))
+    assert kinds(report) == [("zero_gradient", 2)]
+    assert report.faults[0].arrays == ("W1", "b1", "W2", "b2")
+
+
+def test_rounding_is_never_clipping():
+    found = gradients("tanh")
+    found["b3"] = np.full(3, gradients_by_sample()["b3"].sum() + 3e-17)
+    report = check("tanh", found)
+    named = {fault.kind for faults in (report.faults, *report.alternatives) for fault in faults}
+    assert named == {"wrong_bias_reduction", "zero_gradient"}
