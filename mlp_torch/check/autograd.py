@@ -36,6 +36,8 @@ def check_autograd_function(
         if isinstance(function, type) and issubclass(function, torch.autograd.Function)
         else function
     )
+    if isinstance(inputs, Tensor | str) or not isinstance(inputs, Sequence):
+        raise UserError(f"inputs: give a list or tuple of the arguments, not a {type(inputs).__name__}")
     places = list(devices or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
     floats = [v for v in inputs if isinstance(v, Tensor) and v.is_floating_point()]
     if not floats:
@@ -56,8 +58,12 @@ def check_autograd_function(
             notes += [f"{tag}: {text}" for text in said]
     order = ("not_comparable", "wrong", "scaled", "right")
     verdict = min(verdicts, key=order.index)
-    message = " ".join(f"{', '.join(f.arrays)}: {f.detail}." for f in faults) or (
-        "every gradient is right" if verdict == "right" else "wrong, unexplained"
+    words = {
+        "right": "every gradient is right",
+        "not_comparable": "the reference's own gradient holds NaN or infinite entries; give other inputs",
+    }
+    message = " ".join(f"{', '.join(f.arrays)}: {f.detail}." for f in faults) or words.get(
+        verdict, "wrong, unexplained"
     )
     return Report(
         verdict, rows, faults, message=message, notes=tuple(notes), method="torch.autograd of the reference"
@@ -78,21 +84,26 @@ def _one(
             f"the reference's {[tuple(o.shape) for o in wanted]}"
         )
     u = float(torch.finfo(dtype).eps)
-    for a, b, c in zip(out, wanted, sure, strict=True):
-        error = float((b.double() - c).norm()) + 64 * u * float(c.norm())
-        if float((a.detach().double() - c).norm()) > 4 * error + 1e-9 * float(c.norm()):
-            gap = float((a.detach().double() - c).norm())
+    for a, b, c in zip(*([o.detach().double() for o in some] for some in (out, wanted, sure)), strict=True):
+        there = c.isfinite() & b.isfinite()
+        size = float(c[there].norm())
+        error = float((b - c)[there].norm()) + 64 * u * size
+        gap = float((a - c)[there].norm())
+        if not gap <= 4 * error + 1e-9 * size or not torch.equal(a.isnan(), b.isnan()):
             text = f"the forward pass differs from the reference's by {gap:.3g}"
             return "not_comparable", {}, [Fault("forward_mismatch", None, ("output",), text, text)], []
     generator = torch.Generator().manual_seed(0)
     up = [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(device) for o in out]
+    moved: list[int] = []
     hand, low, high = (
-        gradients_of(out, mine, up, dtype),
+        gradients_of(out, mine, up, dtype, changed=moved),
         gradients_of(wanted, theirs, up, dtype),
         gradients_of(sure, exact, up, torch.float64),
     )
     names = [f"input{i}" for i, v in enumerate(mine) if differentiable(v)]
     true = dict(zip(names, (to_numpy(g) for g in high), strict=True))
+    if not all(np.isfinite(t).all() for t in true.values()):
+        return "not_comparable", {}, [], []
     own = dict(zip(names, (to_numpy(g) for g in hand), strict=True))
     allowed = {}
     spread = _spread(reference, inputs, dtype, device, up)
@@ -123,6 +134,11 @@ def _one(
                 "compared before and after",
             )
         )
+        verdict = "wrong"
+    if moved:
+        text = "the backward changes the gradient that comes from above in place: others still need it"
+        arrays = tuple(f"upstream{i}" for i in moved)
+        faults.append(Fault("mutated_input", None, arrays, text, "compared before and after the backward"))
         verdict = "wrong"
     if dtype == torch.float64:
         second, text = _twice(call, reference, inputs, device, up)
@@ -162,10 +178,13 @@ def _twice(
 ) -> tuple[bool | None, str]:
     """Whether the derivative of the gradient agrees; None where the function offers none."""
     found = []
+    frozen = False
     for f in (call, reference):
         leaves = leaves_of(inputs, torch.float64, device)
         try:
-            first = gradients_of(outputs_of(f(*leaves)), leaves, up, torch.float64, create=True)
+            out = outputs_of(f(*leaves))
+            frozen = frozen or (f is call and any(_keeps_constants(o) for o in out))
+            first = gradients_of(out, leaves, up, torch.float64, create=True)
             generator = torch.Generator().manual_seed(2)
             total = sum(
                 (g * torch.randn(g.shape, generator=generator, dtype=torch.float64).to(device)).sum()
@@ -184,4 +203,18 @@ def _twice(
         return True, "double backward: right"
     if all(float(a.norm()) == 0 for a in found[0]):
         return None, "double backward: not offered (the gradient has no graph)"
+    if frozen:
+        return None, (
+            f"double backward: not offered, and off by {gap:.3g} relative for who tries: autograd takes the "
+            "intermediate values that forward saved as constants; mark backward @once_differentiable"
+        )
     return False, f"double backward: wrong, off by {gap:.3g} relative"
+
+
+def _keeps_constants(out: Tensor) -> bool:
+    """The hand-written backward reads what forward saved and is neither an input nor an output of it."""
+    node: Any = out.grad_fn
+    if not isinstance(node, torch.autograd.function.BackwardCFunction):
+        return False
+    held = [*node.saved_tensors, *vars(node).values()]
+    return any(differentiable(v) and not v.requires_grad for v in held)

@@ -38,7 +38,9 @@ def named(
 
         x = to_numpy(floats[i])
         kind, text = "", ""
-        if is_it(to_numpy(double[i])) and h.any():
+        if not h.any():
+            kind, text = "zero_gradient", "is all zero"
+        elif is_it(to_numpy(double[i])):
             kind, text = "not_multiplied_by_upstream", "stays the same when the upstream gradient is doubled"
         elif o.shape == h.shape:
             kind, text = _elementwise(reference, inputs, i, x, o, g, h, t, device, is_it)
@@ -75,6 +77,8 @@ def _elementwise(
                     if np.linalg.norm(rest - rest.mean(axis=0)) <= 1e-8 * np.linalg.norm(rest)
                     else "variance"
                 )
+                if path == "variance" and (words := _divided(flat, hat, g, t, rest, axis)):
+                    return "wrong_normalization_backward", words
                 return (
                     "wrong_normalization_backward",
                     f"lacks the path through the {path}: the rest lies in span{{1, x̂}}",
@@ -104,3 +108,19 @@ def _elementwise(
                 f"has the derivative {', '.join(f'{c:g}' for c in constants)} only",
             )
     return "", ""
+
+
+def _divided(flat: Array, hat: Array, g: Array, t: Array, rest: Array, axis: int) -> str:
+    """Where the path through the variance is there and divided by N − 1 in place of N, or the reverse."""
+    n = len(flat)
+    up, true = (np.moveaxis(v, axis, 0).reshape(flat.shape) for v in (g, t))
+    along = (up * hat).mean(axis=0)
+    across = up - up.mean(axis=0) - hat * along
+    with np.errstate(all="ignore"):
+        size = (true * across).sum(axis=0) / (across**2).sum(axis=0)
+        factors = 1 - (rest * hat).mean(axis=0) / (size * along)
+    factors = factors[np.isfinite(factors)]
+    for factor, wrong, right in ((n / (n - 1), "N − 1", "N"), ((n - 1) / n, "N", "N − 1")):
+        if len(factors) and np.all(np.abs(factors - factor) < 0.02 / n):
+            return f"divides by {wrong} where {right} belongs on the path through the variance (N = {n})"
+    return ""

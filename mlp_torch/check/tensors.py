@@ -27,15 +27,22 @@ def outputs_of(result: Any) -> list[Tensor]:
 
 
 def gradients_of(
-    out: list[Tensor], leaves: list[Any], up: list[Tensor], dtype: Any, create: bool = False
-) -> list[Tensor]:
+    out: list[Tensor], leaves: list[Any], up: list[Tensor], dtype: Any, create: bool = False,
+    changed: list[int] | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """The gradients of the leaves under copies of `up`; `changed` gets the copies that backward changed."""
     wanted = [v for v in leaves if differentiable(v)]
-    kept = [(o, g.to(dtype)) for o, g in zip(out, up, strict=True) if o.requires_grad]
+    rooted = [i for i, o in enumerate(out) if o.requires_grad]
+    kept = [(out[i], up[i].to(dtype, copy=True)) for i in rooted]
     if not kept:
         return [torch.zeros_like(v) for v in wanted]
     found = torch.autograd.grad(
         [o for o, _ in kept], wanted, [g for _, g in kept], allow_unused=True, create_graph=create
     )
+    if changed is not None:
+        changed += [
+            i for i, (_, g) in zip(rooted, kept, strict=True) if not torch.equal(g.detach(), up[i].to(dtype))
+        ]
     return [torch.zeros_like(v) if g is None else g for g, v in zip(found, wanted, strict=True)]
 
 
