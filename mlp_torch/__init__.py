@@ -34,6 +34,8 @@ EXPORTS = {
     "compare": "mlp_torch.verify.comparison",
 }
 
+__all__ = list(EXPORTS)
+
 
 def __getattr__(name: str) -> Any:
     if name not in EXPORTS:

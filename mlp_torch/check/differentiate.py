@@ -12,12 +12,12 @@ Loss = Callable[[dict[str, Any]], Any]
 
 
 def differentiate(
-    loss: Loss, values: Mapping[str, Array], value: float
+    loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float
 ) -> tuple[dict[str, Array], str, float]:
     """(∂loss/∂array by name, the method that worked, its relative accuracy).
 
-    `loss` maps arrays by name to a scalar and may be traced; `value` is what it gives in NumPy, and a
-    traced loss that differs from it is not trusted.
+    `loss` maps arrays by name to a scalar and may be traced; `numeric` is the same and may be called again
+    and again. `value` is what they give in NumPy, and a traced loss that differs from it is not trusted.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -26,9 +26,9 @@ def differentiate(
         except Exception as error:  # whatever Dynamo or the author's code raises, the numbers remain
             reason = f"{type(error).__name__}"
         try:
-            return _complex_step(loss, values), f"complex step (tracing failed: {reason})", 1e-9
+            return _complex_step(numeric, values), f"complex step (tracing failed: {reason})", 1e-9
         except Exception:
-            return _richardson(loss, values), f"Richardson extrapolation (tracing failed: {reason})", 1e-6
+            return _richardson(numeric, values), f"Richardson extrapolation (tracing failed: {reason})", 1e-6
 
 
 def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, Array]:
@@ -45,7 +45,7 @@ def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, 
         compiled: Any = torch.compile(compiler.wrap_numpy(scalar), fullgraph=True, backend="eager")
         tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values.values()]
         total = compiled(*tensors)
-        if abs(float(total) - value) > 1e-9 * max(abs(value), 1e-12):
+        if abs(float(total.detach()) - value) > 1e-9 * max(abs(value), 1e-12):
             raise ArithmeticError("the traced loss differs")
         found = torch.autograd.grad(total, tensors, allow_unused=True)
     return {

@@ -12,7 +12,7 @@ from manual.numbers import Array
 from mlp_torch.check.differentiate import differentiate
 from mlp_torch.check.layers import align, flatten
 from mlp_torch.check.plain import compare
-from mlp_torch.check.purity import against_standard, judge_purity
+from mlp_torch.check.purity import against_standard, grown, judge_purity
 from mlp_torch.check.report import Fault, Report
 from mlp_torch.errors import UserError
 
@@ -51,18 +51,17 @@ def check_function(
 
     def only_loss(arrays: dict[str, Any]) -> Any:
         _, *rest = _fresh(kept)
+        _seed()
         return _result(call(_nested(parameters, arrays), *rest))[0]
 
-    traceable = (
-        _caller(loss_and_gradients, parameters, fresh=False) if call is not loss_and_gradients else call
-    )
+    traceable = _caller(loss_and_gradients, parameters, "traced") if call is not loss_and_gradients else call
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
         return _first(traceable(_nested(parameters, arrays), *kept[1]))
 
     _seed()
     exact = float(np.real(only_loss(dict(floats))))
-    true, method, accuracy = differentiate(traced_loss if not impure else only_loss, floats, exact)
+    true, method, accuracy = differentiate(traced_loss if not impure else only_loss, only_loss, floats, exact)
     allowed = _floors(call, kept, names, values, hand, true, accuracy, steady)
     x = np.asarray(next(iter(data), np.zeros(1)))
     data_sizes = {"N": float(len(np.atleast_1d(x)))}
@@ -80,6 +79,11 @@ def check_function(
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif output is not None and len(data) > 1:
         report = against_standard(report, float(loss), np.asarray(output), np.asarray(data[1]))
+    kept_object = _caller(loss_and_gradients, parameters, "same")
+    if steady and kept_object is not loss_and_gradients:  # the object may keep what it adds to
+        first, second = (_hand(names, _result(kept_object(*_fresh(kept)))[1], values) for _ in range(2))
+        if grown(first, second, true):
+            hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
     words = {"right": "every gradient is the derivative of your own loss"}.get(report.verdict, "")
     message = (
@@ -100,8 +104,11 @@ def _fresh(kept: Any) -> tuple[Any, ...]:
     return (parameters, *data) if isinstance(data, tuple) else (parameters, data)
 
 
-def _caller(function: Callable[..., Any], parameters: Any, fresh: bool = True) -> Callable[..., Any]:
-    """The function of (parameters, *data); for a method that takes only data, its object holds them."""
+def _caller(function: Callable[..., Any], parameters: Any, use: str = "fresh") -> Callable[..., Any]:
+    """The function of (parameters, *data); for a method that takes only data, its object holds them.
+
+    `use`: a "fresh" copy of the object for every call, the "same" copy for all, or one that can be "traced".
+    """
     owner = getattr(function, "__self__", None)
     if owner is None or inspect.ismodule(owner):
         return function
@@ -118,8 +125,10 @@ def _caller(function: Callable[..., Any], parameters: Any, fresh: bool = True) -
     if first.lower() in ("p", "params", "parameters", "theta", "weights", "w") or not (holds or inside):
         return function
 
+    held = owner if use == "fresh" else copy.deepcopy(owner)
+
     def call(arrays: Any, *data: Any) -> Any:
-        net = copy.deepcopy(owner) if fresh else copy.copy(owner)
+        net = {"fresh": copy.deepcopy, "same": lambda o: o, "traced": copy.copy}[use](held)
         if inside:
             setattr(net, inside, arrays)
         else:
@@ -187,25 +196,32 @@ def _floors(
     hand: Mapping[str, Array], true: Mapping[str, Array], accuracy: float, steady: bool,
 ) -> dict[str, float]:  # fmt: skip
     """‖h − t‖ that rounding explains: the spread of the author's own gradient under one-ULP nudges."""
-    single = any(v.dtype in (np.float32, np.float16) for v in values.values())
+    floats = [v.dtype for v in (*values.values(), *hand.values()) if v.dtype.kind == "f"]
+    u = max((float(np.finfo(dtype).eps) for dtype in floats), default=2.0**-52)
     spread = dict.fromkeys(hand, 0.0)
     generator = np.random.default_rng(0)
     for _ in range(4 if steady else 0):
         moved = {
-            n: np.nextafter(v, np.where(generator.random(v.shape) < 0.5, -np.inf, np.inf).astype(v.dtype))
-            if v.dtype.kind == "f" else v
+            n: _nudged(v, np.where(generator.random(v.shape) < 0.5, -1, 1), u) if v.dtype.kind == "f" else v
             for n, v in values.items()
-        }  # fmt: skip
+        }
         parameters, *data = _fresh(kept)
         _seed()
         other = _hand(names, _result(call(_nested(parameters, moved), *data))[1], values)
         for n, h in hand.items():
             if other[n].shape == h.shape:
                 spread[n] = max(spread[n], float(np.linalg.norm(other[n].astype(float) - h)))
-    base = 1e-9 if not single else 1e-6
+    base = max(1e-9, 8 * u)
     return {
         n: 16 * spread[n] + max(base, 10 * accuracy) * float(np.linalg.norm(true[n])) + 1e-15 for n in true
     }
+
+
+def _nudged(v: Array, ways: Array, u: float) -> Array:
+    """Every entry one unit in the last place on: of its own dtype, or of the coarser one of `u`."""
+    if u > np.finfo(v.dtype).eps:
+        return v * (1 + u * ways)
+    return np.nextafter(v, (ways * np.inf).astype(v.dtype))
 
 
 def _described(

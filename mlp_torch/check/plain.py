@@ -66,6 +66,8 @@ def _kind(h: Array, t: Array, r: Row, constants: Mapping[str, float]) -> tuple[s
     if r.verdict == "zero":
         return "zero_gradient", "is all zero"
     if r.verdict == "scaled":
+        if abs(r.ratio - 1) < 1e-6:
+            return "", ""  # more than rounding, and no factor
         if abs(r.ratio + 1) < 1e-6:
             return "sign", "has the opposite sign"
         for name, value in constants.items():

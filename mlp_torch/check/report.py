@@ -149,7 +149,7 @@ def row(name: str, h: Array, t: Array, right: bool) -> Row:
         verdict = "right"
     elif norm_h == 0:
         verdict = "zero"
-    elif norm_t and spread <= 1e-6 * abs(ratio):
+    elif norm_t and abs(ratio - 1) >= 1e-6 and spread <= 1e-6 * abs(ratio):
         verdict = "scaled"
     else:
         verdict = "wrong"
