@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-from rich.console import Console
 
 from mlp_torch.engines import threads
 from mlp_torch.errors import UserError
@@ -11,6 +10,7 @@ from mlp_torch.explain.chain import Explanation, explain
 from mlp_torch.explain.config import Explain
 from mlp_torch.explain.source import Source, batch, locate, source, traces
 from mlp_torch.explain.text import render
+from mlp_torch.terminal import Terminal
 
 
 def run(config: Explain) -> int:
@@ -32,7 +32,7 @@ def run(config: Explain) -> int:
 
         print(markdown(explanation))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(highlight=False, soft_wrap=True)
         console.print(render(explanation))
     if config.plot is not None or config.tensorboard:
         pictures(found, explanation)

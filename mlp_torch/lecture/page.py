@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from mlp_torch.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ class Printer:
     def __init__(self) -> None:
         if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no ∂ shows a ?
             sys.stdout.reconfigure(errors="replace")
-        console = Console(highlight=False)
+        console = Terminal(highlight=False)
         self.plain = not console.is_terminal
         width = 100 if self.plain else min(100, console.width)
-        self.console = Console(highlight=False, width=width)
+        self.console = Terminal(highlight=False, width=width)
 
     def heading(self, text: str, slides: Sequence[str]) -> None:
         """The step's title, and the slides that it walks through."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from mlp_torch.config import Train
@@ -20,6 +19,7 @@ from mlp_torch.data import load
 from mlp_torch.errors import UserError
 from mlp_torch.sweep.config import TRIALS, Sweep
 from mlp_torch.sweep.space import Dimension, Raw, combinations, with_values, words
+from mlp_torch.terminal import Terminal
 from mlp_torch.training import Kept, Training, check_batches, resolve
 from mlp_torch.training import run as train
 
@@ -33,7 +33,7 @@ SHOWN = 10  # trials in the table
 def run(config: Sweep) -> int:
     """Search as the flags say; 0: there is a best trial, 1: none or wrong gradients, 130: interrupted."""
     if importlib.util.find_spec("optuna") is None:
-        raise UserError("needs Optuna, which is not installed: python -m pip install 'optuna>=4'")
+        raise UserError("needs Optuna, which is not installed: python -m pip install -e '.[sweep]'")
     from mlp_torch.sweep.study import open_study
 
     base, dimensions = config.train(), config.dimensions()
@@ -204,7 +204,7 @@ def conclude(study: "Study", base: Train, dimensions: tuple[Dimension, ...], fol
     for t in best[:SHOWN]:
         values = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in t.params.values()]
         table.add_row(str(t.number), f"{t.value:.4g}", str(t.user_attrs["epoch"]), *values)
-    console = Console() if Console().is_terminal else Console(width=118)
+    console = Terminal() if Terminal().is_terminal else Terminal(width=118)
     console.print()
     console.print(table)
     print(f"\nbest: {command(with_values(base, dimensions, best[0].params))}")

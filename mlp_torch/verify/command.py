@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from manual.training import order
 from mlp_torch.config import Compare
@@ -10,6 +9,7 @@ from mlp_torch.data import load
 from mlp_torch.engines import manual_model, resolve_device, threads
 from mlp_torch.errors import UserError
 from mlp_torch.model import to_torch
+from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
 
 
@@ -36,9 +36,12 @@ def run(config: Compare) -> int:
     if config.json:
         print(report.to_json())
     else:
-        console = Console() if Console().is_terminal else Console(width=118)
-        console.print(report.table())
-        console.print(report.summary(), highlight=False, soft_wrap=True)
+        console = Terminal()
+        if console.is_terminal:
+            console.print(report.table())
+            console.print(report.summary(), highlight=False, soft_wrap=True)
+        else:
+            print(report)
         if config.plot is not None:
             console.print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
     return 0 if report.passed else 1

@@ -88,7 +88,14 @@ def _errors(axes: Axes, ours: Trace, theirs: Trace, names: list[str]) -> None:
                 label=label if i == 0 else None,
             )
     axes.axhline(1, color="0.2", lw=1, ls="--")
-    axes.text(len(names) - 0.5, 1.15, "the bound: above it, a proven fault", ha="right", fontsize=8)
+    axes.text(
+        0.98,
+        1.15,
+        "the bound: above it, a proven fault",
+        ha="right",
+        fontsize=8,
+        transform=axes.get_yaxis_transform(),
+    )
     axes.set_yscale("log")
     axes.set(
         ylim=(1e-4, top),

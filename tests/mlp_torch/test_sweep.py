@@ -94,7 +94,7 @@ def test_a_bad_spec_is_answered_in_one_line_before_anything_runs(flags, says, ru
 def test_without_optuna_one_line_says_how_to_install_it(monkeypatch, capfd, runs):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert sweep(runs, "--sweep lr=0.1,0.2") == 2
-    assert "python -m pip install 'optuna>=4'" in capfd.readouterr().err
+    assert "python -m pip install -e '.[sweep]'" in capfd.readouterr().err
     assert not runs.exists()
 
 

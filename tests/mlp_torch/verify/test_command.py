@@ -1,6 +1,8 @@
 """`mlp compare` as its user meets it, and the monitor that watches a training run."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ def test_a_faulty_backward_line_exits_1_and_is_named(monkeypatch, capsys):
     assert report["parameters"]["layers.0.bias"]["verdict"] in ("certified", "exact")
     compare(f"{SMALL} --tier certified")
     assert "proven to be" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_not_told_as_a_fault():
+    run = subprocess.run(
+        f"set -o pipefail; {sys.executable} -m mlp_torch compare {SMALL} | head -1",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in (0, 141)  # 0 where the pipe took it all in time
+    assert run.stderr == ""
 
 
 def test_the_picture_is_saved_in_the_format_of_its_name(tmp_path, capsys):
