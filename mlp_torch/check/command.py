@@ -49,7 +49,8 @@ def _of_arrays(config: Check) -> Report:
         with np.load(config.file) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
-        raise UserError(f"{config.file}: cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{config.file}: cannot be read ({reason})") from None
     for name in ("x", "y"):
         if name not in arrays:
             raise UserError(f"{config.file}: holds no {name}; it holds {', '.join(arrays) or 'nothing'}")

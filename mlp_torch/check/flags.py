@@ -24,7 +24,7 @@ NAMES = (
 class Check:
     """Check a hand-written backward pass, and name what is wrong: 0 right, 1 wrong, 2 not comparable."""
 
-    file: tyro.conf.Positional[str]
+    file: tyro.conf.Positional[str] = ""
     """FILE.npz with x, y, each parameter W1 … and its gradient dW1 … (or W1_after), or FILE.py:function."""
     activations: tuple[str, ...] = ()
     """One activation a layer, the output's included, such as relu softmax."""
@@ -69,10 +69,12 @@ class Check:
 
     def check(self) -> None:
         """Raise UserError where the flags do not fit each other."""
+        if not self.file:
+            raise UserError("give the file to check: FILE.npz or FILE.py:function; --help lists the flags")
         if self.file.endswith(".npz"):
             if not self.activations:
                 raise UserError("--activations: name one a layer, such as --activations relu softmax")
             if self.loss is None:
-                raise UserError(f"--loss: is one of {', '.join(NAMES)}")
+                raise UserError(f"--loss is missing: name one of {', '.join(NAMES)}")
         elif ".py:" not in self.file:
             raise UserError(f"{self.file}: give FILE.npz or FILE.py:function")
