@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ def _of_arrays(config: Check) -> Report:
     try:
         with np.load(config.file) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or "it is no .npz archive of plain arrays"
         raise UserError(f"{config.file}: cannot be read ({reason})") from None
     for name in ("x", "y"):
         if name not in arrays:
