@@ -10,7 +10,7 @@ from manual.numbers import Array
 from mlp_torch.check.claims import Claim, Claims, Context, Make, cost, norm
 from mlp_torch.check.forward import Part, Penalties
 from mlp_torch.check.penalties import beside_samples, of_reduced_bias, penalty, slips
-from mlp_torch.check.variants import of_bias, of_samples, of_weight
+from mlp_torch.check.variants import of_bias, of_samples, of_step, of_weight
 
 LINES = {
     "W": "dW = aᵀ dz",
@@ -52,14 +52,14 @@ def explain(
         before = c.previous.get(part)
         if before is not None and c.same(h, T + before, part):
             found.append((make("stale_gradient", "previous", "holds what the call before left, too"),))
-    for claim, value, free in _variants(c, part, D, R, dz, make, data is None):
+    for claim, value, free in _variants(c, part, D, R, dz, da, make, data is None):
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
     return [f for f in found if cost(f) <= budget]
 
 
 def _variants(
-    c: Context, part: Part, D: Array, R: Array, dz: Array, make: Make, samples: bool
+    c: Context, part: Part, D: Array, R: Array, dz: Array, da: Array, make: Make, samples: bool
 ) -> Iterator[tuple[Claim, Array, bool]]:
     """(claim, the data's gradient as written, whether a factor N or 1/N goes with it)."""
     if part.role == "W":
@@ -67,6 +67,7 @@ def _variants(
     if part.role == "b":
         yield from of_bias(c, part, D, dz, make)
     if part.role != "slope" and samples:
+        yield from of_step(c, part, dz, da, make)
         yield from of_samples(c, part, dz, make)
 
 

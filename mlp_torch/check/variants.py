@@ -45,6 +45,21 @@ def of_bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator
             yield make(kind, "input", "is multiplied by the input"), (a * dz).sum(axis=0), False
 
 
+def of_step(c: Context, part: Part, dz: Array, da: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+    """The right formula with the array beside the right one: da for dz, z for a."""
+    p, below = c.problem, part.layer - 1
+    name = p.layers[below].activation
+    if name != "identity" and da.shape == dz.shape:
+        text = f"lacks the derivative of {name}: it is made with da{part.layer} where dz{part.layer} belongs"
+        yield make("missing_activation_derivative", "array", text, odd=0.8), p.leaf(part, da), False
+    if part.role == "W" and below and p.layers[below - 1].activation != "identity":
+        text = f"has z{below}, before the activation, where a{below} belongs"
+        claim = make("activation_derivative_at_wrong_array", "input", text, odd=0.9)
+        yield claim, p.leaf(part, dz, None, p.z[below]), False
+        if p.layers[below - 1].mask is not None:
+            yield claim, p.leaf(part, dz, None, p.z[below] * p.layers[below - 1].factor), False
+
+
 def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     """The loop over the samples: only the last kept, only the first, or sums that were not reset."""
     n = len(dz)

@@ -176,3 +176,15 @@ def test_rounding_is_never_clipping():
     report = check("tanh", found)
     named = {fault.kind for faults in (report.faults, *report.alternatives) for fault in faults}
     assert named == {"wrong_bias_reduction", "zero_gradient"}
+
+
+def test_a_weight_made_with_the_array_beside_the_right_one_is_named():
+    a1 = np.tanh(X @ W[0] + B[0])
+    z2 = a1 @ W[1] + B[1]
+    each = gradients_by_sample()
+    found = gradients("tanh")
+    report = check("tanh", found | {"W3": z2.T @ each["b3"]})
+    assert kinds(report) == [("activation_derivative_at_wrong_array", 3)]
+    report = check("tanh", found | {"W2": a1.T @ (each["b2"] / (1 - np.tanh(z2) ** 2))})
+    assert kinds(report) == [("missing_activation_derivative", 2)]
+    assert report.faults[0].arrays == ("W2",)
