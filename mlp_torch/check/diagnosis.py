@@ -161,7 +161,7 @@ def _whole(
     """Every array is the true one times one factor: scaled where it has a name, or clipped."""
     names = tuple(rows)
     readings = c.name_constant(value)
-    words = readings[0][-1][2] if readings else f"is the true one times {value:.6g}"
+    words = readings[0][-1][2] if readings else f"is the true one times {_shown(value)}"
     for reading in readings:
         if reading[-1][0] == "constant_factor":
             words = reading[-1][2]
@@ -182,11 +182,16 @@ def _whole(
         return "scaled", [constant, *others]
     if value < 1:
         total = float(np.sqrt(sum(norm(v) ** 2 for v in c.raw.values())))
-        text = f"is cut to {value:.6g} of its length: all gradients together have the length {total:.6g}"
+        text = f"is cut to {_shown(value)} of its length: all gradients together have the length {total:.6g}"
         clipping = [Fault("clipping", None, names, text, _evidence(rows, names))]
         round_number = abs(total - float(f"{total:.2g}")) <= 1e-9 * total
         return "wrong", [clipping, constant] if round_number else [constant, clipping]
     return "wrong", [constant, *others]
+
+
+def _shown(value: float) -> str:
+    """Six digits, or as many as it takes to tell it from 1."""
+    return f"{value:.6g}" if f"{value:.6g}" != "1" else f"{value:.15g}"
 
 
 def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:

@@ -43,6 +43,7 @@ def check_function(
         for i, (a, b) in enumerate(zip(kept[1], mine[1], strict=True))
         for name in _changed(a, b, f"data[{i}]")
     ]
+    _need_finite(loss, values, data)
     hand = _hand(names, gradients, values)
     _seed()
     again = _hand(names, _result(call(*_fresh(kept)))[1], values)
@@ -148,13 +149,30 @@ def _result(result: Any) -> tuple[Any, Any, Any]:
     if not isinstance(result, tuple | list) or len(result) < 2:
         raise UserError("the function must return (loss, gradients), or (loss, gradients, output)")
     loss = result[0]
+    if np.asarray(loss).dtype.kind not in "fiubc":
+        raise UserError(f"the loss is a {type(loss).__name__}; it must be a number, the first thing returned")
     if np.size(loss) != 1:
         raise UserError(f"the loss has shape {np.shape(loss)}; it must be a scalar, the first thing returned")
     return np.asarray(loss).reshape(())[()], result[1], result[2] if len(result) > 2 else None
 
 
+def _need_finite(loss: Any, values: Mapping[str, Array], data: tuple[Any, ...]) -> None:
+    """Raise UserError where the loss is no finite number, with the array that it may come from."""
+    if np.isfinite(loss):
+        return
+    given = {**values, **{f"data[{i}]": v for i, v in enumerate(data) if isinstance(v, np.ndarray)}}
+    empty = [f"{name} is empty" for name, v in given.items() if not v.size]
+    bad = [
+        f"{name} holds NaN or infinite entries"
+        for name, v in given.items()
+        if v.dtype.kind == "f" and not np.isfinite(v).all()
+    ]
+    cause = "; ".join([*empty, *bad]) or "it overflows, or takes the log of 0, on the way"
+    raise UserError(f"the loss is {loss}, and nothing can be compared with that: {cause}")
+
+
 def _hand(names: Mapping[str, Any], gradients: Any, values: Mapping[str, Array]) -> dict[str, Array]:
-    aligned = align(names, flatten(gradients))
+    aligned = align(names, flatten(gradients, what="gradients"))
     missing = [n for n in values if aligned.get(n) is None]
     if missing:
         raise UserError(

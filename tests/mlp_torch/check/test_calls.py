@@ -52,6 +52,24 @@ def test_a_factor_that_prints_as_1_is_never_named(scale):
     assert not report.faults
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("function", "parameters", "x", "match"),
+    [
+        (loss_and_gradients, {**P, "W1": P["W1"] * np.nan}, X, "W1 holds NaN"),
+        (loss_and_gradients, P, X * np.nan, r"data\[0\] holds NaN"),
+        (loss_and_gradients, P, X[:0], r"data\[0\] is empty"),
+        (lambda p, x, y: (None, loss_and_gradients(p, x, y)[1]), P, X, "the loss is a NoneType"),
+        (lambda p, x, y: (1.0, {**P, "W1": "oops"}), P, X, "gradients: W1 is the text"),
+        (lambda p, x, y: (1.0, {**P, "W1": None}), P, X, "no gradient for W1"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_one_line(function, parameters, x, match):
+    with pytest.raises(ValueError, match=match) as told:
+        check_function(function, parameters, x, LABELS[: len(x)])
+    assert "\n" not in str(told.value)
+
+
 class Net:
     def __init__(self, scale=1.0, in_place=False):
         self.__dict__.update({k: v.copy() for k, v in P.items()})

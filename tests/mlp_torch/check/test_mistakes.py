@@ -68,6 +68,12 @@ def test_gradients_of_values_on_the_way_are_let_pass():
     assert check_gradients(P, named, X, LABELS, **SHORT).verdict == "right"
 
 
+@pytest.mark.parametrize("scale", [1 + 1e-6, 1 - 1e-6, 1 + 3e-7])
+def test_a_factor_beside_1_is_shown_with_the_digits_that_differ(scale):
+    report = check_gradients(P, {k: scale * v for k, v in G.items()}, X, LABELS, **SHORT)
+    assert not any(f.detail.endswith("times 1") or " to 1 of" in f.detail for f in report.faults)
+
+
 def _layers(**first):
     layers = [Layer("W1", "b1", "tanh", **first), Layer("W2", "b2", "softmax")]
     return {"layers": layers, "loss": "cross_entropy"}
