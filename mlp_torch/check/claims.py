@@ -51,6 +51,8 @@ class Claim:
 
     `name` is the array that a claim about one array concerns, empty for a step of the chain.
     `odd` orders sets that fit equally: the higher, the rarer in real code.
+    `nameless`: a factor that nobody has a word for; it counts as two mistakes, so that two named ones
+    are looked for before it is said.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Claim:
     name: str = ""
     line: str = ""
     odd: float = 1.0
+    nameless: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -71,8 +74,13 @@ Make = partial[Claim]  # a Claim of one array, its place filled in
 
 
 def cost(claims: Sequence[Claim]) -> int:
-    """How many different mistakes."""
-    return len({claim.key for claim in claims})
+    """How many different mistakes; a nameless factor counts twice."""
+    return len({claim.key for claim in claims}) + strange(claims)
+
+
+def strange(claims: Sequence[Claim]) -> int:
+    """How many different nameless factors."""
+    return len({claim.key for claim in claims if claim.nameless})
 
 
 def norm(array: Array) -> float:

@@ -96,10 +96,12 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
         text = f"is cut to {abs(value):.6g} of its length, in the right direction"
         # what was cut to a length is the longest of all; any other length is a mistake of its own
-        variant = "norm" if c.longest(whole) else f"norm {abs(value):.6g}"
-        yield (*turned, make("clipping", variant, text, odd=1.5))
+        longest = c.longest(whole)
+        variant = "norm" if longest else f"norm {abs(value):.6g}"
+        yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
     elif whole.size >= 3:
-        yield (make("constant_factor", f"{value:.9g}", f"is the true one times {value:.6g}", odd=1.6),)
+        text = f"is the true one times {value:.6g}"
+        yield (make("constant_factor", f"{value:.9g}", text, odd=1.6, nameless=True),)
 
 
 def _fits(

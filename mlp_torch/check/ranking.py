@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from mlp_torch.check.claims import Claims, cost
+from mlp_torch.check.claims import Claims, cost, strange
 
 
 def ranked(found: list[Claims]) -> list[Claims]:
-    """The fewest mistakes, then the fewest places, then the likeliest in real code."""
+    """The fewest mistakes, then those with a name, then the fewest places, then the likeliest."""
 
     def order(claims: Claims) -> tuple[float, ...]:
         places = len({(x.key, x.layer, x.name) for x in claims})
-        return (cost(claims), places, sum({x.key: x.odd for x in claims}.values()))
+        return (cost(claims), strange(claims), places, sum({x.key: x.odd for x in claims}.values()))
 
     ordered = sorted(found, key=order)
     best = order(ordered[0])
@@ -18,7 +18,7 @@ def ranked(found: list[Claims]) -> list[Claims]:
     kinds: set[frozenset[str]] = set()
     for claims in ordered:
         what = frozenset(x.kind for x in claims)
-        if order(claims)[:2] <= best[:2] or what not in kinds:
+        if order(claims)[:3] <= best[:3] or what not in kinds:
             unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
         kinds.add(what)
     return [way for claims in list(unique.values())[:6] for way in _readings(claims)]

@@ -206,6 +206,7 @@ class _Searcher:
                         number,
                         line=line,
                         odd=1.6,
+                        nameless=True,
                     )
                     yield (*now, claim), value
 
