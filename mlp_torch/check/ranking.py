@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 
-from mlp_torch.check.claims import Claims, cost, strange
+from mlp_torch.check.claims import Claims, Context, cost, strange
+
+
+def order(claims: Claims) -> tuple[float, ...]:
+    """The fewest mistakes, then those with a name, then the fewest places, then the likeliest."""
+    places = len({(x.key, x.layer, x.name) for x in claims})
+    return (cost(claims), strange(claims), places, sum({x.key: x.odd for x in claims}.values()))
 
 
 def ranked(found: list[Claims]) -> list[Claims]:
-    """The fewest mistakes, then those with a name, then the fewest places, then the likeliest."""
-
-    def order(claims: Claims) -> tuple[float, ...]:
-        places = len({(x.key, x.layer, x.name) for x in claims})
-        return (cost(claims), strange(claims), places, sum({x.key: x.odd for x in claims}.values()))
-
+    """The sets that are told, the preferred first."""
     ordered = sorted(found, key=order)
     best = order(ordered[0])
     unique: dict[frozenset[tuple[str, int]], Claims] = {}
@@ -34,3 +35,31 @@ def _readings(claims: Claims) -> list[Claims]:
         for x in claims
     )
     return [claims, other]
+
+
+def coinciding(c: Context, sets: list[Claims]) -> list[Claims]:
+    """A constant at a layer with dropout that is its 1 − p, or 1/(1 − p), may be dropout's: both are told."""
+    told = {frozenset((x.kind, x.layer) for x in claims) for claims in sets}
+    more = []
+    for claims in sets:
+        for i, claim in enumerate(claims):
+            if claim.kind != "constant_factor" or claim.name or not claim.layer:
+                continue
+            layer = c.problem.layers[claim.layer - 1]
+            if layer.mask is None or layer.keep in (0, 1):
+                continue
+            values = [v for v, words in c.constants if words[-1][1] in claim.detail]
+            for value, variant, words in (
+                (layer.keep, "scale", "lacks dropout's scale 1/(1 − p)"),
+                (1 / layer.keep, "scale twice", "has dropout's scale 1/(1 − p) twice"),
+            ):
+                other = replace(
+                    claim, kind="wrong_dropout_backward", variant=variant, detail=words,
+                    line=f"da{claim.layer} = dh{claim.layer} · mask{claim.layer}",
+                )  # fmt: skip
+                swapped = (*claims[:i], other, *claims[i + 1 :])
+                what = frozenset((x.kind, x.layer) for x in swapped)
+                if what not in told and any(abs(v - value) < 1e-9 * value for v in values):
+                    told.add(what)
+                    more.append(swapped)
+    return [*sets, *more]

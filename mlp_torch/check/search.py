@@ -1,5 +1,6 @@
 """The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from mlp_torch.check import faults, leaves
 from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
 from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
-from mlp_torch.check.ranking import ranked
+from mlp_torch.check.ranking import coinciding, order, ranked
 from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
+PATIENCE = 3.0  # seconds that the first of them waits for the others
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = 
     for budget in range(1, most + 1):
         found = searcher.within(budget)
         if found:
-            return Outcome(ranked(found), 0, False)
+            return Outcome(coinciding(c, ranked(found)), 0, False)
         if c.expired():
             break
     return Outcome([], searcher.deepest, c.expired())
@@ -65,12 +67,18 @@ class _Searcher:
         return self.allowed is None or all(x.key in self.allowed for x in claims)
 
     def within(self, budget: int) -> list[Claims]:
-        found: list[Claims] = []
+        found: dict[frozenset[tuple[str, int]], Claims] = {}
+        waiting = False
         for claims in self._layer(len(self.c.problem.layers), None, (), budget, {}):
-            found.append(claims)
+            what = frozenset((x.kind, x.layer) for x in claims)
+            if what not in found or order(claims) < order(found[what]):
+                found[what] = claims
+            if not waiting:
+                waiting = True
+                self.c.deadline = min(self.c.deadline, time.monotonic() + PATIENCE)
             if len(found) >= LIMIT or self.c.expired():
                 break
-        return found
+        return list(found.values())
 
     def _steps(self, number: int, u: Array | None, left: int) -> Iterator[faults.Step]:
         if u is None:

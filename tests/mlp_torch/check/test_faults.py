@@ -188,3 +188,21 @@ def test_a_weight_made_with_the_array_beside_the_right_one_is_named():
     report = check("tanh", found | {"W2": a1.T @ (each["b2"] / (1 - np.tanh(z2) ** 2))})
     assert kinds(report) == [("missing_activation_derivative", 2)]
     assert report.faults[0].arrays == ("W2",)
+
+
+def test_two_named_faults_come_before_one_nameless_factor():
+    found = gradients("selu", lambda z, a: np.where(z > 0, 1, 0.3 * np.exp(np.minimum(z, 0))), mask=MASK)
+    assert kinds(check("selu", found)) == [("wrong_activation_derivative", 2), ("wrong_dropout_backward", 2)]
+
+
+def test_dropout_scale_lacking_comes_before_clipping_and_constants():
+    assert kinds(check("relu", gradients("relu", mask=MASK))) == [("wrong_dropout_backward", 2)]
+
+
+def test_a_half_that_may_be_dropout_is_told_as_either():
+    found = gradients("tanh", mask=MASK, given=2 * MASK)
+    found = {n: g / 2 for n, g in found.items()}  # halved, and below dropout's 1/(1 − p) = 2 is lacking too
+    report = check("tanh", found, p=0.5)
+    sets = [sorted({fault.kind for fault in faults}) for faults in (report.faults, *report.alternatives)]
+    assert ["constant_factor"] in sets
+    assert ["constant_factor", "wrong_dropout_backward"] in sets
