@@ -84,7 +84,7 @@ class Dual:
         o = self.lift(other)
         return NotImplemented if o is None else self.value < o.value
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # == is by value, so it has no hash
 
     def through(self, value: Any, slope: Any) -> "Dual":
         """f of this number from f and f′ at its value."""

@@ -168,27 +168,11 @@ def _elementwise(c: Context, number: int, z: Array, f: Array, slope: Array) -> I
                 if j == number or array.shape != z.shape or (j == 0 and label == "z"):
                     continue
                 where = "x" if j == 0 else f"{label}{j}"
-                yield (
-                    _claim(
-                        number,
-                        at,
-                        f"layer {j - number}",
-                        f"has the derivative of {name} at {where}, where layer {number}'s belongs",
-                        1.1,
-                    ),
-                    form.from_z(array, p),
-                )
+                words = f"has the derivative of {name} at {where}, where layer {number}'s belongs"
+                claim = _claim(number, at, f"layer {j - number}", words, 1.1)
+                yield claim, form.from_z(array, p)
                 if form.from_a is not None:
-                    yield (
-                        _claim(
-                            number,
-                            at,
-                            f"layer {j - number}",
-                            f"has the derivative of {name} at {where}, where layer {number}'s belongs",
-                            1.1,
-                        ),
-                        form.from_a(array, p),
-                    )
+                    yield claim, form.from_a(array, p)
     wrong = "wrong_activation_derivative"
     if name != "identity":
         yield _claim(number, wrong, "f", f"has {name} itself in place of its derivative", 0.7), f

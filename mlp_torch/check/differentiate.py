@@ -27,7 +27,7 @@ def differentiate(
             reason = f"{type(error).__name__}"
         try:
             return _complex_step(numeric, values), f"complex step (tracing failed: {reason})", 1e-9
-        except Exception:
+        except Exception:  # complex numbers are not for every author's code: differences of reals remain
             return _richardson(numeric, values), f"Richardson extrapolation (tracing failed: {reason})", 1e-6
 
 

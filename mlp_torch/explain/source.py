@@ -45,7 +45,7 @@ def source(config: Explain) -> Source:
     path = config.run / "model.safetensors"
     try:
         with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is no dict
             epoch = int((file.metadata() or {}).get("epoch", 0))
     except (OSError, SafetensorError) as error:
         raise UserError(f"--run {config.run}: {path} cannot be read ({error})") from None
