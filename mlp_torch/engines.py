@@ -17,14 +17,14 @@ from threadpoolctl import threadpool_limits
 import manual
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
-from manual.training import ManualEngine
+from manual.training import ManualEngine, Stepwise
 from mlp_torch.config import Network, Train
 from mlp_torch.data import Data
 from mlp_torch.errors import UserError
 from mlp_torch.model import LOSSES, MLP, OPTIMIZERS, Dropout, load_arrays, state_arrays, to_torch
 
 
-class AutogradEngine:
+class AutogradEngine(Stepwise):
     """The nn.Module with torch's gradient and optimizer; `l1` adds λ Σ|W| over the weights."""
 
     def __init__(self, model: MLP, loss: str, optimizer: torch.optim.Optimizer, l1: float = 0.0) -> None:
@@ -81,7 +81,7 @@ class AutogradEngine:
         return torch.from_numpy(array).to(self.device)
 
 
-class BothEngine:
+class BothEngine(Stepwise):
     """Autograd and the manual engine in lock-step: same weights, batches and dropout masks.
 
     Each trains on its own gradients; nothing brings them together again. `parameter_gaps` and

@@ -20,14 +20,13 @@ from mlp_torch.verify.verdicts import compare_traces
 
 
 class Monitor:
-    """`observe` a batch before each step; `ratios` holds the largest |Δ| / bound by parameter.
+    """`observe` a batch before every `every`-th step; `ratios` holds the largest |Δ| / bound by parameter.
 
     The bound is the sum of both sides' propagated rounding, a unit at a kink counted in on both sides.
     """
 
     def __init__(self, loss: str, every: int) -> None:
         self.loss, self.every = loss, every
-        self.seen = 0
         self.ratios: dict[str, float] = {}
 
     def reset(self) -> None:
@@ -35,13 +34,10 @@ class Monitor:
         self.ratios = {}
 
     def observe(self, model: MLP | manual.MLP, x: Array, y: Array) -> None:
-        """Judge the model's gradients on this batch if it is the k-th since the last one judged.
+        """Judge the model's gradients on this batch.
 
         Raises WrongGradientError, with the full certificate's evidence, where a bound is broken.
         """
-        self.seen += 1
-        if (self.seen - 1) % self.every:
-            return
         by_hand = model if isinstance(model, manual.MLP) else to_manual(model)
         module = to_torch(model) if isinstance(model, manual.MLP) else model
         training = module.training
@@ -73,10 +69,25 @@ class Watched:
         self.engine, self.monitor = engine, monitor
         inner = engine.autograd if isinstance(engine, BothEngine) else engine
         self.model = inner.model
+        self.until_next = 0
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
-        self.monitor.observe(self.model, x, y)
-        return self.engine.step(x, y, lr)
+    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+        """The engine's own epoch, in pieces that end where the next batch is to be observed."""
+        losses: list[Array] = []
+        step = 0
+        while step < len(rates):
+            if self.until_next == 0:
+                batch = indices[step * batch_size : (step + 1) * batch_size]
+                self.monitor.observe(self.model, x[batch], y[batch])
+                self.until_next = self.monitor.every
+            last = min(len(rates), step + self.until_next)
+            piece = indices[step * batch_size : last * batch_size]
+            losses.append(self.engine.epoch(x, y, piece, batch_size, rates[step:last]))
+            self.until_next -= last - step
+            step = last
+            if not np.isfinite(losses[-1]).all():
+                break
+        return np.concatenate(losses)
 
     def predict(self, x: Array) -> Array:
         return self.engine.predict(x)
