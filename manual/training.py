@@ -128,14 +128,41 @@ def check_finite(x: Array) -> None:
         )
 
 
-class ManualEngine(Stepwise):
-    """The hand-written gradient and a NumPy optimizer; `l1` adds λ Σ|W| over the weights."""
+class NumPyEngine:
+    """What every engine on a `manual.MLP` does alike."""
+
+    def __init__(self, model: MLP, loss: str) -> None:
+        self.model, self.loss = model, loss
+
+    def predict(self, x: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.model.predict(x)
+
+    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
+        """The loss and the accuracy on x (N, in) and y."""
+        return evaluate(self.predict(x), y, self.loss)
+
+    def parameters(self) -> dict[str, Array]:
+        """A copy of the parameters and buffers, by `state_dict` name."""
+        return {n: v.copy() for n, v in (self.model.parameters | self.model.buffers).items()}
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        """Write such a copy into the model's own arrays."""
+        for name, value in parameters.items():
+            arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
+            arrays[name][...] = value
+
+
+class ManualEngine(NumPyEngine, Stepwise):
+    """The plain hand-written gradient and a NumPy optimizer; `l1` adds λ Σ|W| over the weights."""
 
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, l1: float = 0.0) -> None:
-        self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
+        super().__init__(model, loss)
+        self.optimizer, self.l1 = optimizer, l1
         self.gradients: dict[str, Array] = {}
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
+        """One step on a batch; `masks` as in `MLP.trace`."""
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported
             loss, self.gradients = self.model.loss_and_gradients(x, y, self.loss, masks=masks)
             for name, weight in self.model.parameters.items():
@@ -147,21 +174,6 @@ class ManualEngine(Stepwise):
                 self.optimizer.lr = lr
                 self.optimizer.step(self.gradients)
         return float(loss)
-
-    def predict(self, x: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self.model.predict(x)
-
-    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
-        return evaluate(self.predict(x), y, self.loss)
-
-    def parameters(self) -> dict[str, Array]:
-        return {n: v.copy() for n, v in (self.model.parameters | self.model.buffers).items()}
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        for name, value in parameters.items():
-            arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
-            arrays[name] = value.copy()
 
 
 def evaluate(output: Array, y: Array, loss: str) -> tuple[float, float | None]:
