@@ -4,15 +4,12 @@ All of them answer `manual.training.Engine`, so the one loop of `manual.training
 manual engine itself lives in `manual.training` and knows nothing of torch.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 import manual
 from manual.losses import LOSSES as MANUAL_LOSSES
@@ -20,7 +17,7 @@ from manual.numbers import Array
 from manual.training import ManualEngine, Stepwise
 from mlp_torch.config import Network, Train
 from mlp_torch.data import Data
-from mlp_torch.errors import UserError
+from mlp_torch.machine import check_memory
 from mlp_torch.model import LOSSES, MLP, OPTIMIZERS, Dropout, load_arrays, state_arrays, to_torch
 
 
@@ -138,59 +135,6 @@ def gap(ours: Array, reference: Array) -> float:
     if difference == 0:
         return 0.0
     return float(difference / norm) if norm > 0 else float("inf")
-
-
-def resolve_device(name: str, dtype: str) -> str:
-    """What `--device` means on this machine: auto takes cuda, then mps (float32 only), then the cpu.
-
-    Raises UserError where the device that was asked for is not there.
-    """
-    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if found[d] and not (d == "mps" and dtype == "float64"))
-    if not found[name]:
-        there = ", ".join(d for d in found if found[d])
-        raise UserError(f"--device {name}: torch finds none on this machine; choose from auto, {there}")
-    return name
-
-
-# Below this work a step, waking a second thread takes longer than it saves (and on a busy machine, far
-# longer: thirty times on two cores with a second process at work).
-SMALL_STEP_FLOPS = 20e6
-
-
-@contextmanager
-def threads(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
-    """In the block, one thread for torch and for NumPy's BLAS if the network's steps are small."""
-    flops = 6 * batch_size * sum(a * b for a, b in pairwise(sizes))
-    if flops >= SMALL_STEP_FLOPS:
-        yield
-        return
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-# What the check before training, or `mlp compare`, holds at once for each parameter: both engines'
-# weights and gradients, bounds, and the slices of an error-free product, in float64.
-BYTES_PER_PARAMETER = 200
-
-
-def check_memory(parameters: int) -> None:
-    """Raise UserError if a network of so many parameters cannot be checked in the memory that is free."""
-    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = parameters * BYTES_PER_PARAMETER
-    if needed > free:
-        raise UserError(
-            f"--hidden: {parameters:,} parameters need about {needed / 2**30:.0f} GiB to be checked, and "
-            f"{free / 2**30:.0f} GiB are free; use smaller layers"
-        )
 
 
 def manual_model(config: Network, data: Data) -> manual.MLP:

@@ -21,8 +21,9 @@ from manual.numbers import Array
 from manual.training import Epoch, ManualEngine, NotFiniteError, fit, order
 from mlp_torch.config import Train
 from mlp_torch.data import Data, load
-from mlp_torch.engines import AutogradEngine, BothEngine, build, resolve_device, threads
+from mlp_torch.engines import AutogradEngine, BothEngine, build
 from mlp_torch.errors import UserError
+from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder

@@ -15,9 +15,10 @@ from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.config import Network
 from mlp_torch.data import Data, load
-from mlp_torch.engines import manual_model, resolve_device
+from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 

@@ -6,8 +6,9 @@ import torch
 from manual.training import order
 from mlp_torch.config import Compare
 from mlp_torch.data import load
-from mlp_torch.engines import manual_model, resolve_device, threads
+from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
+from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import to_torch
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare

@@ -84,7 +84,7 @@ def test_every_device_at_hand_learns_the_digits(runs, engine, device):
 
 
 def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
-    from mlp_torch.engines import resolve_device
+    from mlp_torch.machine import resolve_device
 
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -95,7 +95,7 @@ def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
 
 
 def test_small_steps_run_on_one_thread_and_the_threads_come_back():
-    from mlp_torch.engines import threads
+    from mlp_torch.machine import threads
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
