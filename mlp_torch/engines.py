@@ -1,24 +1,43 @@
-"""The engines behind `mlp train`: autograd, and autograd in lock-step with the hand-written gradient.
+"""The engines behind `mlp train`, one row of `ENGINES` each, and which of them `auto` takes.
 
-All of them answer `manual.training.Engine`, so the one loop of `manual.training.fit` drives each. The
-manual engine itself lives in `manual.training` and knows nothing of torch.
+All of them answer `manual.training.Engine`, so the one loop of `manual.training.fit` drives each. Here
+are autograd, and autograd in lock-step with the plain hand-written gradient; the fast ones have rooms of
+their own: `manual.buffered`, `manual.compiled` and `mlp_torch.buffered`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 import manual
+from manual.architecture import Architecture
+from manual.buffered import BufferedEngine
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
-from manual.training import ManualEngine, Stepwise
+from manual.training import Engine, ManualEngine, Stepwise
 from mlp_torch.config import Network, Train
 from mlp_torch.data import Data
-from mlp_torch.machine import check_memory
+from mlp_torch.errors import UserError
+from mlp_torch.machine import check_memory, step_flops
 from mlp_torch.model import LOSSES, MLP, OPTIMIZERS, Dropout, load_arrays, state_arrays, to_torch
+from mlp_torch.steps import compiled_unsupported
+
+
+class AnyEngine(Engine, Protocol):
+    """What `mlp train` needs of an engine beside the loop's needs.
+
+    `model` is the live network, whose weights are those of the moment.
+    """
+
+    model: Any
+
+    @property
+    def gradients(self) -> Mapping[str, Array]:
+        """The last step's gradients, by parameter."""
 
 
 class AutogradEngine(Stepwise):
@@ -87,7 +106,7 @@ class BothEngine(Stepwise):
     """
 
     def __init__(self, by_hand: ManualEngine, autograd: AutogradEngine) -> None:
-        self.by_hand, self.autograd = by_hand, autograd
+        self.by_hand, self.autograd, self.model = by_hand, autograd, autograd.model
         self.reset_gaps()
 
     def reset_gaps(self) -> None:
@@ -144,19 +163,116 @@ def manual_model(config: Network, data: Data) -> manual.MLP:
     return manual.MLP(sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 
-def build(config: Train, data: Data) -> ManualEngine | AutogradEngine | BothEngine:
-    """The engine that the flags describe, on `config.device`; every engine starts from the same weights."""
-    model, options = manual_model(config, data), config.optimizer_options()
-    by_hand = ManualEngine(
-        model,
-        data.loss,
-        manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options),
-        config.l1,
-    )
-    if config.engine == "manual":
-        return by_hand
+def by_hand(kind: Callable[..., Any]) -> Callable[[Train, Data], Any]:
+    """A builder of an engine on the NumPy network."""
+
+    def build(config: Train, data: Data) -> Any:
+        model = manual_model(config, data)
+        options = config.optimizer_options()
+        optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
+        return kind(model, data.loss, optimizer, config.l1)
+
+    return build
+
+
+def _compiled(*arguments: Any) -> Any:
+    from manual.compiled import CompiledEngine
+
+    return CompiledEngine(*arguments)
+
+
+def _module(config: Train, data: Data) -> MLP:
     torch.manual_seed(config.seed)
-    module = to_torch(model).to(config.device)
-    optimizer: Any = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    autograd = AutogradEngine(module, data.loss, optimizer, config.l1)
-    return autograd if config.engine == "autograd" else BothEngine(by_hand, autograd)
+    return to_torch(manual_model(config, data)).to(config.device)
+
+
+def _torch(config: Train, data: Data) -> Any:
+    from mlp_torch.buffered import TorchEngine
+
+    options = config.optimizer_options()
+    precision = config.fp32_precision
+    module = _module(config, data)
+    return TorchEngine(module, data.loss, config.optimizer, options, config.l1, fp32_precision=precision)
+
+
+def _autograd(config: Train, data: Data) -> AutogradEngine:
+    module = _module(config, data)
+    options: Any = config.optimizer_options()
+    optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
+    return AutogradEngine(module, data.loss, optimizer, config.l1)
+
+
+def _both(config: Train, data: Data) -> BothEngine:
+    return BothEngine(by_hand(ManualEngine)(config, data), _autograd(config, data))
+
+
+def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
+    from mlp_torch.buffered import unsupported
+
+    return unsupported(config.device, config.fp32_precision)
+
+
+def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
+    return compiled_unsupported(architecture)
+
+
+def _nothing(config: Train, architecture: Architecture) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine of `mlp train`: how it is built; `step` names the hand-written step it is judged by.
+
+    `unsupported(config, architecture)` says why it cannot do what the flags ask, or gives None.
+    """
+
+    build: Callable[[Train, Data], Any]
+    step: str = "manual"
+    unsupported: Callable[[Train, Architecture], str | None] = _nothing
+
+
+ENGINES: dict[str, Row] = {
+    "compiled": Row(by_hand(_compiled), "compiled", _compiled_unsupported),
+    "torch": Row(_torch, "torch", _torch_unsupported),
+    "manual": Row(by_hand(BufferedEngine), "buffered"),
+    "autograd": Row(_autograd),
+    "both": Row(_both),
+}
+
+# Below this work a step the loops around the products cost more than the products, and compiled ones
+# win; above, torch's kernels on all cores do.
+COMPILED_STEP_FLOPS = 60e6
+
+
+def choose_engine(config: Train, data: Data, device: str) -> tuple[str, str]:
+    """The engine that `auto` takes on that device, and why: the fastest that can do what is asked."""
+    architecture = config.architecture(data.inputs, data.outputs)
+    work = step_flops(architecture.sizes, min(config.batch_size, len(data.train)))
+    at = replace(config, device=device)
+    small = work < COMPILED_STEP_FLOPS
+    order = ["compiled", "manual"] if small else ["torch", "compiled", "manual"]
+    if device != "cpu" or config.fp32_precision != "ieee":
+        order = ["torch", "autograd"]
+    where = f"for steps of {work / 1e6:.3g} MFLOP on the {device}"
+    passed_over: list[str] = []
+    for name in order:
+        reason = ENGINES[name].unsupported(at, architecture)
+        if reason is None:
+            notes = f"; {'; '.join(passed_over)}" if passed_over else ""
+            return name, f"the fastest that can {where}{notes}"
+        passed_over.append(f"not {name}: {reason}")
+    raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over)}")
+
+
+def build(config: Train, data: Data) -> AnyEngine:
+    """The engine that the flags describe, on `config.device`; every engine starts from the same weights.
+
+    Raises UserError where it cannot do what they ask.
+    """
+    row = ENGINES[config.engine]
+    reason = row.unsupported(config, config.architecture(data.inputs, data.outputs))
+    if reason is not None:
+        raise UserError(f"--engine {config.engine}: {reason}")
+    engine: AnyEngine = row.build(config, data)
+    return engine

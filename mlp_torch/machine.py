@@ -30,11 +30,15 @@ def resolve_device(name: str, dtype: str) -> str:
 SMALL_STEP_FLOPS = 20e6
 
 
+def step_flops(sizes: Sequence[int], batch_size: int) -> int:
+    """What the three matrix products of every layer take: two operations a weight and sample each."""
+    return 6 * batch_size * sum(a * b for a, b in pairwise(sizes))
+
+
 @contextmanager
 def threads(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
     """In the block, one thread for torch and for NumPy's BLAS if the network's steps are small."""
-    flops = 6 * batch_size * sum(a * b for a, b in pairwise(sizes))
-    if flops >= SMALL_STEP_FLOPS:
+    if step_flops(sizes, batch_size) >= SMALL_STEP_FLOPS:
         yield
         return
     before = torch.get_num_threads()

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+import manual
 from manual.numbers import Array
-from manual.training import Epoch, ManualEngine, NotFiniteError, fit, order
-from mlp_torch.config import Train
+from manual.training import Epoch, NotFiniteError, fit, order
+from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data import Data, load
-from mlp_torch.engines import AutogradEngine, BothEngine, build
+from mlp_torch.engines import ENGINES, AnyEngine, BothEngine, build, choose_engine
 from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
@@ -30,8 +31,6 @@ from mlp_torch.runs import Run, check_name, make_folder
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.monitor import Monitor, Watched
 from mlp_torch.verify.report import Report, WrongGradientError
-
-AnyEngine = ManualEngine | AutogradEngine | BothEngine
 
 
 def run(
@@ -45,7 +44,9 @@ def run(
     """
     check_name(config.runs_dir, config.name)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    config = resolve(config, data)
+    config, why = resolve(config, data)
+    if why:
+        print(f"engine: {config.engine}, {why}")
     check_batches(config, len(data.train))
     engine = build(config, data)
     report = check_gradients(engine, data, config)
@@ -72,15 +73,17 @@ def run(
     return 130 if training.interrupted else 0
 
 
-def resolve(config: Train, data: Data) -> Train:
-    """The configuration with every default that depends on the data or the machine filled in."""
-    on_cpu = config.engine == "manual"
-    return replace(
-        config,
-        loss=data.loss,
-        epochs=config.epochs or data.dataset.epochs,
-        device="cpu" if on_cpu else resolve_device(config.device, config.dtype),
-    )
+def resolve(config: Train, data: Data) -> tuple[Train, str]:
+    """The configuration with every default that depends on the data or the machine filled in.
+
+    And why it is this engine, where `auto` was to choose.
+    """
+    engine, why = config.engine, ""
+    device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
+    if engine == "auto":
+        engine, why = choose_engine(config, data, device)
+    epochs = config.epochs or data.dataset.epochs
+    return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine), why
 
 
 def check_batches(config: Train, n: int) -> None:
@@ -109,9 +112,13 @@ def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
 
 
 def check_gradients(engine: AnyEngine, data: Data, config: Train) -> Report:
-    """The instrument's report on the first batch, judged in float64 on a copy with the same weights."""
+    """The instrument's report on the first batch, judged in float64 on a copy with the same weights.
+
+    What is held against autograd is the hand-written step that will train; for autograd itself, and for
+    both in lock-step, the plain formulas.
+    """
     x, y = first_batch(data, config)
-    return compare(in_float64(engine), x, y, loss=data.loss)
+    return compare(in_float64(engine), x, y, loss=data.loss, engine=ENGINES[config.engine].step)
 
 
 def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
@@ -124,10 +131,10 @@ def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
 
 def in_float64(engine: AnyEngine) -> MLP:
     """A copy of the engine's network on the cpu whose float64 weights are the very same numbers."""
-    if isinstance(engine, ManualEngine):
+    if isinstance(engine.model, manual.MLP):
         return to_torch(engine.model).double()
-    model = engine.autograd.model if isinstance(engine, BothEngine) else engine.model
-    return copy.deepcopy(model).cpu().double()
+    module: MLP = copy.deepcopy(engine.model).cpu().double()
+    return module
 
 
 @dataclass

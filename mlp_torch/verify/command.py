@@ -10,6 +10,7 @@ from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import to_torch
+from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
 
@@ -22,6 +23,9 @@ def run(config: Compare) -> int:
     """
     device = resolve_device(config.device, config.dtype)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    reason = STEPS[config.engine].unsupported(config.architecture(data.inputs, data.outputs))
+    if reason is not None:
+        raise UserError(f"--engine {config.engine}: {reason}")
     batch = order(len(data.train), config.seed, 1)[: config.batch_size]
     if config.normalization == "batch_norm" and config.hidden and len(batch) < 2:
         raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
@@ -29,7 +33,7 @@ def run(config: Compare) -> int:
     torch.manual_seed(config.seed)
     model = to_torch(manual_model(config, data)).to(device)
     with threads(config.sizes(data.inputs, data.outputs), len(batch)):
-        report = compare(model, x, y, loss=data.loss, tier=config.tier)
+        report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine)
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
 
