@@ -38,6 +38,13 @@ class Buffers:
             self.tensors["ones"] = torch.ones(n, dtype=self.dtype, device=self.device)
         return self.tensors["ones"]
 
+    def constant(self, value: float) -> Tensor:
+        """A number in a tensor without dimensions: a kernel takes it in half the time of a Python one."""
+        name = f"constant {value}"
+        if name not in self.tensors:
+            self.tensors[name] = torch.full((), value, dtype=self.dtype, device=self.device)
+        return self.tensors[name]
+
     @property
     def bytes(self) -> int:
         """The memory of all buffers."""

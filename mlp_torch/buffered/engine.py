@@ -113,7 +113,7 @@ class TorchEngine:
         self.model.eval()
         try:
             with self._working():
-                parts = [self.model(rows) for rows in self.resident(x).split(PREDICTED_ROWS)]
+                parts = [self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)]
                 return torch.cat(parts).cpu().numpy()
         finally:
             self.model.train(training)

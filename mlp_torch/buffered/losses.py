@@ -31,6 +31,10 @@ class Ends:
         """A further buffer (N, K)."""
         return self.buffers(f"{name} of the loss", *self.output.shape)
 
+    def divide(self, sum_or_gradient: Tensor, factor: float = 1) -> Op:
+        """Over count · factor, in place: what makes a mean of a sum."""
+        return partial(sum_or_gradient.div_, self.buffers.constant(self.count * factor))
+
     def column(self, name: str) -> Tensor:
         """A further buffer (N, 1)."""
         return self.buffers(f"{name} of the loss", len(self.output), 1)
@@ -46,64 +50,64 @@ def _dot(a: Tensor, b: Tensor, out: Tensor) -> Op:
 
 # ℓ = (ŷ − y)², ∂ℓ/∂ŷ = 2 (ŷ − y)
 def mse(e: Ends) -> tuple[list[Op], list[Op]]:
-    value = [
+    value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
         _dot(e.d, e.d, e.loss),
-        partial(e.loss.div_, e.count),
+        e.divide(e.loss),
     ]
-    return value, [partial(e.d.div_, e.count / 2)]
+    return value, [e.divide(e.d, 1 / 2)]
 
 
 # ℓ = ½ (y − ŷ)², ∂ℓ/∂ŷ = ŷ − y
 def half_squared_error(e: Ends) -> tuple[list[Op], list[Op]]:
-    value = [
+    value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
         _dot(e.d, e.d, e.loss),
-        partial(e.loss.div_, 2 * e.count),
+        e.divide(e.loss, 2),
     ]
-    return value, [partial(e.d.div_, e.count)]
+    return value, [e.divide(e.d)]
 
 
 # ℓ = |ŷ − y|, ∂ℓ/∂ŷ = sign(ŷ − y)
 def l1(e: Ends) -> tuple[list[Op], list[Op]]:
     size = e.scratch("size")
-    value = [
+    value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
         partial(torch.abs, e.d, out=size),
         partial(torch.sum, size, (0, 1), out=e.loss),
-        partial(e.loss.div_, e.count),
+        e.divide(e.loss),
     ]
-    return value, [partial(torch.sign, e.d, out=e.d), partial(e.d.div_, e.count)]
+    return value, [partial(torch.sign, e.d, out=e.d), e.divide(e.d)]
 
 
 # ∂ℓ/∂ŷ = c = min(max(d, −1), 1), d = ŷ − y; ℓ = c (d − c/2): ½ d² where |d| < 1, else |d| − ½
 def smooth_l1(e: Ends) -> tuple[list[Op], list[Op]]:
     rest = e.scratch("rest")
-    value = [
+    value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=rest),
         partial(torch.clamp, rest, -1, 1, out=e.d),
         partial(rest.add_, e.d, alpha=-0.5),
         _dot(e.d, rest, e.loss),
-        partial(e.loss.div_, e.count),
+        e.divide(e.loss),
     ]
-    return value, [partial(e.d.div_, e.count)]
+    return value, [e.divide(e.d)]
 
 
 # ℓ = max(0, 1 − y ŷ), ∂ℓ/∂ŷ = −y, and 0 where 1 − y ŷ ≤ 0
 def hinge(e: Ends) -> tuple[list[Op], list[Op]]:
     margin = e.scratch("margin")
-    value = [
+    value: list[Op] = [
         partial(torch.mul, e.output, e.y, out=margin),
         margin.neg_,
         partial(margin.add_, 1),
         partial(margin.clamp_min_, 0),
         partial(torch.sum, margin, (0, 1), out=e.loss),
-        partial(e.loss.div_, e.count),
+        e.divide(e.loss),
     ]
-    gradient = [
+    gradient: list[Op] = [
         partial(torch.neg, e.y, out=e.d),
         partial(aten.threshold_backward.grad_input, e.d, margin, 0, grad_input=e.d),
-        partial(e.d.div_, e.count),
+        e.divide(e.d),
     ]
     return value, gradient
 
@@ -111,8 +115,8 @@ def hinge(e: Ends) -> tuple[list[Op], list[Op]]:
 # ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K, ∂ℓ/∂ŷ_j = [margin_j > 0] / K, minus their sum at y
 def multi_margin(e: Ends) -> tuple[list[Op], list[Op]]:
     margin, one, label = e.scratch("margin"), e.column("one"), e.y.view(-1, 1)
-    divisor = e.count * e.output.shape[1]
-    value = [
+    classes = e.output.shape[1]
+    value: list[Op] = [
         partial(torch.gather, e.output, 1, label, out=one),
         one.neg_,
         partial(one.add_, 1),
@@ -120,36 +124,33 @@ def multi_margin(e: Ends) -> tuple[list[Op], list[Op]]:
         partial(margin.scatter_, 1, label, 0),
         partial(margin.clamp_min_, 0),
         partial(torch.sum, margin, (0, 1), out=e.loss),
-        partial(e.loss.div_, divisor),
+        e.divide(e.loss, classes),
     ]
-    gradient = [
+    gradient: list[Op] = [
         partial(torch.sign, margin, out=e.d),
         partial(torch.sum, e.d, 1, keepdim=True, out=one),
         one.neg_,
         partial(e.d.scatter_, 1, label, one),
-        partial(e.d.div_, divisor),
+        e.divide(e.d, classes),
     ]
     return value, gradient
 
 
-# ℓ = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|), ∂ℓ/∂ŷ = s(ŷ) − y
+# ℓ = (1 − y) ŷ − log s(ŷ), log s(ŷ) = min(ŷ, 0) − log(1 + e^−|ŷ|), ∂ℓ/∂ŷ = s(ŷ) − y
 def bce_with_logits(e: Ends) -> tuple[list[Op], list[Op]]:
-    tail, terms = e.scratch("tail"), e.scratch("terms")
+    log_s, work, terms = e.scratch("log s"), e.scratch("work"), e.scratch("terms")
     value: list[Op] = [
-        partial(torch.abs, e.output, out=tail),
-        tail.neg_,
-        tail.exp_,
-        tail.log1p_,
-        partial(torch.clamp_min, e.output, 0, out=terms),
-        partial(terms.addcmul_, e.y, e.output, value=-1),
-        partial(terms.add_, tail),
+        partial(aten.log_sigmoid_forward.output, e.output, output=log_s, buffer=work),
+        partial(torch.sub, e.buffers.constant(1), e.y, out=terms),
+        partial(terms.mul_, e.output),
+        partial(terms.sub_, log_s),
         partial(torch.sum, terms, (0, 1), out=e.loss),
-        partial(e.loss.div_, e.count),
+        e.divide(e.loss),
     ]
-    gradient = [
+    gradient: list[Op] = [
         partial(torch.sigmoid, e.output, out=e.d),
         partial(e.d.sub_, e.y),
-        partial(e.d.div_, e.count),
+        e.divide(e.d),
     ]
     return value, gradient
 
@@ -160,24 +161,24 @@ def cross_entropy(e: Ends) -> tuple[list[Op], list[Op]]:
     log_softmax: Op = partial(aten._log_softmax.out, e.output, 1, False, out=log_p)
     if e.y.ndim == 2:
         terms, total = e.scratch("terms"), e.column("total")
-        value = [
+        value: list[Op] = [
             log_softmax,
             partial(torch.mul, log_p, e.y, out=terms),
             partial(torch.sum, terms, (0, 1), out=e.loss),
-            partial(e.loss.div_, -e.count),
+            e.divide(e.loss, -1),
         ]
-        gradient = [
+        gradient: list[Op] = [
             partial(torch.exp, log_p, out=e.d),
             partial(torch.sum, e.y, 1, keepdim=True, out=total),
             partial(e.d.mul_, total),
             partial(e.d.sub_, e.y),
-            partial(e.d.div_, e.count),
+            e.divide(e.d),
         ]
         return value, gradient
     # labels: g = −1/N at y, and ∂L/∂ŷ = g − p Σ g
     g, weight = e.scratch("g"), e.buffers("weight of the loss")
     reduction = 2 if e.count == 1 else 1
-    scale = torch.ones((), dtype=g.dtype, device=g.device)
+    one = e.buffers.constant(1)
     value = [
         log_softmax,
         partial(
@@ -190,7 +191,7 @@ def cross_entropy(e: Ends) -> tuple[list[Op], list[Op]]:
     gradient = [
         partial(
             aten.nll_loss_backward.grad_input,
-            *(scale, log_p, e.y, None, reduction, -100, weight),
+            *(one, log_p, e.y, None, reduction, -100, weight),
             grad_input=g,
         ),
         partial(aten._log_softmax_backward_data.out, g, log_p, 1, g.dtype, out=e.d),

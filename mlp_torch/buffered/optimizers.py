@@ -31,11 +31,11 @@ def sgd(
     if nesterov and (momentum <= 0 or dampening != 0):
         raise ValueError("nesterov needs a momentum above 0 and no dampening")
     buffers = [torch.zeros_like(theta)] if momentum else []
-    state = {"is_first_step": True}
-    options = {"weight_decay": weight_decay, "momentum": momentum, "dampening": dampening}
+    state: dict[str, Any] = {"is_first_step": True}
+    options: dict[str, Any] = {"weight_decay": weight_decay, "momentum": momentum, "dampening": dampening}
 
     def update(lr: Tensor) -> None:
-        torch._fused_sgd_(  # type: ignore[attr-defined]
+        torch._fused_sgd_(
             [theta], [gradient], buffers, lr=lr, nesterov=nesterov, maximize=False, **options, **state
         )
         state["is_first_step"] = False
@@ -122,14 +122,15 @@ def _adam(kernel: str, default_decay: float) -> Callable[..., Step]:
     ) -> Step:
         m, v = torch.zeros_like(theta), torch.zeros_like(theta)
         steps = torch.zeros((), dtype=torch.float32, device=theta.device)
+        one = torch.ones_like(steps)
         beta1, beta2 = betas
         options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         fused = getattr(torch, kernel)
-        lists = [theta], [gradient], [m], [v], [], [steps]
+        lists: Any = [theta], [gradient], [m], [v], [], [steps]
 
         def step(lr: Tensor) -> list[Op]:
             return [
-                partial(steps.add_, 1),
+                partial(steps.add_, one),
                 partial(fused, *lists, lr=lr, amsgrad=False, maximize=False, **options),
             ]
 

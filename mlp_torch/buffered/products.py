@@ -78,7 +78,8 @@ def backward_input(dz: Tensor, weight: Tensor, da: Tensor) -> list[Op]:
 
 def precision_of(device: str) -> Any:
     """The setting of torch that holds for float32 products on that kind of device."""
-    return torch.backends.cuda.matmul if device == "cuda" else torch.backends.mkldnn.matmul
+    backend: Any = torch.backends.cuda if device == "cuda" else torch.backends.mkldnn
+    return backend.matmul
 
 
 @contextmanager

@@ -139,6 +139,7 @@ class Step:
         normalization = layers.Normalization(kind, z, n, gamma, beta, self.buffers, str(layer), *running)
         self._write(f"n{layer}", normalization.forward(), n)
         if kind == "batch_norm":
+            assert isinstance(module.num_batches_tracked, Tensor)
             moves = normalization.move_statistics(module.num_batches_tracked)
             self._write(f"statistics{layer}", moves, n, "move")
         self.normalizations[layer] = normalization
