@@ -52,8 +52,8 @@ class Chunk:
         self.batch_size, self.steps, self.capture = batch_size, steps, capture
         self.buffers = Buffers(device, like.dtype)
         self.index = self.buffers("index", rows, dtype=torch.int64)
-        # the kernels of the optimizers read a rate on the GPU in float32, on the CPU in float64
-        rate_dtype = torch.float64 if device.type == "cpu" else torch.float32
+        # the kernels of the optimizers read a rate in float32 on CUDA, in float64 on the CPU
+        rate_dtype = torch.float32 if device.type == "cuda" else torch.float64
         self.rates = self.buffers("rates", steps, dtype=rate_dtype)
         self.losses = self.buffers("losses", steps)
         self.x = self.buffers("rows of x", rows, *x.shape[1:], dtype=x.dtype)

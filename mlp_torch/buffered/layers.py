@@ -59,7 +59,7 @@ class Normalization:
             ops = [partial(torch.sub, self.z, self.mean, out=x), partial(variance[0].copy_, self.variance)]
         return [
             *ops,
-            partial(torch.add, variance, EPS, out=deviation),
+            partial(torch.add, variance, self.buffers.constant(EPS), out=deviation),
             deviation.sqrt_,
             partial(x.div_, deviation),
             partial(torch.addcmul, self.beta, x, self.gamma, out=self.n),
@@ -70,13 +70,13 @@ class Normalization:
         """What batch_norm's running statistics do after a training pass, as in torch."""
         assert self.mean is not None
         assert self.variance is not None
-        n = len(self.z)
+        n, kept = len(self.z), self.buffers.constant(1 - momentum)
         return [
-            partial(self.mean.mul_, 1 - momentum),
+            partial(self.mean.mul_, kept),
             partial(self.mean.add_, self._statistic("μ")[0], alpha=momentum),
-            partial(self.variance.mul_, 1 - momentum),
+            partial(self.variance.mul_, kept),
             partial(self.variance.add_, self._statistic("σ²")[0], alpha=momentum * n / (n - 1)),
-            partial(tracked.add_, 1),
+            partial(tracked.add_, torch.ones_like(tracked)),
         ]
 
     # n = γ x̂ + β, so ∂L/∂γ = Σ dn x̂
@@ -107,9 +107,9 @@ class Normalization:
         return [partial(d.mul_, self.gamma), *through, partial(d.div_, deviation)]
 
 
-def draw_mask(mask: Tensor, p: float) -> list[Op]:
+def draw_mask(mask: Tensor, p: float, buffers: Buffers) -> list[Op]:
     """0 with probability p, else 1 / (1 − p), from torch's generator as `model.Dropout` draws it."""
-    return [partial(mask.bernoulli_, 1 - p), partial(mask.div_, 1 - p)]
+    return [partial(mask.bernoulli_, 1 - p), partial(mask.div_, buffers.constant(1 - p))]
 
 
 # h = a · mask

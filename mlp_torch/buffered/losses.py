@@ -99,7 +99,7 @@ def hinge(e: Ends) -> tuple[list[Op], list[Op]]:
     value: list[Op] = [
         partial(torch.mul, e.output, e.y, out=margin),
         margin.neg_,
-        partial(margin.add_, 1),
+        partial(margin.add_, e.buffers.constant(1)),
         partial(margin.clamp_min_, 0),
         partial(torch.sum, margin, (0, 1), out=e.loss),
         e.divide(e.loss),
@@ -119,7 +119,7 @@ def multi_margin(e: Ends) -> tuple[list[Op], list[Op]]:
     value: list[Op] = [
         partial(torch.gather, e.output, 1, label, out=one),
         one.neg_,
-        partial(one.add_, 1),
+        partial(one.add_, e.buffers.constant(1)),
         partial(torch.add, e.output, one, out=margin),
         partial(margin.scatter_, 1, label, 0),
         partial(margin.clamp_min_, 0),

@@ -18,6 +18,11 @@ from mlp_torch.buffered.buffers import Op
 Step = Callable[[Tensor], list[Op]]
 
 
+def _number(value: float, like: Tensor) -> Tensor:
+    """A number in a tensor without dimensions, which a kernel takes without making one."""
+    return torch.full((), value, dtype=like.dtype, device=like.device)
+
+
 # b ← μ b + (1 − τ) g (b = g at first), θ ← θ − η b; Nesterov: θ ← θ − η (g + μ b); g = ∇θ + λθ
 def sgd(
     theta: Tensor,
@@ -55,17 +60,18 @@ def rmsprop(
 ) -> Step:
     v, direction = torch.zeros_like(theta), torch.zeros_like(theta)
     b = torch.zeros_like(theta) if momentum else direction
+    kept, added, carried = (_number(value, theta) for value in (alpha, eps, momentum))
 
     def step(lr: Tensor) -> list[Op]:
         g, decay = _decayed(theta, gradient, weight_decay)
         return [
             *decay,
-            partial(v.mul_, alpha),
+            partial(v.mul_, kept),
             partial(v.addcmul_, g, g, value=1 - alpha),
             partial(torch.sqrt, v, out=direction),
-            partial(direction.add_, eps),
+            partial(direction.add_, added),
             partial(torch.div, g, direction, out=direction),
-            *([partial(b.mul_, momentum), partial(b.add_, direction)] if momentum else []),
+            *([partial(b.mul_, carried), partial(b.add_, direction)] if momentum else []),
             partial(torch.mul, b, lr, out=direction),
             partial(theta.sub_, direction),
         ]
@@ -83,8 +89,10 @@ def adagrad(
     eps: float = 1e-10,
 ) -> Step:
     s, direction = torch.zeros_like(theta), torch.zeros_like(theta)
+    added = _number(eps, theta)
     # 1 + (t − 1) decay, moved on by decay after every step
     divisor = torch.ones((), dtype=torch.float64, device=theta.device)
+    moved = _number(lr_decay, divisor)
 
     def step(lr: Tensor) -> list[Op]:
         g, decay = _decayed(theta, gradient, weight_decay)
@@ -92,10 +100,10 @@ def adagrad(
             *decay,
             partial(s.addcmul_, g, g),
             partial(torch.sqrt, s, out=direction),
-            partial(direction.add_, eps),
+            partial(direction.add_, added),
             partial(torch.div, g, direction, out=direction),
             partial(direction.mul_, lr),
-            *([partial(direction.div_, divisor), partial(divisor.add_, lr_decay)] if lr_decay else []),
+            *([partial(direction.div_, divisor), partial(divisor.add_, moved)] if lr_decay else []),
             partial(theta.sub_, direction),
         ]
 

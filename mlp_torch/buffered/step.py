@@ -123,7 +123,8 @@ class Step:
         self.units[layer] = row, unit
         if hidden and self.training and architecture.dropout > 0:
             mask, h = self._like("mask", layer), self._like("h", layer)
-            self._write(f"mask{layer}", layers.draw_mask(mask, architecture.dropout), mask, "draw")
+            draw = layers.draw_mask(mask, architecture.dropout, self.buffers)
+            self._write(f"mask{layer}", draw, mask, "draw")
             self._write(f"h{layer}", layers.dropout(a, mask, h), h)
             self.masks[layer], a = mask, h
         self.inputs[layer + 1] = a
