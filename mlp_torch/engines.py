@@ -7,7 +7,6 @@ their own: `manual.buffered`, `manual.compiled` and `mlp_torch.buffered`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,6 @@ from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
 from manual.training import Engine, ManualEngine, Stepwise
 from mlp_torch.config import Network, Train
-from mlp_torch.data import Data
 from mlp_torch.errors import UserError
 from mlp_torch.machine import check_memory, step_flops
 from mlp_torch.model import LOSSES, MLP, OPTIMIZERS, Dropout, load_arrays, state_arrays, to_torch
@@ -156,21 +154,20 @@ def gap(ours: Array, reference: Array) -> float:
     return float(difference / norm) if norm > 0 else float("inf")
 
 
-def manual_model(config: Network, data: Data) -> manual.MLP:
+def manual_model(config: Network, architecture: Architecture) -> manual.MLP:
     """The network that the flags describe, in NumPy. Raises UserError if memory cannot hold it."""
-    sizes = config.sizes(data.inputs, data.outputs)
-    check_memory(sum(a * b + b for a, b in pairwise(sizes)))
-    return manual.MLP(sizes, dtype=np.dtype(config.dtype), **config.model_options())
+    check_memory(architecture.counts().parameters)
+    return manual.MLP(architecture.sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 
-def by_hand(kind: Callable[..., Any]) -> Callable[[Train, Data], Any]:
+def by_hand(kind: Callable[..., Any]) -> Callable[..., Any]:
     """A builder of an engine on the NumPy network."""
 
-    def build(config: Train, data: Data) -> Any:
-        model = manual_model(config, data)
+    def build(config: Train, architecture: Architecture, loss: str) -> Any:
+        model = manual_model(config, architecture)
         options = config.optimizer_options()
         optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
-        return kind(model, data.loss, optimizer, config.l1)
+        return kind(model, loss, optimizer, config.l1)
 
     return build
 
@@ -181,29 +178,29 @@ def _compiled(*arguments: Any) -> Any:
     return CompiledEngine(*arguments)
 
 
-def _module(config: Train, data: Data) -> MLP:
+def _module(config: Train, architecture: Architecture) -> MLP:
     torch.manual_seed(config.seed)
-    return to_torch(manual_model(config, data)).to(config.device)
+    return to_torch(manual_model(config, architecture)).to(config.device)
 
 
-def _torch(config: Train, data: Data) -> Any:
+def _torch(config: Train, architecture: Architecture, loss: str) -> Any:
     from mlp_torch.buffered import TorchEngine
 
-    options = config.optimizer_options()
-    precision = config.fp32_precision
-    module = _module(config, data)
-    return TorchEngine(module, data.loss, config.optimizer, options, config.l1, fp32_precision=precision)
+    options, precision = config.optimizer_options(), config.fp32_precision
+    module = _module(config, architecture)
+    return TorchEngine(module, loss, config.optimizer, options, config.l1, fp32_precision=precision)
 
 
-def _autograd(config: Train, data: Data) -> AutogradEngine:
-    module = _module(config, data)
+def _autograd(config: Train, architecture: Architecture, loss: str) -> AutogradEngine:
+    module = _module(config, architecture)
     options: Any = config.optimizer_options()
     optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    return AutogradEngine(module, data.loss, optimizer, config.l1)
+    return AutogradEngine(module, loss, optimizer, config.l1)
 
 
-def _both(config: Train, data: Data) -> BothEngine:
-    return BothEngine(by_hand(ManualEngine)(config, data), _autograd(config, data))
+def _both(config: Train, architecture: Architecture, loss: str) -> BothEngine:
+    plain = by_hand(ManualEngine)(config, architecture, loss)
+    return BothEngine(plain, _autograd(config, architecture, loss))
 
 
 def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
@@ -227,7 +224,7 @@ class Row:
     `unsupported(config, architecture)` says why it cannot do what the flags ask, or gives None.
     """
 
-    build: Callable[[Train, Data], Any]
+    build: Callable[[Train, Architecture, str], Any]
     step: str = "manual"
     unsupported: Callable[[Train, Architecture], str | None] = _nothing
 
@@ -245,34 +242,30 @@ ENGINES: dict[str, Row] = {
 COMPILED_STEP_FLOPS = 60e6
 
 
-def choose_engine(config: Train, data: Data, device: str) -> tuple[str, str]:
+def choose_engine(config: Train, architecture: Architecture, device: str) -> tuple[str, str]:
     """The engine that `auto` takes on that device, and why: the fastest that can do what is asked."""
-    architecture = config.architecture(data.inputs, data.outputs)
-    work = step_flops(architecture.sizes, min(config.batch_size, len(data.train)))
-    at = replace(config, device=device)
-    small = work < COMPILED_STEP_FLOPS
-    order = ["compiled", "manual"] if small else ["torch", "compiled", "manual"]
+    work = step_flops(architecture.sizes, config.batch_size)
+    order = ["compiled", "manual"] if work < COMPILED_STEP_FLOPS else ["torch", "manual"]
     if device != "cpu" or config.fp32_precision != "ieee":
         order = ["torch", "autograd"]
-    where = f"for steps of {work / 1e6:.3g} MFLOP on the {device}"
     passed_over: list[str] = []
     for name in order:
-        reason = ENGINES[name].unsupported(at, architecture)
+        reason = ENGINES[name].unsupported(replace(config, device=device), architecture)
         if reason is None:
-            notes = f"; {'; '.join(passed_over)}" if passed_over else ""
-            return name, f"the fastest that can {where}{notes}"
+            why = f"the fastest here for steps of {work / 1e6:.3g} MFLOP on the {device}"
+            return name, "; ".join([why, *passed_over])
         passed_over.append(f"not {name}: {reason}")
     raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over)}")
 
 
-def build(config: Train, data: Data) -> AnyEngine:
+def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     """The engine that the flags describe, on `config.device`; every engine starts from the same weights.
 
     Raises UserError where it cannot do what they ask.
     """
     row = ENGINES[config.engine]
-    reason = row.unsupported(config, config.architecture(data.inputs, data.outputs))
+    reason = row.unsupported(config, architecture)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
-    engine: AnyEngine = row.build(config, data)
+    engine: AnyEngine = row.build(config, architecture, loss)
     return engine

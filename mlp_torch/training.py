@@ -48,7 +48,8 @@ def run(
     if why:
         print(f"engine: {config.engine}, {why}")
     check_batches(config, len(data.train))
-    engine = build(config, data)
+    architecture = config.architecture(data.inputs, data.outputs)
+    engine = build(config, architecture, data.loss)
     report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
@@ -57,7 +58,7 @@ def run(
     path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
-        with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
+        with threads(architecture.sizes, min(config.batch_size, len(data.train))):
             if around is contextlib.nullcontext:  # not in a sweep, where it would cost more than many a trial
                 training.folder.show("gradient_check", picture(engine, data, config))
             with around(training):
@@ -81,7 +82,8 @@ def resolve(config: Train, data: Data) -> tuple[Train, str]:
     engine, why = config.engine, ""
     device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
     if engine == "auto":
-        engine, why = choose_engine(config, data, device)
+        at_most = replace(config, batch_size=min(config.batch_size, len(data.train)))
+        engine, why = choose_engine(at_most, config.architecture(data.inputs, data.outputs), device)
     epochs = config.epochs or data.dataset.epochs
     return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine), why
 

@@ -40,7 +40,7 @@ def source(config: Explain) -> Source:
     """What the flags name. Raises UserError for a run that cannot be read or a flag that contradicts it."""
     config = config if config.run is None else with_run(config, config.run)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    model = manual_model(config, data)
+    model = manual_model(config, config.architecture(data.inputs, data.outputs))
     if config.run is None:
         return Source(config, data, model, None)
     path = config.run / "model.safetensors"

@@ -23,7 +23,8 @@ def run(config: Compare) -> int:
     """
     device = resolve_device(config.device, config.dtype)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    reason = STEPS[config.engine].unsupported(config.architecture(data.inputs, data.outputs))
+    architecture = config.architecture(data.inputs, data.outputs)
+    reason = STEPS[config.engine].unsupported(architecture)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
     batch = order(len(data.train), config.seed, 1)[: config.batch_size]
@@ -31,8 +32,8 @@ def run(config: Compare) -> int:
         raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
     x, y = data.train.x[batch], data.train.y[batch]
     torch.manual_seed(config.seed)
-    model = to_torch(manual_model(config, data)).to(device)
-    with threads(config.sizes(data.inputs, data.outputs), len(batch)):
+    model = to_torch(manual_model(config, architecture)).to(device)
+    with threads(architecture.sizes, len(batch)):
         report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine)
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
