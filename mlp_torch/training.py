@@ -45,8 +45,6 @@ def run(
     check_name(config.runs_dir, config.name)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
     config, why = resolve(config, data)
-    if why:
-        print(f"engine: {config.engine}, {why}")
     check_batches(config, len(data.train))
     architecture = config.architecture(data.inputs, data.outputs)
     engine = build(config, architecture, data.loss)
@@ -56,6 +54,8 @@ def run(
         print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
         return 1
     path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
+    if why:
+        print(f"engine: {config.engine}, {why}")
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
         with threads(architecture.sizes, min(config.batch_size, len(data.train))):

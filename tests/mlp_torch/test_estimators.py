@@ -64,7 +64,9 @@ def test_its_output_is_the_network_of_its_attributes():
 def test_classes_may_be_words_and_probabilities_sum_to_1(classes):
     x, y = MOONS
     words = np.array(["no", "yes", "perhaps"])[np.where(x[:, 0] > 1.5, classes - 1, y)]
-    ours = MLPClassifier((16,), max_iter=100, batch_size=20, random_state=0).fit(x, words)
+    ours = MLPClassifier((16,), max_iter=100, batch_size=20, learning_rate_init=0.01, random_state=0).fit(
+        x, words
+    )
     assert set(ours.predict(x)) == set(words) == set(ours.classes_)
     p = ours.predict_proba(x)
     assert p.shape == (400, classes)
@@ -76,7 +78,7 @@ def test_classes_may_be_words_and_probabilities_sum_to_1(classes):
 def test_it_stands_in_pipelines_and_cross_validation():
     x, y = MOONS
     pipeline = make_pipeline(
-        StandardScaler(), MLPClassifier((16,), max_iter=60, batch_size=20, random_state=0)
+        StandardScaler(), MLPClassifier((16,), max_iter=60, batch_size=20, learning_rate_init=0.01)
     )
     assert cross_val_score(pipeline, x, y, cv=3).min() > 0.9
 
