@@ -107,7 +107,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.engine_ = config.engine
         self._engine: AnyEngine = build(config, architecture, loss)
         self.loss_curve_: list[float] = []
-        with threads(architecture.sizes, config.batch_size):
+        with threads(architecture.sizes, config.batch_size, config.engine in ON_CPU):
             self._train(config, X, target)
         self.n_iter_, self.loss_ = len(self.loss_curve_), self.loss_curve_[-1]
         weights = self._engine.parameters()

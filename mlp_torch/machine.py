@@ -36,14 +36,16 @@ def step_flops(sizes: Sequence[int], batch_size: int) -> int:
 
 
 @contextmanager
-def threads(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
-    """In the block, one thread for torch and for NumPy's BLAS if the network's steps are small."""
-    if step_flops(sizes, batch_size) >= SMALL_STEP_FLOPS:
-        yield
-        return
+def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iterator[None]:
+    """In the block, one thread if the network's steps are small, else all cores for one pool of threads.
+
+    That is torch's, or with `numpys` that of NumPy's and SciPy's BLAS: where both have threads, each
+    pool's idle ones spin beside the other's at work, and steps take many times as long.
+    """
     before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
+    small = step_flops(sizes, batch_size) < SMALL_STEP_FLOPS
+    with threadpool_limits(None if numpys and not small else 1, user_api="blas"):
+        torch.set_num_threads(1 if numpys or small else before)
         try:
             yield
         finally:

@@ -58,7 +58,8 @@ def run(
         print(f"engine: {config.engine}, {why}")
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
-        with threads(architecture.sizes, min(config.batch_size, len(data.train))):
+        n = min(config.batch_size, len(data.train))
+        with threads(architecture.sizes, n, config.engine in ON_CPU):
             if around is contextlib.nullcontext:  # not in a sweep, where it would cost more than many a trial
                 training.folder.show("gradient_check", picture(engine, data, config))
             with around(training):
