@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flint import arb
 
 from manual.numbers import Array
 from manual.trace import Stage
+from mlp_torch.verify import elementwise
 from mlp_torch.verify.enclosure import (
     Enclosure,
     balls,
     exact,
     from_balls,
-    mapped_pair,
     product,
     total,
     two_product,
@@ -32,7 +31,7 @@ from mlp_torch.verify.rounding import (
     softmax_errors,
     up,
 )
-from mlp_torch.verify.truth import FUNCTIONS, log_softmax
+from mlp_torch.verify.truth import log_softmax
 
 
 @dataclass(frozen=True)
@@ -65,23 +64,21 @@ class Context:
     def activation(self, stage: Stage, z: str) -> tuple[Enclosure, Enclosure]:
         """True f and f′ at the engine's z, computed once for both passes."""
         if (stage.row, z) not in self.memo:
-            function, slope = FUNCTIONS[stage.row], slope_of(stage, self.values, arb)
-            if slope is not None:
-                self.memo[stage.row, z] = mapped_pair(lambda v: function(v, slope), self.values[z])
-            else:
-                self.memo[stage.row, z] = mapped_pair(function, self.values[z])
+            slope = slope_of(stage, self.values)
+            learned = () if slope is None else (slope,)
+            self.memo[stage.row, z] = elementwise.activation(stage.row, self.values[z], *learned)
         return self.memo[stage.row, z]
 
 
 Rule = Callable[[Stage, Context], Local]
 
 
-def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], Any] = float) -> Any:
+def slope_of(stage: Stage, values: Mapping[str, Array]) -> float | None:
     """The slope below 0 of prelu (learned) or leaky_relu (given), or None for another row."""
     if stage.row == "leaky_relu":
-        return number(stage.constants["negative_slope"])
+        return float(stage.constants["negative_slope"])
     learned = [float(values[name][0]) for name in stage.reads if name.startswith("slope")]
-    return number(learned[0]) if learned else None
+    return learned[0] if learned else None
 
 
 def _dot(a: Array, b: Array, n: int, c: Context, more: Array | float = 0.0) -> tuple[Array, Array]:
