@@ -75,7 +75,7 @@ def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
 
 
 def _float64(value: Any) -> Array:
-    return np.asarray(value).astype(np.float64)
+    return np.asarray(value).astype(np.float64, copy=False)
 
 
 def _rule(stage: Stage, context: Context) -> Local:

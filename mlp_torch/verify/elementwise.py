@@ -116,11 +116,11 @@ def _silu(z: Array) -> Pair:
     return s * z, s + ds * z
 
 
-def _piecewise(z: Array, slope: float) -> Pair:
-    """f and f′ have no rounding but that of slope · z; the radius is what flushing may take."""
-    positive = z > 0
-    f, d = exact(z) * np.where(positive, 1.0, slope), np.where(positive, 1.0, slope)
-    return f, Enclosure(d, np.zeros_like(d), np.full_like(d, UNDERFLOW))
+def _piecewise(z: Array, slope: Any) -> Pair:
+    """z or slope · z; a slope that is a decimal has a low part."""
+    given = from_balls([arb(slope)], (1,))
+    d = _where(z > 0, from_balls([arb(1)], (1,)), given)
+    return d * z, d
 
 
 def _ordinary(z: Array) -> Array:
@@ -133,11 +133,11 @@ def _squarable(z: Array) -> Array:
 
 # One row an activation: f and f′ of an array, and the entries where they may be asked.
 WHOLE: dict[str, tuple[Callable[..., Pair], Callable[[Array], Array]]] = {
-    "identity": (lambda z: _piecewise(z, 1.0), _squarable),
+    "identity": (lambda z: _piecewise(z, 1), _squarable),
     "sigmoid": (_sigmoid, _ordinary),
     "tanh": (_tanh, _ordinary),
     "silu": (_silu, _ordinary),
-    "relu": (lambda z: _piecewise(z, 0.0), _squarable),
+    "relu": (lambda z: _piecewise(z, 0), _squarable),
     "leaky_relu": (_piecewise, _squarable),
     "prelu": (_piecewise, _squarable),
 }
@@ -155,11 +155,11 @@ def _filled(pair: Pair, others: Pair, at: Array) -> Pair:
     return pair
 
 
-def activation(row: str, z: Array, *slope: float) -> Pair:
-    """True f and f′ of every entry; `slope` where the row has one, as an exact number."""
+def activation(row: str, z: Array, *slope: Any) -> Pair:
+    """True f and f′ of every entry; `slope`, where the row has one, is a ball."""
 
     def ball(v: Any) -> Any:
-        return FUNCTIONS[row](v, *map(arb, slope))
+        return FUNCTIONS[row](v, *slope)
 
     if row not in WHOLE:
         return mapped_pair(ball, z)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from flint import arb
 
 from manual.numbers import Array
 from manual.trace import Stage
@@ -64,21 +65,21 @@ class Context:
     def activation(self, stage: Stage, z: str) -> tuple[Enclosure, Enclosure]:
         """True f and f′ at the engine's z, computed once for both passes."""
         if (stage.row, z) not in self.memo:
-            slope = slope_of(stage, self.values)
-            learned = () if slope is None else (slope,)
-            self.memo[stage.row, z] = elementwise.activation(stage.row, self.values[z], *learned)
+            slope = slope_of(stage, self.values, arb)
+            given = () if slope is None else (slope,)
+            self.memo[stage.row, z] = elementwise.activation(stage.row, self.values[z], *given)
         return self.memo[stage.row, z]
 
 
 Rule = Callable[[Stage, Context], Local]
 
 
-def slope_of(stage: Stage, values: Mapping[str, Array]) -> float | None:
+def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], Any] = float) -> Any:
     """The slope below 0 of prelu (learned) or leaky_relu (given), or None for another row."""
     if stage.row == "leaky_relu":
-        return float(stage.constants["negative_slope"])
+        return number(stage.constants["negative_slope"])
     learned = [float(values[name][0]) for name in stage.reads if name.startswith("slope")]
-    return learned[0] if learned else None
+    return number(learned[0]) if learned else None
 
 
 def _dot(a: Array, b: Array, n: int, c: Context, more: Array | float = 0.0) -> tuple[Array, Array]:
