@@ -117,9 +117,10 @@ def _silu(z: Array) -> Pair:
 
 
 def _piecewise(z: Array, slope: Any) -> Pair:
-    """z or slope · z; a slope that is a decimal has a low part."""
-    given = from_balls([arb(slope)], (1,))
-    d = _where(z > 0, from_balls([arb(1)], (1,)), given)
+    """z or slope · z; a slope that is a decimal, not a float, has a low part."""
+    nearest = np.array([float(slope)])
+    given = exact(nearest) if slope == nearest[0] else from_balls([slope], (1,))
+    d = _where(z > 0, exact(np.ones(1)), given)
     return d * z, d
 
 

@@ -160,7 +160,9 @@ def total(terms: Enclosure, axis: int | None = None) -> Enclosure:
     running = Enclosure(hi, lo, radius)
     while (n := len(running.hi)) > 1:
         parts = [_even(part) for part in (running.hi, running.lo, running.radius)]
-        running = Enclosure(*(p[: (n + 1) // 2] for p in parts)) + Enclosure(*(p[(n + 1) // 2 :] for p in parts))
+        running = Enclosure(*(p[: (n + 1) // 2] for p in parts)) + Enclosure(
+            *(p[(n + 1) // 2 :] for p in parts)
+        )
     return Enclosure(running.hi[0], running.lo[0], running.radius[0])
 
 
