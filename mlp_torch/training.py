@@ -168,6 +168,7 @@ class Training:
         """
         config, train = self.config, self.data.train
         assert config.epochs is not None
+        self.started = time.perf_counter()
         epochs = fit(
             self.engine if self.monitor is None else Watched(self.engine, self.monitor),
             train.x,
