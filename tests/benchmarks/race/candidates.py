@@ -1,0 +1,114 @@
+"""Who is measured: one row a candidate, with the packages that it needs and the environment it runs in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Literal
+
+# floor: the matrix products alone; ours: this project's engines; scan: JAX without a trainer around it;
+# trainer: what a user would pick instead.
+Kind = Literal["floor", "ours", "scan", "trainer"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`module` is a room of `race.trainers`, `trainer` a class in it, called with problem and arguments.
+
+    `own` says what the peer does not let one give it; `only` are the problems it makes sense on.
+    """
+
+    name: str
+    label: str
+    kind: Kind
+    module: str
+    trainer: str
+    packages: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    own: str = ""
+    extra: bool = False
+    only: str = "ABCD"
+
+    @property
+    def missing(self) -> str:
+        """The packages that are not installed, or nothing."""
+        tops = [name.partition(".")[0] for name in self.packages]
+        return ", ".join(top for top in tops if find_spec(top) is None)
+
+
+def _ours(engine: str, label: str, *packages: str, extra: bool = False) -> Candidate:
+    return Candidate(
+        f"engine-{engine}",
+        label,
+        "ours",
+        "ours",
+        "Engine",
+        ("manual.training", *packages),
+        (engine,),
+        extra=extra,
+    )
+
+
+CANDIDATES: dict[str, Candidate] = {
+    row.name: row
+    for row in [
+        Candidate("floor-numpy", "floor: np.dot", "floor", "floor", "Numpy", ("numpy",)),
+        Candidate("floor-numba", "floor: np.dot, compiled", "floor", "floor", "Numba", ("numba", "scipy")),
+        Candidate("floor-torch", "floor: torch.mm", "floor", "floor", "Torch", ("torch",), only="BD"),
+        Candidate("floor-onednn", "floor: oneDNN", "floor", "floor", "OneDNN", ("torch",), only="BD"),
+        _ours("manual", "**mlp-torch, manual** (NumPy)"),
+        _ours("autograd", "mlp-torch, autograd", "torch", "mlp_torch.engines"),
+        Candidate("jax-scan", "JAX, an epoch a scan", "scan", "jax_scan", "Scan", ("jax",)),
+        Candidate(
+            "sklearn",
+            "scikit-learn MLPClassifier",
+            "trainer",
+            "sklearn_fit",
+            "Sklearn",
+            ("sklearn",),
+            own="shuffles and weights",
+        ),
+        Candidate(
+            "torch-eager", "torch, resident data, fused Adam", "trainer", "torch_loops", "Eager", ("torch",)
+        ),
+        Candidate("torch-usual", "the usual torch loop", "trainer", "torch_loops", "Usual", ("torch",)),
+        Candidate("skorch", "skorch", "trainer", "skorch_fit", "Skorch", ("skorch",)),
+        Candidate(
+            "lightning",
+            "Lightning, bar and logger off",
+            "trainer",
+            "lightning_fit",
+            "Lightning",
+            ("lightning",),
+        ),
+        Candidate(
+            "keras-jax",
+            "Keras on JAX",
+            "trainer",
+            "keras_fit",
+            "Keras",
+            ("keras", "jax"),
+            environment={"KERAS_BACKEND": "jax"},
+            own="shuffles",
+        ),
+        Candidate(
+            "keras-torch",
+            "Keras on torch",
+            "trainer",
+            "keras_fit",
+            "Keras",
+            ("keras", "torch"),
+            environment={"KERAS_BACKEND": "torch"},
+            own="shuffles",
+        ),
+    ]
+}
+
+
+def environment(row: Candidate, threads: int) -> dict[str, str]:
+    """The variables that set the number of threads of every library here, and the row's own."""
+    n = str(threads)
+    names = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC"
+    eigen = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
+    only_cpu = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    return {name: n for name in names} | eigen | only_cpu | dict(row.environment)

@@ -1,0 +1,166 @@
+"""The race: one warm process a candidate, a round of one run each, in alternating order."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from race.candidates import CANDIDATES, Candidate, environment
+from race.problems import Spec, write
+
+SETTLED = 3  # rounds after which those that decide no ratio of the table stop
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: seconds by the clock and of all cores, most MB held until its end, and what it learned."""
+
+    seconds: float
+    cpu: float
+    peak: float
+    loss: float | None
+    accuracy: float | None
+    digest: int
+
+
+@dataclass
+class Measured:
+    """A candidate on a problem: seconds until everything was imported, the first run, the warm rounds.
+
+    `missing` says why there are none.
+    """
+
+    startup: float = 0.0
+    first: Run | None = None
+    rounds: dict[int, Run] = field(default_factory=dict)
+    missing: str = ""
+
+
+Results = dict[str, dict[str, Measured]]  # by problem, by candidate
+
+
+class WorkerError(RuntimeError):
+    """A worker's own message, or that it died."""
+
+
+class Worker:
+    """The parent's end of a candidate's process."""
+
+    def __init__(self, row: Candidate, spec: Spec, folder: Path) -> None:
+        here = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed with the worker
+        start = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "race.worker", row.name, spec.name, str(spec.epochs), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, **environment(row, spec.threads), "PYTHONPATH": path},
+        )
+        try:
+            self.answer()
+        except WorkerError:
+            self.close()
+            raise
+        self.startup = time.perf_counter() - start
+
+    def answer(self) -> dict[str, Any]:
+        """The next line. Raises WorkerError with the worker's reason if there is none."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {"error": self.last_words()}
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def last_words(self) -> str:
+        """The last line that the process wrote before it died, or its exit status."""
+        status = self.process.wait()
+        self.log.seek(0)
+        lines = self.log.read().strip().splitlines()
+        return lines[-1] if lines else f"ended with status {status}"
+
+    def run(self, seed: int) -> Run:
+        """One run from the weights and in the order of `seed`."""
+        assert self.process.stdin
+        try:
+            print(seed, file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise WorkerError(self.last_words()) from None
+        return Run(**self.answer())
+
+    def close(self) -> None:
+        """End the process; a second call does nothing."""
+        if self.process.stdin and not self.process.stdin.closed:
+            self.process.stdin.close()
+            self.process.wait()
+            self.log.close()
+
+
+def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, Measured]:
+    """Measure these candidates side by side: a first run each, then rounds, forwards and backwards in turn."""
+    measured = {name: Measured() for name in names}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        write(spec, Path(folder))
+        workers: dict[str, Worker] = {}
+
+        def guarded(name: str, work: Callable[[], None]) -> None:
+            try:
+                work()
+            except WorkerError as error:
+                measured[name].missing = str(error)
+                tell(f"{spec.name} {name}: {error}")
+                if name in workers:
+                    workers.pop(name).close()
+
+        def start(name: str) -> None:
+            worker = Worker(CANDIDATES[name], spec, Path(folder))
+            stack.callback(worker.close)
+            workers[name] = worker
+            measured[name].startup = worker.startup
+            measured[name].first = worker.run(0)
+
+        def again(name: str, number: int) -> None:
+            measured[name].rounds[number] = workers[name].run(number)
+
+        for name in names:
+            if missing := CANDIDATES[name].missing:
+                measured[name].missing = f"{missing} is not installed"
+                continue
+            tell(f"{spec.name} {name}: first run")
+            guarded(name, lambda name=name: start(name))  # type: ignore[misc]
+        for number in range(1, rounds + 1):
+            if number == SETTLED + 1:
+                for name in set(workers) - contenders(measured):
+                    workers.pop(name).close()
+            tell(f"{spec.name} round {number} of {rounds}: {len(workers)} candidates")
+            for name in list(workers)[:: 1 if number % 2 else -1]:
+                guarded(name, lambda name=name, number=number: again(name, number))  # type: ignore[misc]
+    digests = {run.digest for m in measured.values() if (run := m.first)}
+    assert len(digests) <= 1, f"the candidates had different data: {digests}"
+    return measured
+
+
+def contenders(measured: dict[str, Measured]) -> set[str]:
+    """Who runs on after the first rounds: all of ours, JAX, the fastest floor, and the trainers near the best.
+
+    The others decide no ratio of the table; their three rounds stay in it.
+    """
+    seconds = {n: median(r.seconds for r in m.rounds.values()) for n, m in measured.items() if m.rounds}
+
+    def near(kind: str, within: float) -> set[str]:
+        of_kind = {n: s for n, s in seconds.items() if CANDIDATES[n].kind == kind}
+        return {n for n, s in of_kind.items() if s <= within * min(of_kind.values())}
+
+    inf = float("inf")
+    return near("floor", 1.05) | near("ours", inf) | near("scan", inf) | near("trainer", 1.1)

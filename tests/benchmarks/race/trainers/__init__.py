@@ -1,0 +1,1 @@
+"""One trainer a library: `prepare(seed)` outside the clock, `train()` inside, then `weights()`."""
