@@ -111,4 +111,4 @@ def environment(row: Candidate, threads: int) -> dict[str, str]:
     names = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC"
     eigen = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
     only_cpu = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-    return {name: n for name in names} | eigen | only_cpu | dict(row.environment)
+    return dict.fromkeys(names, n) | eigen | only_cpu | dict(row.environment)

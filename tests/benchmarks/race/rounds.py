@@ -108,7 +108,7 @@ class Worker:
 
 
 def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, Measured]:
-    """Measure these candidates side by side: a first run each, then rounds, forwards and backwards in turn."""
+    """Measure candidates side by side: a first run each, then rounds, forwards and backwards in turn."""
     measured = {name: Measured() for name in names}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         write(spec, Path(folder))
@@ -152,7 +152,7 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
 
 
 def contenders(measured: dict[str, Measured]) -> set[str]:
-    """Who runs on after the first rounds: all of ours, JAX, the fastest floor, and the trainers near the best.
+    """Who runs on after the first rounds: ours, JAX, the fastest floor, and the trainers near the best.
 
     The others decide no ratio of the table; their three rounds stay in it.
     """

@@ -1,0 +1,86 @@
+"""How long training takes, side by side with what else one would pick; prints Markdown tables.
+
+    python -m pip install -e '.[bench]'
+    python tests/benchmarks/bench_training.py              # all of it, a quarter of an hour
+    python tests/benchmarks/bench_training.py --readme     # and into README.md and docs/training.png
+
+Every candidate trains the same network on the same data with the same batch, epochs and optimizer, in a
+warm process of its own; the runs of a round follow each other, in alternating order; figures are medians
+over the rounds, ratios are medians of the ratios within a round. Start-up and the first run (what is
+compiled or built once, and a whole training) are told apart from the warm rounds. Losses are computed
+after the clock, by the same code for all. Leave the machine alone meanwhile.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from race.candidates import CANDIDATES
+from race.files import dump, load, place, replace
+from race.machine import caption
+from race.picture import draw
+from race.problems import PROBLEMS
+from race.rounds import Results, race
+from race.scaling import scaling
+from race.table import report
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags; a run that is not the whole one does not go into the README."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(PROBLEMS), metavar="PROBLEM", help="of A B C D")
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), help="these, and no others")
+    parser.add_argument("--rounds", type=int, default=7, help="warm rounds (default 7)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of every problem: only to see that it runs"
+    )
+    parser.add_argument("--scaling", action="store_true", help="instead: cost against rows and epochs")
+    parser.add_argument("--readme", action="store_true", help="write README.md's table and docs/training.png")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the picture")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
+    parser.add_argument("--load", type=Path, metavar="FILE", help="measure nothing, take what --json wrote")
+    flags = parser.parse_args(argv)
+    if flags.rounds < 1:
+        parser.error("--rounds: at least 1")
+    if flags.readme and (flags.only or flags.candidates or flags.quick or flags.rounds < 7):
+        parser.error("--readme takes the whole run: leave out --only, --candidates, --quick, keep --rounds 7")
+    return flags
+
+
+def measure(flags: argparse.Namespace) -> Results:
+    """Problem after problem; what happens is told on stderr."""
+    results = {}
+    for name in flags.only or PROBLEMS:
+        spec = PROBLEMS[name].quick() if flags.quick else PROBLEMS[name]
+        names = [n for n in flags.candidates or CANDIDATES if name in CANDIDATES[n].only]
+        results[name] = race(spec, names, flags.rounds, lambda text: print(text, file=sys.stderr, flush=True))
+    return results
+
+
+def main() -> None:
+    flags = arguments()
+    if flags.scaling:
+        print(scaling(quick=flags.quick))
+        return
+    if flags.load:
+        results, dated = load(flags.load.read_text(encoding="utf-8"))
+    else:
+        dated = caption()
+        results = measure(flags)
+    text = report(results, dated)
+    if flags.json:
+        replace(flags.json, dump(results, dated))
+    if flags.plot:
+        draw(results, flags.plot)
+    if not flags.readme:
+        print(text)
+        return
+    draw(results, ROOT / "docs" / "training.png")
+    readme = ROOT / "README.md"
+    replace(readme, place(readme.read_text(encoding="utf-8"), text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Where and with what was measured: date, processor, versions, BLAS, and how busy the machine was."""
+
+import os
+import platform
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = "numpy", "numba", "torch", "jax", "scikit-learn", "skorch", "lightning", "keras"
+
+
+def processor() -> str:
+    """The processor's name, or its kind."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def blas() -> str:
+    """The BLAS libraries that NumPy and SciPy bring, with their versions and kernels."""
+    import numpy  # noqa: F401
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
+    return ", ".join(sorted({f"{p['internal_api']} {p['version']} ({p.get('architecture')})" for p in pools}))
+
+
+def caption() -> str:
+    """One paragraph that dates the table."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{date.today()}, {os.cpu_count()} cores ({processor()}), load {load:.2f} before the run; "
+        f"Python {platform.python_version()}, {', '.join(versions())}; {blas()}. "
+        "A and C on one thread, B and D on two."
+    )
