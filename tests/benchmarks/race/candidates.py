@@ -58,7 +58,7 @@ CANDIDATES: dict[str, Candidate] = {
         Candidate("floor-onednn", "floor: oneDNN", "floor", "floor", "OneDNN", ("torch",), only="BD"),
         _ours("manual", "**mlp-torch, manual** (NumPy)"),
         _ours("autograd", "mlp-torch, autograd", "torch", "mlp_torch.engines"),
-        Candidate("jax-scan", "JAX, an epoch a scan", "scan", "jax_scan", "Scan", ("jax",)),
+        Candidate("jax-scan", "JAX, all of it one scan", "scan", "jax_scan", "Scan", ("jax",)),
         Candidate(
             "sklearn",
             "scikit-learn MLPClassifier",

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from race.candidates import CANDIDATES
 from race.problems import PROBLEMS
@@ -28,14 +30,14 @@ def draw(results: Results, path: Path) -> None:
     for panel, (problem, measured) in zip(panels, results.items(), strict=False):
         bars(panel, measured, floor(measured))
         panel.set_title(f"{problem}: {PROBLEMS[problem].title}", fontsize=10)
-    handles = [panels[0].barh([0], [0], color=COLOURS[kind], label=label) for kind, label in MEANING.items()]
+    handles = [Patch(color=COLOURS[kind], label=label) for kind, label in MEANING.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     beside = path.with_name(f".part-{path.name}")
     figure.savefig(beside, dpi=120)
     beside.replace(path)
 
 
-def bars(panel: object, measured: dict[str, Measured], base: str | None) -> None:
+def bars(panel: Axes, measured: dict[str, Measured], base: str | None) -> None:
     """One bar a candidate, the fastest at the top; hatched: it learned less."""
     seconds = {
         name: middle(m, lambda run: run.seconds)

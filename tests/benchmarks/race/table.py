@@ -50,7 +50,7 @@ def seconds(results: Results) -> list[str]:
     def text(problem: str, name: str) -> Callable[[Measured], str]:
         def of(m: Measured) -> str:
             base = floors[problem]
-            times = f" ({ratio(m, results[problem][base]):.3g}×)" if base else ""
+            times = f" ({number(ratio(m, results[problem][base]))}×)" if base else ""
             factor = less[problem].get(name)
             flag = f" **learns less: {factor:.2f} × the others' loss**" if factor else ""
             return number(middle(m, lambda run: run.seconds)) + times + flag
@@ -78,7 +78,7 @@ def ratios(results: Results) -> list[str]:
         if ours is None or other is None:
             return "–"
         measured = results[problem]
-        text = f"{ratio(measured[other], measured[ours]):.3g}×"
+        text = f"{number(ratio(measured[other], measured[ours]))}×"
         return f"{text} ({plain(other)})" if named else text
 
     ours = {p: fastest(m, lambda c: c.kind == "ours") for p, m in results.items()}
@@ -88,7 +88,7 @@ def ratios(results: Results) -> list[str]:
     base = {p: floor(m) for p, m in results.items()}
     engine = {p: plain(n) if (n := ours[p]) else "–" for p in results}
     over_floor = {
-        p: f"{ratio(results[p][a], results[p][b]):.3g}" if (a := ours[p]) and (b := base[p]) else "–"
+        p: number(ratio(results[p][a], results[p][b])) if (a := ours[p]) and (b := base[p]) else "–"
         for p in results
     }
     return [
@@ -129,7 +129,7 @@ def notes(results: Results) -> list[str]:
     lines += [f"- Missing: {why} ({', '.join(problems)})." for why, problems in missing.items()]
     own = [f"{plain(n)} draws its own {CANDIDATES[n].own}" for n in shown(results) if CANDIDATES[n].own]
     if own:
-        lines.append(f"- Weights and order are the same for all, but: {'; '.join(own)}.")
+        lines.append(f"- Weights and order are the same for all, but {'; '.join(own)}.")
     most = max((len(m.rounds) for r in results.values() for m in r.values()), default=0)
     fewer = any(
         0 < len(m.rounds) < most and CANDIDATES[name].kind != "floor"

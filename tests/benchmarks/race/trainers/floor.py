@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from race.problems import Problem
+
 
 class Numpy:
     """np.dot(out=): NumPy's BLAS."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem, self.products = problem, []
 
     def prepare(self, seed: int) -> None:
@@ -56,7 +58,7 @@ class Numpy:
 class Numba(Numpy):
     """The same in a function compiled by numba, which calls SciPy's BLAS: no Python between products."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         import numba
 
         self.problem = problem

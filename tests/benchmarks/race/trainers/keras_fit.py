@@ -5,11 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from race.problems import BETAS, EPS, LR, Problem
+
 
 class Keras:
     """One model, compiled once; every run starts from given weights and moments of 0."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         spec, self.problem = problem.spec, problem
         hidden = [keras.layers.Dense(size, activation="relu") for size in spec.sizes[1:-1]]
         self.model = keras.Sequential(
@@ -19,7 +21,7 @@ class Keras:
             "cross_entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "bce_with_logits": keras.losses.BinaryCrossentropy(from_logits=True),
         }
-        self.model.compile(keras.optimizers.Adam(1e-3, epsilon=1e-8), losses[spec.loss])
+        self.model.compile(keras.optimizers.Adam(LR, *BETAS, epsilon=EPS), losses[spec.loss])
         self.model.optimizer.build(self.model.trainable_variables)
 
     def prepare(self, seed: int) -> None:

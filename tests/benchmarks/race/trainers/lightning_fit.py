@@ -8,6 +8,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from race.problems import LR, Problem
 from race.trainers.torch_loops import CRITERIA, Order, network, weights
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -26,13 +27,13 @@ class Module(lightning.LightningModule):
         return self.criterion(self.model(x), y)
 
     def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.parameters(), lr=1e-3)
+        return torch.optim.Adam(self.parameters(), lr=LR)
 
 
 class Lightning:
     """A new Trainer a run, made outside the clock."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.dataset = TensorDataset(torch.from_numpy(problem.x), torch.from_numpy(problem.y))
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from manual import MLP, OPTIMIZERS
 from manual.training import Epoch, ManualEngine, fit
-
-LR = 1e-3
+from race.problems import LR, Problem
 
 
 def engine(name: str, model: MLP, loss: str, optimizer: str, lr: float) -> Any:
@@ -25,7 +24,7 @@ def engine(name: str, model: MLP, loss: str, optimizer: str, lr: float) -> Any:
 class Engine:
     """One engine, from the problem's first weights and in its order."""
 
-    def __init__(self, problem: Any, name: str) -> None:
+    def __init__(self, problem: Problem, name: str) -> None:
         self.problem, self.name = problem, name
 
     def prepare(self, seed: int) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+from race.problems import LR, Problem
+
 
 class Sklearn:
     """`fit` with the problem's batch and epochs; first weights and order are its own, from the seed."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
     def prepare(self, seed: int) -> None:
@@ -19,7 +21,7 @@ class Sklearn:
             spec.sizes[1:-1],
             alpha=0.0,
             batch_size=spec.batch,
-            learning_rate_init=1e-3,
+            learning_rate_init=LR,
             max_iter=spec.epochs,
             tol=0.0,
             n_iter_no_change=spec.epochs + 1,

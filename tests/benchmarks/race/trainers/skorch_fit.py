@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 
+from race.problems import LR, Problem
 from race.trainers.torch_loops import CRITERIA, Order, network, weights
 
 
 class Skorch:
     """`partial_fit` of an initialized net, so that the first weights can be given."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
     def prepare(self, seed: int) -> None:
@@ -20,7 +21,7 @@ class Skorch:
             network(self.problem, seed),
             CRITERIA[spec.loss],
             optimizer=torch.optim.Adam,
-            lr=1e-3,
+            lr=LR,
             max_epochs=spec.epochs,
             batch_size=spec.batch,
             train_split=None,

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
+from race.problems import LR, Problem
+
 CRITERIA = {"cross_entropy": nn.CrossEntropyLoss, "bce_with_logits": nn.BCEWithLogitsLoss}
 
 
-def network(problem: Any, seed: int) -> nn.Sequential:
+def network(problem: Problem, seed: int) -> nn.Sequential:
     """Linear and ReLU in turn, with the problem's first weights."""
     layers: list[nn.Module] = []
     for (fan_in, fan_out), (weight, bias) in zip(
@@ -34,7 +36,7 @@ def weights(model: nn.Module) -> list[tuple[Any, Any]]:
 class Order(Sampler[int]):
     """The problem's permutation, a new one each time it is asked for, as RandomSampler would."""
 
-    def __init__(self, problem: Any, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int) -> None:
         self.problem, self.seed, self.epoch = problem, seed, 0
 
     def __iter__(self) -> Iterator[int]:
@@ -48,7 +50,7 @@ class Order(Sampler[int]):
 class Usual:
     """DataLoader, Adam as it comes, and the loss read after every step."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
         self.criterion = CRITERIA[problem.spec.loss]()
@@ -56,7 +58,7 @@ class Usual:
     def prepare(self, seed: int) -> None:
         self.seed = seed
         self.model = network(self.problem, seed)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LR)
         dataset = TensorDataset(self.x, self.y)
         self.loader = DataLoader(dataset, self.problem.spec.batch, sampler=Order(self.problem, seed))
 
@@ -80,7 +82,7 @@ class Eager(Usual):
     def prepare(self, seed: int) -> None:
         self.seed = seed
         self.model = network(self.problem, seed)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LR, fused=True)
 
     def train(self) -> None:
         spec = self.problem.spec
