@@ -56,7 +56,10 @@ CANDIDATES: dict[str, Candidate] = {
         Candidate("floor-numba", "floor: np.dot, compiled", "floor", "floor", "Numba", ("numba", "scipy")),
         Candidate("floor-torch", "floor: torch.mm", "floor", "floor", "Torch", ("torch",), only="BD"),
         Candidate("floor-onednn", "floor: oneDNN", "floor", "floor", "OneDNN", ("torch",), only="BD"),
-        _ours("manual", "**mlp-torch, manual** (NumPy)"),
+        _ours("auto", "**mlp-torch, auto**", "mlp_torch.engines", extra=True),
+        _ours("compiled", "**mlp-torch, compiled**", "numba", "manual.compiled", extra=True),
+        _ours("manual", "**mlp-torch, manual** (NumPy)", "manual.buffered"),
+        _ours("torch", "**mlp-torch, torch**", "torch", "mlp_torch.engines", "mlp_torch.buffered"),
         _ours("autograd", "mlp-torch, autograd", "torch", "mlp_torch.engines"),
         Candidate("jax-scan", "JAX, all of it one scan", "scan", "jax_scan", "Scan", ("jax",)),
         Candidate(
@@ -65,7 +68,8 @@ CANDIDATES: dict[str, Candidate] = {
             "trainer",
             "sklearn_fit",
             "Sklearn",
-            ("sklearn",),
+            ("sklearn.neural_network",),
+            ("sklearn.neural_network",),
             own="shuffles and weights",
         ),
         Candidate(

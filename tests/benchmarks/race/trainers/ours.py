@@ -6,19 +6,47 @@ from typing import Any
 import numpy as np
 
 from manual import MLP, OPTIMIZERS
-from manual.training import Epoch, ManualEngine, fit
+from manual.training import Epoch, fit
 from race.problems import LR, Problem
 
 
-def engine(name: str, model: MLP, loss: str, optimizer: str, lr: float) -> Any:
-    """The engine of that name for a network, a loss and an optimizer with its defaults."""
+def engine(name: str, model: MLP, problem: Problem) -> Any:
+    """The engine of that name for a network: Adam with its defaults. NumPy's need no torch."""
+    loss = problem.spec.loss
+    if name == "auto":
+        name = chosen(problem)
     if name == "manual":
-        return ManualEngine(model, loss, OPTIMIZERS[optimizer](model.parameters, lr))
-    from mlp_torch import engines
-    from mlp_torch import model as torch_model
+        from manual.buffered import BufferedEngine
 
-    module = torch_model.to_torch(model)
-    return engines.AutogradEngine(module, loss, torch_model.OPTIMIZERS[optimizer](module.parameters(), lr=lr))
+        return BufferedEngine(model, loss, OPTIMIZERS["adam"](model.parameters, LR))
+    if name == "compiled":
+        from manual.compiled import CompiledEngine
+
+        return CompiledEngine(model, loss, OPTIMIZERS["adam"](model.parameters, LR))
+    from mlp_torch.model import to_torch
+
+    module = to_torch(model)
+    if name == "torch":
+        from mlp_torch.buffered import TorchEngine
+
+        return TorchEngine(module, loss, "adam", {})
+    from torch.optim import Adam
+
+    from mlp_torch.engines import AutogradEngine
+
+    return AutogradEngine(module, loss, Adam(module.parameters(), lr=LR))
+
+
+def chosen(problem: Problem) -> str:
+    """What `mlp train --engine auto` takes for this network and batch on the CPU."""
+    from mlp_torch.config import Train
+    from mlp_torch.data import DATASETS, Data, Split
+    from mlp_torch.engines import choose_engine
+
+    spec, split = problem.spec, Split(problem.x, problem.y, None)
+    dataset = DATASETS["moons" if spec.sizes[-1] == 1 else "digits"]
+    data = Data(dataset, spec.loss, spec.sizes[0], spec.sizes[-1], split, split, split)
+    return choose_engine(Train(hidden=spec.sizes[1:-1], batch_size=spec.batch), data, "cpu")[0]
 
 
 class Engine:
@@ -28,9 +56,9 @@ class Engine:
         self.problem, self.name = problem, name
 
     def prepare(self, seed: int) -> None:
-        spec = self.problem.spec
         self.seed = seed
-        self.engine = engine(self.name, MLP(spec.sizes, seed=seed, dtype=np.float32), spec.loss, "adam", LR)
+        model = MLP(self.problem.spec.sizes, seed=seed, dtype=np.float32)
+        self.engine = engine(self.name, model, self.problem)
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, epoch by epoch."""

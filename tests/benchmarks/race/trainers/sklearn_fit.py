@@ -1,10 +1,10 @@
-"""scikit-learn's MLPClassifier, every epoch run to its end: no penalty, no early stop."""
+"""scikit-learn's MLPClassifier, or one with its parameters: every epoch, no penalty, no early stop."""
 
+import importlib
 import warnings
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 from race.problems import LR, Problem
 
@@ -12,12 +12,13 @@ from race.problems import LR, Problem
 class Sklearn:
     """`fit` with the problem's batch and epochs; first weights and order are its own, from the seed."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, module: str) -> None:
         self.problem = problem
+        self.kind = importlib.import_module(module).MLPClassifier
 
     def prepare(self, seed: int) -> None:
         spec = self.problem.spec
-        self.classifier = MLPClassifier(
+        self.classifier = self.kind(
             spec.sizes[1:-1],
             alpha=0.0,
             batch_size=spec.batch,
