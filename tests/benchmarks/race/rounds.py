@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -101,10 +101,13 @@ class Worker:
 
     def close(self) -> None:
         """End the process; a second call does nothing."""
-        if self.process.stdin and not self.process.stdin.closed:
+        assert self.process.stdin
+        assert self.process.stdout
+        with suppress(BrokenPipeError):  # a line that it did not live to read
             self.process.stdin.close()
-            self.process.wait()
-            self.log.close()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
 
 
 def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, Measured]:
@@ -147,7 +150,8 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
             for name in list(workers)[:: 1 if number % 2 else -1]:
                 guarded(name, lambda name=name, number=number: again(name, number))  # type: ignore[misc]
     digests = {run.digest for m in measured.values() if (run := m.first)}
-    assert len(digests) <= 1, f"the candidates had different data: {digests}"
+    if len(digests) > 1:
+        raise RuntimeError(f"{spec.name}: the candidates had different data")
     return measured
 
 

@@ -1,0 +1,273 @@
+"""Claims about the benchmark's figures: how they are made of the rounds, and what is not passed over."""
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from bench_training import arguments
+from hypothesis import given
+from hypothesis import strategies as st
+from race.candidates import CANDIDATES, Candidate
+from race.files import BEGIN, END, dump, load, place
+from race.files import replace as replace_file
+from race.picture import draw
+from race.problems import PROBLEMS, Spec, images, read, write
+from race.rounds import Measured, Run, Worker, contenders, race
+from race.scores import fastest, floor, learned_less, ratio
+from race.table import report, seconds
+
+SECONDS = st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=9)
+
+
+def measured(*times: float, losses: tuple[float, ...] = (), first_round: int = 1) -> Measured:
+    """Rounds of these seconds, with a loss of 0.1 where none is given."""
+    found = [Run(t, 2 * t, 100.0 + i, losses[i] if losses else 0.1, 0.9, 7) for i, t in enumerate(times)]
+    return Measured(1.5, found[0], dict(enumerate(found, start=first_round)))
+
+
+def a_race() -> dict[str, Measured]:
+    """Three rounds of a floor, an engine, JAX and two trainers; the second round was slow for all."""
+    return {
+        "floor-numpy": measured(0.01, 0.04, 0.01),
+        "engine-manual": measured(0.02, 0.08, 0.02),
+        "jax-scan": measured(0.03, 0.12, 0.03),
+        "sklearn": measured(0.14, 0.56, 0.14),
+        "torch-usual": measured(1.0, 4.0, 1.0),
+    }
+
+
+def line(text: str, start: str) -> str:
+    return next(one for one in text.splitlines() if one.startswith(start))
+
+
+@given(SECONDS, SECONDS)
+def test_a_ratio_is_the_median_of_the_ratios_of_the_rounds_that_both_ran(
+    a: list[float], b: list[float]
+) -> None:
+    expected = median(x / y for x, y in zip(a, b, strict=False))
+    assert ratio(measured(*a), measured(*b)) == expected
+
+
+def test_a_round_that_is_slow_for_both_does_not_move_their_ratio() -> None:
+    assert ratio(measured(1, 50, 1.1), measured(2, 100, 2.2)) == 0.5
+
+
+def test_a_round_that_only_one_ran_is_in_no_ratio() -> None:
+    assert ratio(measured(1, 1, 9, 9, 9), measured(2, 2)) == 0.5
+    assert ratio(measured(3, 3, first_round=2), measured(9, 1, 1)) == 3
+
+
+@given(st.floats(1.06, 50), st.integers(1, 7))
+def test_a_candidate_that_learned_less_is_flagged_and_wins_nothing(factor: float, n: int) -> None:
+    results = {name: measured(*[0.5] * n) for name in ("torch-usual", "torch-eager", "engine-manual")}
+    results["engine-compiled"] = measured(*[0.1] * n, losses=(0.1 * factor,) * n)
+    assert list(learned_less(results)) == ["engine-compiled"]
+    assert fastest(results, lambda row: row.kind == "ours") == "engine-manual"
+    cell = line("\n".join(seconds({"A": results})), "| **mlp-torch, compiled**")
+    assert f"learns less: {factor:.2f} × the others' loss" in cell
+
+
+@given(st.floats(0.2, 1.04))
+def test_a_loss_as_low_as_the_others_is_not_flagged(factor: float) -> None:
+    results = {name: measured(1.0, 1.0) for name in ("torch-usual", "torch-eager", "engine-manual")}
+    results["engine-compiled"] = measured(0.1, 0.1, losses=(0.1 * factor,) * 2)
+    assert learned_less(results) == {}
+
+
+def test_a_loss_that_is_no_number_is_flagged() -> None:
+    results = {name: measured(1.0) for name in ("torch-usual", "torch-eager", "engine-manual")}
+    results["engine-compiled"] = measured(0.1, losses=(float("nan"),))
+    assert list(learned_less(results)) == ["engine-compiled"]
+
+
+def test_who_draws_its_own_shuffles_may_end_where_another_seed_would() -> None:
+    results = {name: measured(1.0) for name in ("torch-usual", "torch-eager", "engine-manual")}
+    results["sklearn"] = measured(1.0, losses=(0.12,))
+    assert learned_less(results) == {}
+    results["sklearn"] = measured(1.0, losses=(0.13,))
+    assert list(learned_less(results)) == ["sklearn"]
+
+
+def test_the_floor_is_the_fastest_way_to_the_products() -> None:
+    results = a_race() | {"floor-numba": measured(0.005, 0.02, 0.005)}
+    assert floor(results) == "floor-numba"
+    text = "\n".join(seconds({"A": results}))
+    assert "0.00500 (np.dot, compiled)" in line(text, "| floor")
+    assert "0.0200 (4.00×)" in line(text, "| **mlp-torch, manual**")
+
+
+def test_the_ratios_are_against_jax_and_the_fastest_other_trainer() -> None:
+    text = report({"A": a_race()}, "today")
+    assert line(text, "| as JAX's scan") == "| as JAX's scan | 1.50× |"
+    assert "7.00× (scikit-learn MLPClassifier)" in line(text, "| as the fastest other trainer")
+    assert line(text, "| its multiple of the floor") == "| its multiple of the floor | 2.00 |"
+
+
+def test_an_engine_that_needs_an_extra_is_left_out_of_the_row_without_extras() -> None:
+    results = a_race() | {"engine-compiled": measured(0.01, 0.04, 0.01)}
+    text = report({"A": results}, "today")
+    assert "14.0×" in line(text, "| as the fastest other trainer")
+    assert "7.00×" in line(text, "| without extras")
+
+
+def test_a_missing_peer_is_named_with_the_problems_and_the_reason() -> None:
+    results = {p: a_race() | {"skorch": Measured(missing="skorch is not installed")} for p in "AC"}
+    text = report(results, "today")
+    assert line(text, "| skorch").count("missing") == 3
+    assert "- Missing: skorch: skorch is not installed (A, C)." in text
+
+
+def test_a_package_that_is_not_there_is_found_missing_before_anything_is_started() -> None:
+    row = replace(CANDIDATES["skorch"], packages=("numpy", "surely_not_there.part"))
+    assert row.missing == "surely_not_there"
+
+
+def test_first_run_cpu_memory_and_start_up_are_told_apart_from_the_warm_seconds() -> None:
+    assert line(report({"A": a_race()}, "today").partition("| what a run costs")[2], "| scikit").endswith(
+        "| 1.50 | 0.140 · 0.280 · 102 |"
+    )
+
+
+def test_after_the_first_rounds_only_those_that_decide_a_ratio_go_on() -> None:
+    results = a_race() | {"floor-torch": measured(1, 1, 1), "torch-eager": measured(0.15, 0.6, 0.15)}
+    assert contenders(results) == {"floor-numpy", "engine-manual", "jax-scan", "sklearn", "torch-eager"}
+
+
+@given(st.text("ab|<!->\n€"), st.text("ab|<!->\n€"), st.text("xyz|\n"), st.text("xyz|\n"))
+def test_the_table_lands_between_the_markers_and_nothing_else_changes(
+    before: str, after: str, old: str, new: str
+) -> None:
+    placed = place(f"{before}{BEGIN}{old}{END}{after}", new)
+    assert placed == f"{before}{BEGIN}\n\n{new.strip()}\n\n{END}{after}"
+    assert place(placed, new) == placed
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_readme_without_its_markers_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="once each"):
+        place(text, "table")
+
+
+def test_the_projects_readme_has_the_markers() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert "table" in place(text, "table")
+
+
+def test_files_are_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("old")
+    replace_file(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_json_keeps_makes_the_same_report() -> None:
+    results = {"A": a_race() | {"skorch": Measured(missing="skorch is not installed")}}
+    again, caption = load(dump(results, "today"))
+    assert again == results
+    assert report(again, caption) == report(results, "today")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--quick"], ["--only", "A"], ["--rounds", "3"], ["--candidates", "skorch"]]
+)
+def test_only_a_whole_run_goes_into_the_readme(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments(flags)
+    with pytest.raises(SystemExit):
+        arguments([*flags, "--readme"])
+    assert "--readme takes the whole run" in capsys.readouterr().err
+
+
+def test_the_picture_has_a_panel_a_problem_and_is_written_whole(tmp_path: Path) -> None:
+    draw({p: a_race() for p in "ABC"}, tmp_path / "training.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["training.svg"]
+    text = (tmp_path / "training.svg").read_text()
+    assert all(f"<!-- {p}: {PROBLEMS[p].title} -->" in text for p in "ABC")
+
+
+def test_the_images_are_the_same_each_time_and_a_fifth_to_a_third_ink() -> None:
+    x, labels = images(300)
+    again, _ = images(300)
+    assert np.array_equal(x, again)
+    assert set(labels) == set(range(10))
+    assert 0.2 < (x > 0).mean() < 0.35
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_evaluation_is_the_projects_own(name: str, tmp_path: Path) -> None:
+    from manual import MLP
+    from manual.training import evaluate
+
+    write(replace(PROBLEMS[name], rows=500), tmp_path)
+    problem = read(name, 1, tmp_path)
+    model = MLP(problem.spec.sizes, seed=5, dtype=np.float32)
+    loss, accuracy = evaluate(model.predict(problem.x).astype(np.float64), problem.y, problem.spec.loss)
+    assert problem.evaluate(problem.initial(5)) == (pytest.approx(loss, rel=1e-6), accuracy)
+
+
+SMALL = replace(PROBLEMS["C"], rows=100, epochs=6)
+
+
+def quiet(text: str) -> None:
+    """Tell nobody."""
+
+
+def test_an_engine_and_the_usual_loop_walk_the_same_path() -> None:
+    found = race(SMALL, ["engine-manual", "torch-usual"], 2, quiet)
+    ours, usual = ([m.rounds[r] for r in (1, 2)] for m in found.values())
+    assert [run.loss for run in ours] == pytest.approx([run.loss for run in usual], rel=1e-4)
+    assert ours[0].loss != ours[1].loss, "each round has a seed of its own"
+    assert ours[0].digest == usual[0].digest
+    assert 0 < ours[0].peak < usual[0].peak
+    assert learned_less(found) == {}
+
+
+def test_a_candidate_that_trains_too_little_is_flagged_in_a_real_race(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Worker.__init__
+
+    def lazy(worker: Worker, row: Candidate, spec: Spec, folder: Path) -> None:
+        start(worker, row, replace(spec, epochs=1) if row.name == "engine-manual" else spec, folder)
+
+    monkeypatch.setattr(Worker, "__init__", lazy)
+    found = race(SMALL, ["engine-manual", "torch-usual", "torch-eager"], 1, quiet)
+    assert list(learned_less(found)) == ["engine-manual"]
+
+
+def test_a_worker_that_cannot_start_is_missing_with_its_last_words_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CANDIDATES, "engine-manual", replace(CANDIDATES["engine-manual"], name="nobody"))
+    found = race(SMALL, ["engine-manual", "floor-numpy"], 1, quiet)
+    assert found["engine-manual"].missing == "KeyError: 'nobody'"
+    assert found["floor-numpy"].rounds
+
+
+def test_a_worker_that_is_killed_is_missing_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Worker.run
+
+    def killed(worker: Worker, seed: int) -> Run:
+        if seed == 1:
+            worker.process.kill()
+            worker.process.wait()
+        return run(worker, seed)
+
+    monkeypatch.setattr(Worker, "run", killed)
+    found = race(SMALL, ["floor-numpy"], 2, quiet)
+    assert found["floor-numpy"].missing == "ended with status -9"
+
+
+def test_other_data_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Worker.run
+    seen: list[str] = []
+
+    def other(worker: Worker, seed: int) -> Run:
+        seen.append("")
+        return replace(run(worker, seed), digest=len(seen))
+
+    monkeypatch.setattr(Worker, "run", other)
+    with pytest.raises(RuntimeError, match="different data"):
+        race(SMALL, ["floor-numpy", "engine-manual"], 1, quiet)
