@@ -53,8 +53,9 @@ CANDIDATES: dict[str, Candidate] = {
     row.name: row
     for row in [
         Candidate("floor-numpy", "floor: np.dot", "floor", "floor", "Numpy", ("numpy",)),
-        Candidate("floor-numba", "floor: np.dot, compiled", "floor", "floor", "Numba", ("numba", "scipy")),
-        Candidate("floor-torch", "floor: torch.mm", "floor", "floor", "Torch", ("torch",), only="BD"),
+        Candidate(
+            "floor-numba", "floor: np.dot, compiled", "floor", "floor", "Numba", ("numba", "scipy"), only="AC"
+        ),
         Candidate("floor-onednn", "floor: oneDNN", "floor", "floor", "OneDNN", ("torch",), only="BD"),
         _ours("auto", "**mlp-torch, auto**", "mlp_torch.engines", extra=True),
         _ours("compiled", "**mlp-torch, compiled**", "numba", "manual.compiled", extra=True),

@@ -57,6 +57,7 @@ class Worker:
     def __init__(self, row: Candidate, spec: Spec, folder: Path) -> None:
         here = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.row = row
         self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed with the worker
         start = time.perf_counter()
         self.process = subprocess.Popen(
@@ -156,15 +157,13 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
 
 
 def contenders(measured: dict[str, Measured]) -> set[str]:
-    """Who runs on after the first rounds: ours, JAX, the fastest floor, and the trainers near the best.
+    """Who runs on after the first rounds: of each kind the two fastest, of ours also without extras.
 
-    The others decide no ratio of the table; their three rounds stay in it.
+    The others decide no ratio of the table; their first rounds stay in it.
     """
     seconds = {n: median(r.seconds for r in m.rounds.values()) for n, m in measured.items() if m.rounds}
-
-    def near(kind: str, within: float) -> set[str]:
-        of_kind = {n: s for n, s in seconds.items() if CANDIDATES[n].kind == kind}
-        return {n for n, s in of_kind.items() if s <= within * min(of_kind.values())}
-
-    inf = float("inf")
-    return near("floor", 1.05) | near("ours", inf) | near("scan", inf) | near("trainer", 1.1)
+    ranked = sorted(seconds, key=lambda name: seconds[name])
+    rows = [CANDIDATES[name] for name in ranked]
+    groups = [[row for row in rows if row.kind == kind] for kind in ("floor", "ours", "scan", "trainer")]
+    groups.append([row for row in groups[1] if not row.extra])
+    return {row.name for group in groups for row in group[:2]}
