@@ -62,6 +62,17 @@ CANDIDATES: dict[str, Candidate] = {
         _ours("manual", "**mlp-torch, manual** (NumPy)", "manual.buffered"),
         _ours("torch", "**mlp-torch, torch**", "torch", "mlp_torch.engines", "mlp_torch.buffered"),
         _ours("autograd", "mlp-torch, autograd", "torch", "mlp_torch.engines"),
+        Candidate(
+            "estimator",
+            "mlp-torch, MLPClassifier",
+            "ours",
+            "sklearn_fit",
+            "Sklearn",
+            ("mlp_torch.estimators",),
+            ("mlp_torch.estimators",),
+            own="shuffles and weights",
+            extra=True,
+        ),
         Candidate("jax-scan", "JAX, all of it one scan", "scan", "jax_scan", "Scan", ("jax",)),
         Candidate(
             "sklearn",

@@ -102,14 +102,14 @@ def ratios(results: Results) -> list[str]:
 
 
 def costs(results: Results) -> list[str]:
-    """Start-up, and for each problem the first run, the CPU seconds of a warm one, the peak memory."""
-    columns = [f"{p}: first run, s · CPU, s · peak, MB" for p in results]
+    """Start-up, and for each problem the first run, a warm one's CPU seconds, the memory until the first's end."""
+    columns = [f"{p}: first run, s · warm, CPU s · peak, MB" for p in results]
     lines = header("what a run costs", ["start-up, s", *columns])
 
     def text(m: Measured) -> str:
-        first = number(m.first.seconds) if m.first else "–"
-        peak = max(run.peak for run in m.rounds.values())
-        return f"{first} · {number(middle(m, lambda run: run.cpu))} · {peak:.0f}"
+        assert m.first
+        cpu = middle(m, lambda run: run.cpu)
+        return f"{number(m.first.seconds)} · {number(cpu)} · {m.first.peak:.0f}"
 
     for name in shown(results):
         starts = [r[name].startup for r in results.values() if name in r and not r[name].missing]

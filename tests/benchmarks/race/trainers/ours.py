@@ -39,14 +39,13 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
 
 def chosen(problem: Problem) -> str:
     """What `mlp train --engine auto` takes for this network and batch on the CPU."""
+    from manual.architecture import Architecture
     from mlp_torch.config import Train
-    from mlp_torch.data import DATASETS, Data, Split
     from mlp_torch.engines import choose_engine
 
-    spec, split = problem.spec, Split(problem.x, problem.y, None)
-    dataset = DATASETS["moons" if spec.sizes[-1] == 1 else "digits"]
-    data = Data(dataset, spec.loss, spec.sizes[0], spec.sizes[-1], split, split, split)
-    return choose_engine(Train(hidden=spec.sizes[1:-1], batch_size=spec.batch), data, "cpu")[0]
+    spec = problem.spec
+    config = Train(hidden=spec.sizes[1:-1], batch_size=spec.batch)
+    return choose_engine(config, Architecture(spec.sizes), "cpu")[0]
 
 
 class Engine:
