@@ -2,7 +2,8 @@
 
     python -m pip install -e '.[bench]'
     python tests/benchmarks/bench_training.py              # all of it, a quarter of an hour
-    python tests/benchmarks/bench_training.py --readme     # and into README.md and docs/training.png
+    python tests/benchmarks/bench_training.py --readme     # into README.md and docs/training.png
+    python tests/benchmarks/bench_training.py --scaling    # cost against rows and epochs
 
 Every candidate trains the same network on the same data with the same batch, epochs and optimizer, in a
 warm process of its own; the runs of a round follow each other, in alternating order; figures are medians
@@ -37,7 +38,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--quick", action="store_true", help="a tenth of every problem: only to see that it runs"
     )
     parser.add_argument("--scaling", action="store_true", help="instead: cost against rows and epochs")
-    parser.add_argument("--readme", action="store_true", help="write README.md's table and docs/training.png")
+    parser.add_argument(
+        "--readme", action="store_true", help="write it into README.md, with docs/training.png"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
     parser.add_argument("--load", type=Path, metavar="FILE", help="measure nothing, take what --json wrote")
@@ -59,27 +62,36 @@ def measure(flags: argparse.Namespace) -> Results:
     return results
 
 
+def into_readme(part: str, name: str) -> None:
+    """Put a table between its markers."""
+    readme = ROOT / "README.md"
+    replace(readme, place(readme.read_text(encoding="utf-8"), part, name))
+
+
 def main() -> None:
     flags = arguments()
     if flags.scaling:
-        print(scaling(quick=flags.quick))
+        dated = caption()
+        text = f"{dated}\n\n{scaling(flags.candidates or list(CANDIDATES), flags.quick)}"
+        into_readme(text, "scaling") if flags.readme else print(text)
         return
     if flags.load:
         results, dated = load(flags.load.read_text(encoding="utf-8"))
     else:
         dated = caption()
         results = measure(flags)
+        if flags.json:
+            replace(flags.json, dump(results, dated))
+    if flags.readme and list(results) != list(PROBLEMS):
+        sys.exit(f"--readme takes a whole run; --load {flags.load} holds {', '.join(results)} only")
     text = report(results, dated)
-    if flags.json:
-        replace(flags.json, dump(results, dated))
     if flags.plot:
         draw(results, flags.plot)
-    if not flags.readme:
+    if flags.readme:
+        draw(results, ROOT / "docs" / "training.png")
+        into_readme(f"{text}\n\n![Seconds of a warm run, log scale](docs/training.png)", "training")
+    else:
         print(text)
-        return
-    draw(results, ROOT / "docs" / "training.png")
-    readme = ROOT / "README.md"
-    replace(readme, place(readme.read_text(encoding="utf-8"), text))
 
 
 if __name__ == "__main__":

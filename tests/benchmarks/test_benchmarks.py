@@ -10,7 +10,7 @@ from bench_training import arguments
 from hypothesis import given
 from hypothesis import strategies as st
 from race.candidates import CANDIDATES
-from race.files import BEGIN, END, dump, load, place
+from race.files import dump, load, place
 from race.files import replace as replace_file
 from race.picture import draw
 from race.problems import PROBLEMS, images, read, write
@@ -18,6 +18,7 @@ from race.rounds import Measured, Run, contenders
 from race.scores import fastest, floor, learned_less, ratio
 from race.table import report, seconds
 
+BEGIN, END = "<!-- benchmark:training -->", "<!-- /benchmark:training -->"
 SECONDS = st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=9)
 
 
@@ -161,7 +162,8 @@ def test_a_readme_without_its_markers_is_refused(text: str) -> None:
 
 def test_the_projects_readme_has_the_markers() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert "table" in place(text, "table")
+    for name in ("training", "scaling"):
+        assert "table" in place(text, "table", name)
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:

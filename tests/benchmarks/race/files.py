@@ -1,4 +1,4 @@
-"""What the benchmark leaves: the README's part between two markers, and the raw numbers as JSON."""
+"""What the benchmark leaves: the README's parts between their markers, and the raw numbers as JSON."""
 
 import json
 from dataclasses import asdict
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from race.rounds import Measured, Results, Run
-
-BEGIN, END = "<!-- benchmark:training -->", "<!-- /benchmark:training -->"
 
 
 def replace(path: Path, text: str) -> None:
@@ -17,15 +15,16 @@ def replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def place(text: str, part: str) -> str:
-    """`text` with what stands between the markers replaced by `part`.
+def place(text: str, part: str, name: str = "training") -> str:
+    """`text` with what stands between the markers of that name replaced by `part`.
 
     Raises ValueError where the markers are not there once each, in this order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the README needs {BEGIN} and, after it, {END}, once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{part.strip()}\n\n{END}{rest.split(END)[1]}"
+    begin, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the README needs {begin} and, after it, {end}, once each")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{part.strip()}\n\n{end}{rest.split(end)[1]}"
 
 
 def dump(results: Results, caption: str) -> str:

@@ -44,6 +44,5 @@ def caption() -> str:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
         f"{date.today()}, {os.cpu_count()} cores ({processor()}), load {load:.2f} before the run; "
-        f"Python {platform.python_version()}, {', '.join(versions())}; {blas()}. "
-        "A and C on one thread, B and D on two."
+        f"Python {platform.python_version()}, {', '.join(versions())}; {blas()}."
     )

@@ -2,7 +2,8 @@
 
     python -m race.scaling ENGINE DECADES
 
-prints one JSON line a measurement; `scaling` makes one such process an engine and reads them.
+prints one JSON line a measurement; `scaling` makes one such process an engine and reads them. On one
+thread; a step is one batch of 16.
 """
 
 import json
@@ -10,14 +11,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from race.candidates import CANDIDATES, environment
 from race.problems import PROBLEMS, Problem, moons
-from race.table import header, number, plain, row
+from race.table import header, number, row
 
 ROWS, EPOCHS = (1_000, 10_000, 100_000, 1_000_000), (1, 10, 100, 1_000)
 
@@ -58,29 +59,30 @@ def measure(name: str, decades: int) -> Iterator[dict[str, float]]:
     yield {"first": 1e6 * median(times[:tenth]) / steps, "last": 1e6 * median(times[-tenth:]) / steps}
 
 
-def scaling(quick: bool = False) -> str:
-    """The table of all engines that are installed, each in a process of its own, on one thread."""
+def scaling(names: Sequence[str], quick: bool = False) -> str:
+    """The table of these candidates, as far as they are engines, each in a process of its own."""
     decades = 3 if quick else 4
     columns = [f"{r:,} rows" for r in ROWS[:decades]] + [f"{e:,} epochs" for e in EPOCHS[:decades]]
     lines = header("µs a step", [*columns, "last tenth of the longest run / first"])
     here = Path(__file__).resolve().parent.parent
     path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
-    for candidate in CANDIDATES.values():
-        if candidate.kind != "ours":
-            continue
-        if candidate.missing:
-            lines.append(row([plain(candidate.name), f"{candidate.missing} is not installed"]))
+    for candidate in (CANDIDATES[name] for name in names):
+        if candidate.module != "ours" or candidate.arguments == ("auto",):
             continue
         done = subprocess.run(
             [sys.executable, "-m", "race.scaling", candidate.arguments[0], str(decades)],
             env={**os.environ, **environment(candidate, 1), "PYTHONPATH": path},
-            check=True,
-            stdout=subprocess.PIPE,
+            check=False,
+            capture_output=True,
             text=True,
         )
+        if done.returncode:
+            why = candidate.missing or (done.stderr.strip().splitlines() or ["no message"])[-1]
+            lines.append(row([candidate.label, f"missing: {why}", *[""] * len(columns)]))
+            continue
         found = [json.loads(line) for line in done.stdout.splitlines()]
         tenths = found[-1]["last"] / found[-1]["first"]
-        lines.append(row([plain(candidate.name), *(number(m["step"]) for m in found[:-1]), f"{tenths:.2f}"]))
+        lines.append(row([candidate.label, *(number(m["step"]) for m in found[:-1]), f"{tenths:.2f}"]))
     return "\n".join(lines)
 
 

@@ -102,7 +102,7 @@ def ratios(results: Results) -> list[str]:
 
 
 def costs(results: Results) -> list[str]:
-    """Start-up, and for each problem the first run, a warm one's CPU seconds, the memory until the first's end."""
+    """Start-up, and for each problem the first run, a warm one's CPU seconds, the first's memory."""
     columns = [f"{p}: first run, s · warm, CPU s · peak, MB" for p in results]
     lines = header("what a run costs", ["start-up, s", *columns])
 
@@ -145,5 +145,7 @@ def notes(results: Results) -> list[str]:
 
 def report(results: Results, caption: str) -> str:
     """The whole of it."""
-    parts = [[caption], seconds(results), ratios(results), costs(results), notes(results)]
+    one = [p for p in results if PROBLEMS[p].threads == 1]
+    threads = f"On one thread: {', '.join(one) or 'none'}; the others on two."
+    parts = [[f"{caption} {threads}"], seconds(results), ratios(results), costs(results), notes(results)]
     return "\n\n".join("\n".join(part) for part in parts if part)
