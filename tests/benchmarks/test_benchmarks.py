@@ -135,6 +135,11 @@ def test_first_run_cpu_memory_and_start_up_are_told_apart_from_the_warm_seconds(
     )
 
 
+def test_what_was_learned_stands_in_the_report() -> None:
+    learned = report({"A": a_race()}, "today").partition("| loss at the end")[2]
+    assert line(learned, "| scikit") == "| scikit-learn MLPClassifier | 0.100 (90.0%) |"
+
+
 def test_after_the_first_rounds_the_two_fastest_of_each_kind_go_on() -> None:
     results = a_race() | {name: measured(5, 5, 5) for name in ("floor-numba", "floor-onednn", "skorch")}
     results |= {name: measured(0.01, 0.01, 0.01) for name in ("engine-auto", "engine-compiled")}

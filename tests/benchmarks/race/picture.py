@@ -56,7 +56,8 @@ def bars(panel: Axes, measured: dict[str, Measured], base: str | None) -> None:
     panel.set_yticks(range(len(names)), [plain(n) for n in names], fontsize=8)
     panel.invert_yaxis()
     panel.set_xscale("log")
-    panel.margins(x=0.15)
+    if names:
+        panel.set_xlim(min(seconds.values()) / 2, max(seconds.values()) * 2)
     panel.set_xlabel("seconds a run, log scale", fontsize=8)
-    panel.tick_params(axis="x", labelsize=8)
+    panel.tick_params(axis="x", which="both", labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The measured rounds as Markdown: seconds and multiples of the floor, the ratios, what a run costs."""
+"""The measured rounds as Markdown: seconds and multiples of the floor, ratios, costs, final losses."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -118,6 +118,22 @@ def costs(results: Results) -> list[str]:
     return lines
 
 
+def losses(results: Results) -> list[str]:
+    """What was learned: loss and accuracy on the training data after the last epoch."""
+
+    def text(m: Measured) -> str:
+        loss, accuracy = (
+            middle(m, lambda run, part=part: getattr(run, part))  # type: ignore[misc]
+            for part in ("loss", "accuracy")
+        )
+        return f"{number(loss)} ({accuracy:.1%})"
+
+    lines = header("loss at the end (accuracy)", list(results))
+    return lines + [
+        row([CANDIDATES[n].label, *(cell(results, p, n, text) for p in results)]) for n in shown(results)
+    ]
+
+
 def notes(results: Results) -> list[str]:
     """What the reader must know of a row: who is missing and why, who draws what itself, who ran less."""
     lines = []
@@ -147,5 +163,12 @@ def report(results: Results, caption: str) -> str:
     """The whole of it."""
     one = [p for p in results if PROBLEMS[p].threads == 1]
     threads = f"On one thread: {', '.join(one) or 'none'}; the others on two."
-    parts = [[f"{caption} {threads}"], seconds(results), ratios(results), costs(results), notes(results)]
+    parts = [
+        [f"{caption} {threads}"],
+        seconds(results),
+        ratios(results),
+        costs(results),
+        losses(results),
+        notes(results),
+    ]
     return "\n\n".join("\n".join(part) for part in parts if part)
