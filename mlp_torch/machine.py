@@ -1,14 +1,21 @@
 """What the machine has: devices, threads, memory, and how a run uses them."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from mlp_torch.errors import UserError
+
+
+def no_gpu() -> bool:
+    """Whether it is sure, without asking torch, that there is no GPU: on Linux no driver shows a device."""
+    devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    return sys.platform == "linux" and not any(Path(device).exists() for device in devices)
 
 
 def resolve_device(name: str, dtype: str) -> str:
@@ -16,11 +23,15 @@ def resolve_device(name: str, dtype: str) -> str:
 
     Raises UserError where the device that was asked for is not there.
     """
-    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "cpu" or (name == "auto" and no_gpu()):
+        return "cpu"
+    import torch
+
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if found[d] and not (d == "mps" and dtype == "float64"))
+        return next(d for d in found if found[d] and not (d == "mps" and dtype == "float64"))
     if not found[name]:
-        there = ", ".join(d for d in found if found[d])
+        there = ", ".join(d for d in ("cpu", "cuda", "mps") if found[d])
         raise UserError(f"--device {name}: torch finds none on this machine; choose from auto, {there}")
     return name
 
@@ -42,14 +53,17 @@ def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iter
     That is torch's, or with `numpys` that of NumPy's and SciPy's BLAS: where both have threads, each
     pool's idle ones spin beside the other's at work, and steps take many times as long.
     """
-    before = torch.get_num_threads()
+    torch = sys.modules.get("torch")  # its pool is there only if it was imported
+    before = torch.get_num_threads() if torch else 0
     small = step_flops(sizes, batch_size) < SMALL_STEP_FLOPS
     with threadpool_limits(None if numpys and not small else 1, user_api="blas"):
-        torch.set_num_threads(1 if numpys or small else before)
+        if torch:
+            torch.set_num_threads(1 if numpys or small else before)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            if torch:
+                torch.set_num_threads(before)
 
 
 # What the check before training, or `mlp compare`, holds at once for each parameter: both engines'

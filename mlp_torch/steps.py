@@ -5,7 +5,6 @@ pass of its step on a module's weights, as a trace.
 """
 
 import copy
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.optimizers import SGD
 from manual.trace import Trace
+from mlp_torch.engines import compiled_unsupported
 from mlp_torch.model import MLP, to_manual
 
 # trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
@@ -48,16 +48,6 @@ def _torch(module: MLP, loss: str) -> Pass:
     from mlp_torch.buffered import TorchEngine
 
     return TorchEngine(copy.deepcopy(module), loss, "sgd", {}).trace
-
-
-def compiled_unsupported(architecture: Architecture) -> str | None:
-    """Why the compiled step cannot train this network here, with the remedy."""
-    for package in ("numba", "scipy"):
-        if importlib.util.find_spec(package) is None:
-            return f"it needs {package}: python -m pip install -e '.[fast]'"
-    from manual.compiled import unsupported
-
-    return unsupported(architecture)
 
 
 STEPS: dict[str, Step] = {

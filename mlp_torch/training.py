@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 import manual
 from manual.numbers import Array
 from manual.training import Epoch, NotFiniteError, fit, order
+from mlp_torch.autograd import BothEngine
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data import Data, load
-from mlp_torch.engines import ENGINES, AnyEngine, BothEngine, build, choose_engine
+from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
 from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlp_torch.autograd import AutogradEngine
 from mlp_torch.config import ENGINES
-from mlp_torch.engines import AutogradEngine
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
 

@@ -86,6 +86,7 @@ def test_every_device_at_hand_learns_the_digits(runs, engine, device):
 def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
     from mlp_torch.machine import resolve_device
 
+    monkeypatch.setattr("mlp_torch.machine.no_gpu", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto", "float32") == "mps"

@@ -1,5 +1,7 @@
 """The classifier has scikit-learn's manners and learns what scikit-learn's learns."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -131,3 +133,12 @@ def test_data_that_cannot_be_is_named():
         MLPClassifier().predict(x)
     with pytest.raises(ValueError, match="X has 3 features, but MLPClassifier is expecting 2"):
         MLPClassifier((3,), max_iter=1).fit(x, y).predict(np.ones((1, 3)))
+
+
+def test_what_numpy_trains_never_waits_for_torch():
+    code = (
+        "import sys; from mlp_torch import MLPClassifier; "
+        "MLPClassifier((3,), max_iter=1, tol=0, engine='manual', device='cpu').fit([[0.0], [1.0]], [0, 1]); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -32,7 +32,7 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
         return TorchEngine(module, loss, "adam", {})
     from torch.optim import Adam
 
-    from mlp_torch.engines import AutogradEngine
+    from mlp_torch.autograd import AutogradEngine
 
     return AutogradEngine(module, loss, Adam(module.parameters(), lr=LR))
 
