@@ -104,8 +104,9 @@ class Context:
     deadline: float = field(default_factory=lambda: time.monotonic() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
-    rests: dict[tuple[Part, bool], Any] = field(default_factory=dict)
+    rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
     slopes: dict[tuple[int, bool], Any] = field(default_factory=dict)
+    turned: Part | None = None  # the part whose array stands transposed in h
 
     def __post_init__(self) -> None:
         self.constants = named(self.problem, self.lr)

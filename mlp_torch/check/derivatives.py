@@ -1,6 +1,7 @@
 """Hypotheses on f′: every derivative that people write at a layer in place of the true one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,6 +68,8 @@ def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list
             if mark == true or unit or (claim.kind, mark) in seen:
                 continue  # 1 everywhere is a missing derivative
             seen.add((claim.kind, mark))
+            if c.ratio(value[alive], slope[alive]) is not None:
+                claim = replace(claim, odd=1.5)  # the derivative times a constant is a constant's slip
             kept.append((claim, np.where(alive, value, 0.0)))
         c.slopes[key] = (slope, kept)
     found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]

@@ -36,7 +36,7 @@ def top(c: Context, budget: int) -> Iterator[Step]:
             short = _fused(c, claim)
             through = chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
             yield (claim,), upstream, through if short is None else short
-            if budget >= 2 and claim.kind != "loss_mismatch":
+            if budget >= 2 and (claim.kind != "loss_mismatch" or claim.variant.endswith(f" {p.reduction}")):
                 for more, other in derivatives.options(c, L, upstream)[1:]:
                     yield (claim, *more), upstream, other
         if last.mask is not None:

@@ -1,5 +1,6 @@
 """What one array can show on its own: given dz of its layer, every slip on the way to dW or db."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -52,10 +53,24 @@ def explain(
         before = c.previous.get(part)
         if before is not None and c.same(h, T + before, part):
             found.append((make("stale_gradient", "previous", "holds what the call before left, too"),))
+    if part.role == "W" and D.shape[0] == D.shape[1] > 1 and c.turned is None:
+        claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
+        found += [(claim, *more) for more in explain(_turned(c, part, h), part, dz, da, budget - 1, data)]
     for claim, value, free in _variants(c, part, D, R, dz, da, make, data is None):
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
     return [f for f in found if cost(f) <= budget]
+
+
+def _turned(c: Context, part: Part, h: Array) -> Context:
+    """The same question about the author's array transposed; asked once a part."""
+    key = (part, "turned")
+    if key not in c.rests:
+        other = copy.copy(c)
+        other.h, other.rests, other.turned = {**c.h, part: h.T}, {}, part
+        c.rests[key] = other
+    found: Context = c.rests[key]
+    return found
 
 
 def _variants(

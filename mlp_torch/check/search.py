@@ -98,7 +98,7 @@ class _Searcher:
             now = (*so_far, *claims)
             if cost(now) > budget or not self._may(claims):
                 continue
-            if claims and norm(dz) <= 1e-12 * norm(da):
+            if claims and norm(da) > 0 and norm(dz) <= 1e-12 * norm(da):
                 continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
