@@ -215,14 +215,23 @@ class Context:
         gap = rest - (float(np.vdot(rest, d)) / square) * d if square > 0 else rest
         return norm(gap) <= allowed
 
-    def longest(self, h: Array) -> bool:
-        """No other array is longer, or none has a larger entry: h may have been cut to that length."""
+    def longest(self, part: Part) -> bool:
+        """No other array is longer, or none has a larger entry: this one may have been cut to that length.
+
+        A bias folded into a weight may have been cut by itself or with it.
+        """
+        own, raw = self.h[part], self.raw[part.name]
+        assert own is not None
         if not self.norms:
+            parts = [v for v in self.h.values() if v is not None]
             self.norms = [
                 max(norm(v) for v in self.raw.values()),
                 max(float(np.abs(v).max(initial=0)) for v in self.raw.values()),
+                max((norm(v) for v in parts), default=0.0),
             ]
-        return norm(h) >= self.norms[0] * (1 - 1e-9) or float(np.abs(h).max()) >= self.norms[1] * (1 - 1e-9)
+        near = 1 - 1e-9
+        whole = norm(raw) >= self.norms[0] * near or float(np.abs(raw).max()) >= self.norms[1] * near
+        return whole or norm(own) >= self.norms[2] * near
 
 
 Namer = Callable[[float], list[list[tuple[str, str, str]]]]

@@ -106,15 +106,22 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         )
     if readings:
         return
-    whole = c.raw[part.name]  # of a folded bias, the array that was clipped
-    if 0 < abs(value) < 1 and (whole.size >= 3 or c.longest(whole)):
-        turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
+    size = c.raw[part.name].size  # of a folded bias, the array that was clipped
+    longest = c.longest(part)
+    turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
+    if 0 < abs(value) < 1 and (size >= 3 or longest):
         text = f"is cut to {abs(value):.6g} of its length, in the right direction"
         # what was cut to a length is the longest of all; any other length is a mistake of its own
-        longest = c.longest(whole)
         variant = "norm" if longest else f"norm {abs(value):.6g}"
         yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
-    elif whole.size >= 3:
+        return
+    if size >= 3 and longest:
+        # a constant made it longer and the cut shorter: the likeliest that it can have been
+        for c0, text in [(v, words[0][1]) for v, words in c.constants if v > abs(value)][:3]:
+            made = make("constant_factor", f"is the true one {text}", f"is the true one {text}")
+            cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
+            yield (*turned, made, cut)
+    if size >= 3:
         text = f"is the true one times {value:.6g}"
         yield (make("constant_factor", f"{value:.9g}", text, odd=1.6, nameless=True),)
 
@@ -151,7 +158,7 @@ def _fits(
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
             yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
-    if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and R.any() and value is None:
+    if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and value is None:
         yield from of_reduced_bias(c, part, h, D, R, make)
     if budget < 2 or h.size <= 3 or value is not None:
         return

@@ -90,9 +90,15 @@ def of_reduced_bias(c: Context, part: Part, h: Array, D: Array, R: Array, make: 
         (1 / n, "is the mean over the samples where the sum belongs"),
         (float(n), "is the sum over the samples where the mean belongs"),
     ):
+        claim = make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9)
+        if not R.any():  # the loss holds no penalty on biases, the gradient the one on the weights
+            theta = c.problem.theta(part)
+            amount = _amount(c, part, h, h - value * D, theta)
+            if amount and known(c, part, amount, 0.0):
+                yield claim, penalty(c, part, amount, 0.0, "l2", make)
+            continue
         share = _amount(c, part, h, h - value * D, R)
         if share is not None and (abs(share) < 1e-9 or abs(share + 1) < 1e-8 or c.name_constant(share)):
-            claim = make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9)
             yield claim, penalty(c, part, share, 1.0, _label(c, part), make)
 
 
