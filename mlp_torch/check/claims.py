@@ -221,7 +221,6 @@ class Context:
         A bias folded into a weight may have been cut by itself or with it.
         """
         own, raw = self.h[part], self.raw[part.name]
-        assert own is not None
         if not self.norms:
             parts = [v for v in self.h.values() if v is not None]
             self.norms = [
@@ -231,7 +230,7 @@ class Context:
             ]
         near = 1 - 1e-9
         whole = norm(raw) >= self.norms[0] * near or float(np.abs(raw).max()) >= self.norms[1] * near
-        return whole or norm(own) >= self.norms[2] * near
+        return whole or (own is not None and norm(own) >= self.norms[2] * near)
 
 
 Namer = Callable[[float], list[list[tuple[str, str, str]]]]

@@ -97,8 +97,12 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
             (1 / n, "is the mean over the samples where the sum belongs"),
             (float(n), "is the sum over the samples where the mean belongs"),
         ):
+            claim = make("wrong_bias_reduction", f"{v:.9g}", words, odd=0.9)
             if abs(value - v) <= 4 * c.rtol * v:
-                yield (make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9),)
+                yield (claim,)
+            for reading in c.name_constant(value / v):
+                if len(reading) == 1 and reading[0][0] == "constant_factor":
+                    yield claim, make(*reading[0])
     for reading in readings:
         yield tuple(
             make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0)

@@ -11,7 +11,7 @@ from mlp_torch.check import faults, leaves
 from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
 from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
-from mlp_torch.check.ranking import coinciding, order, ranked
+from mlp_torch.check.ranking import coinciding, doubtful, order, others, ranked
 from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
@@ -41,11 +41,15 @@ def search(c: Context, most: int = 3) -> Outcome:
 
 
 def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> Outcome:
-    searcher = _Searcher(c, allowed)
+    searcher, end = _Searcher(c, allowed), c.deadline
     for budget in range(1, most + 1):
         found = searcher.within(budget)
         if found:
-            return Outcome(coinciding(c, ranked(found)), 0, False)
+            sets = ranked(found)
+            if budget < most and all(doubtful(c, claims) for claims in sets):
+                c.deadline = min(time.monotonic() + PATIENCE, end)
+                sets += ranked(others(found, searcher.within(budget + 1)))[:2]
+            return Outcome(coinciding(c, sets), 0, False)
         if c.expired():
             break
     return Outcome([], searcher.deepest, c.expired())
