@@ -9,7 +9,7 @@ from mlp_torch.check import derivatives
 from mlp_torch.check.activations import chain, jacobian
 from mlp_torch.check.claims import Claim, Claims, Context, norm
 from mlp_torch.check.losses import LOSSES, fused
-from mlp_torch.check.output import loss_gradients, weights_of
+from mlp_torch.check.output import loss_gradients, mismatched, weights_of
 
 # (claims, da before f′, dz)
 Step = tuple[Claims, Array, Array]
@@ -39,6 +39,10 @@ def top(c: Context, budget: int) -> Iterator[Step]:
             if budget >= 2 and (claim.kind != "loss_mismatch" or claim.variant.endswith(f" {p.reduction}")):
                 for more, other in derivatives.options(c, L, upstream)[1:]:
                     yield (claim, *more), upstream, other
+        if budget >= 2:
+            for claims, G in mismatched(c):
+                upstream = G * last.factor
+                yield claims, upstream, chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
         if last.mask is not None:
             for claim, upstream in _dropout(c, L, p.loss_gradient()):
                 ways = derivatives.options(c, L, upstream, unmasked=True)
@@ -216,6 +220,10 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
             for move in (h,) if again else (h, own):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
+                if rate is not None and budget >= 2 and W.shape[0] == W.shape[1] > 1:
+                    words = f"goes through W{number} where its transpose belongs"
+                    turned = Claim("transpose", "W", words, number, line=line)
+                    yield (claim, turned), dz @ (W - rate * move)
         fitted = _fitted_rate(c, number, dz, h, claim) if c.lr is None else None
         if fitted is not None:
             yield fitted

@@ -10,7 +10,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.claims import Claim, Claims, Context, Make, cost, norm
 from mlp_torch.check.forward import Part, Penalties
-from mlp_torch.check.penalties import beside_samples, of_reduced_bias, penalty, slips
+from mlp_torch.check.penalties import beside_samples, by_name, of_reduced_bias, penalty, slips
 from mlp_torch.check.variants import of_bias, of_samples, of_step, of_weight
 
 LINES = {
@@ -21,21 +21,24 @@ LINES = {
 
 
 def explain(
-    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None
-) -> list[Claims]:
+    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None,
+    other: Array | None = None,
+) -> list[Claims]:  # fmt: skip
     """Every way within `budget` to get the author's array from dz (N, out) and da, cheapest first.
 
-    `data` replaces aᵀdz where the array is used in several layers. An empty claim means right.
+    `data` replaces aᵀdz where the array is used in several layers; `other` is another penalty's gradient
+    that a claim of the caller's puts in the place of the right one. An empty claim means right.
     """
     problem, h = c.problem, c.h[part]
     make = partial(Claim, layer=part.layer, name=part.name, line=LINES[part.role])
     D = problem.leaf(part, dz, da) if data is None else data
-    R = problem.regulariser(part)
+    R = problem.regulariser(part) if other is None else other
     T = D + R
     if not np.isfinite(T).all():
         return []
     if h is None:
-        return list(_misfit(c, part, dz, T, R, make)) if budget else []
+        shaped = list(_misfit(c, part, dz, T, R, make)) if budget else []
+        return shaped + (_otherwise(c, part, dz, da, budget, data, make) if other is None else [])
     if c.same(h, T, part):
         return [()]
     if budget == 0:
@@ -56,9 +59,23 @@ def explain(
     if part.role == "W" and D.shape[0] == D.shape[1] > 1 and c.turned is None:
         claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
         found += [(claim, *more) for more in explain(_turned(c, part, h), part, dz, da, budget - 1, data)]
+    if other is None:
+        found += _otherwise(c, part, dz, da, budget, data, make)
     for claim, value, free in _variants(c, part, D, R, dz, da, make, data is None):
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
+    return [f for f in found if cost(f) <= budget]
+
+
+def _otherwise(
+    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None, make: Make
+) -> list[Claims]:  # fmt: skip
+    """Another slip beside a wrong penalty, in an array too small to fit both: the penalty by its name."""
+    if budget < 2:
+        return []
+    found = []
+    for claim, R in by_name(c, part, make):
+        found += [(claim, *more) for more in explain(c, part, dz, da, budget - 1, data, R)]
     return [f for f in found if cost(f) <= budget]
 
 
@@ -120,8 +137,8 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
         return
     if size >= 3 and longest:
-        # a constant made it longer and the cut shorter: the likeliest that it can have been
-        for c0, text in [(v, words[0][1]) for v, words in c.constants if v > abs(value)][:3]:
+        # a constant made it longer and the cut shorter: any constant that is large enough
+        for c0, text in [(v, words[0][1]) for v, words in c.constants[:10] if v > abs(value)]:
             made = make("constant_factor", f"is the true one {text}", f"is the true one {text}")
             cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
             yield (*turned, made, cut)

@@ -40,7 +40,7 @@ def _readings(claims: Claims) -> list[Claims]:
 
 
 def doubtful(c: Context, claims: Claims) -> bool:
-    """A number explains the arrays that two slips together may make too: their sets are looked for as well."""
+    """A number explains the arrays that two slips together may make too: their sets are wanted as well."""
     n, k = c.problem.samples, c.problem.output.shape[1]
     plain = [float(v) for v in (n, k, n * k, 2, 4)]
     for claim in claims:
@@ -101,7 +101,7 @@ def _of_bias(c: Context, claims: Claims) -> list[Claims]:
     biases = {q.name for q in c.h if q.role == "b" and not q.fold}
     named = {text for v, words in c.constants for _, text in words if v in (n, 1 / n)}
     ours = [x for x in claims if x.kind == "constant_factor" and any(t in x.detail for t in named)]
-    if {x.name in biases for x in ours} != {True, False}:
+    if {x.name in biases for x in ours} != {True, False} or len(ours) == len(c.h) or cost(claims) > 2:
         return []
     words = "is the mean over the samples where the sum belongs"
     if any(t.startswith("times") and t in x.detail for t in named for x in ours):

@@ -210,6 +210,11 @@ class _Searcher:
                         ),
                         value,
                     )
+                if not readings and value < 0:  # turned round, then cut
+                    yield (
+                        (*now, Claim("sign", f"sign {number}", "has the opposite sign", number, line=line)),
+                        -1.0,
+                    )
                 if not readings and h.size >= 3 and 1e-10 < value < 1e10:
                     claim = Claim(
                         "constant_factor",

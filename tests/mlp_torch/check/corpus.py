@@ -52,16 +52,24 @@ def one_mistake(faults, net: Net) -> bool:
     # a mean under a factor N is a right sum: the constant alone, on all but this bias
     if has.get("wrong_bias_reduction", (0, ""))[1] == "mean" and any(c == N for c in constants):
         return True
-    share = {"double": 2, "half": 0.5, "over": 1 / N, "sign": -1}.get(has.get("wrong_regulariser", (0, ""))[1])
+    share = {"double": 2, "half": 0.5, "over": 1 / N, "sign": -1}.get(
+        has.get("wrong_regulariser", (0, ""))[1]
+    )
     # twice half a penalty is a right penalty: the constant alone, on the data's part
     if share and any(abs(c * share - 1) < 1e-12 for c in constants):
         return True
     # a mean in the only layer, and 1/N on its weight, is 1/N
     if net.depth == 1 and has.get("wrong_bias_reduction", (0, ""))[1] == "mean" and 1 / N in constants:
         return True
+    # labels that are all the same broadcast to a constant
+    if "broadcast" in has and not np.ptp(net.y):
+        return True
     # what lr multiplies and divides is right
     rates = [has[k][0] for k in ("extra_learning_rate", "missing_learning_rate") if k in has]
     if len(rates) == 2 and rates[0] == rates[1]:
+        return True
+    # another loss under another reduction is another loss, and half the squared error a loss of its own
+    if "loss_mismatch" in has and "constant_all" in has and not net.l2:
         return True
     # both parts turned round are one sign
     if share == -1 and "sign" in has:
