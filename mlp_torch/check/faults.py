@@ -220,7 +220,7 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
             for move in (h,) if again else (h, own):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
-                if rate is not None and budget >= 2 and W.shape[0] == W.shape[1] > 1:
+                if rate is not None and W.shape[0] == W.shape[1] > 1:
                     words = f"goes through W{number} where its transpose belongs"
                     turned = Claim("transpose", "W", words, number, line=line)
                     yield (claim, turned), dz @ (W - rate * move)

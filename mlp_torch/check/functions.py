@@ -82,6 +82,9 @@ def check_function(
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif len(data) > 1:
         report = against_standard(report, traced, exact, output, kept[1], floats, hand, true, allowed)
+    if report.verdict == "wrong" and not report.faults and not description:
+        hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
+        report = replace(report, notes=(*report.notes, hint))
     kept_object = _caller(loss_and_gradients, parameters, "same")
     if steady and kept_object is not loss_and_gradients:  # the object may keep what it adds to
         first, second = (_hand(names, _result(kept_object(*_fresh(kept)))[1], values) for _ in range(2))

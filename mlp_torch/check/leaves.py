@@ -136,7 +136,7 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         variant = "norm" if longest else f"norm {abs(value):.6g}"
         yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
         return
-    if size >= 3 and longest:
+    if size >= 2 and longest:
         # a constant made it longer and the cut shorter: any constant that is large enough
         for c0, text in [(v, words[0][1]) for v, words in c.constants[:10] if v > abs(value)]:
             made = make("constant_factor", f"is the true one {text}", f"is the true one {text}")

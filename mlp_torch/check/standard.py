@@ -1,43 +1,21 @@
 """Which standard loss a function's value is, over which array of its own forward pass, and whose gradient."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.layers import as_float
 from mlp_torch.check.losses import LOSSES, REDUCTIONS
-from mlp_torch.check.report import Fault, Report, sentence
+from mlp_torch.check.other_loss import other_loss
+from mlp_torch.check.reading import CLOSE, SIBLINGS, Gradient, Reading, distinct, near
+from mlp_torch.check.report import Fault, Report
 from mlp_torch.check.targets import MisfitError, target
 from mlp_torch.check.tracing import Step, Trace
 from mlp_torch.errors import UserError
 
 MOST = 40  # arrays of the forward pass that are tried, from the loss up
-CLOSE = 1e-6  # an ε inside a log or a division leaves that much
-# a loss over probabilities and its sibling over logits are one function of the parameters
-SIBLINGS = {"bce_with_logits": "bce", "cross_entropy_from_logits": "cross_entropy"}
-
-Gradient = Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A standard loss over one array: its value and, where the forward pass was traced, its gradient."""
-
-    loss: str
-    reduction: str
-    over: str
-    value: float
-    gradient: Gradient | None
-    extra: str = ""  # what the author's loss holds beside it
-
-    @property
-    def family(self) -> str:
-        return SIBLINGS.get(self.loss, self.loss)
-
-    def __str__(self) -> str:
-        return f"{self.loss} over {self.over}, reduction {self.reduction}{self.extra}"
 
 
 def against_standard(
@@ -54,12 +32,15 @@ def against_standard(
         report = _noted(report, _said(own) + "; tracing failed, so the gradients of other losses were not")
     else:
         report = _noted(report, _said(own))
+    if own and own[0].broadcast and report.verdict == "right":
+        text = f"(N,) against (N, 1): your loss is {own[0]}"
+        fault = Fault("broadcast", None, ("loss",), text, "the gradient is right for that loss")
+        return replace(
+            report, verdict="wrong", faults=[fault], message=f"{text}; your gradient is right for it"
+        )
     if report.verdict != "wrong" or traced is None:
         return report
-    rest: dict[str, Array] = {n: np.zeros(t.shape) for n, t in true.items()}
-    if own and own[0].gradient is not None:
-        rest = {n: t - own[0].gradient[n] for n, t in true.items()}
-    return _other(report, every, own, rest, hand, true, allowed)
+    return other_loss(report, every, own, values, hand, true, allowed)
 
 
 def _noted(report: Report, text: str) -> Report:
@@ -94,19 +75,33 @@ def _readings(traced: Trace | None, output: Array | None, data: Sequence[Array])
                     continue
                 if loss == "cross_entropy" and k == 1:
                     continue
-                with np.errstate(all="ignore"):
-                    value, G = float(row.terms(matrix, Y).sum()), row.derivative(matrix, Y)
-                if not (np.isfinite(value) and np.isfinite(G).all()):
-                    continue
-                gradient = None
-                if step is not None and traced is not None:
-                    upstream = (G.T if turned else G).reshape(array.shape)
-                    gradient = traced.gradient(step.array, upstream)
-                per = {"sum": 1, "mean_over_samples": n, "mean_over_all": n * k}
-                for reduction in _different(per):
-                    c = per[reduction]
-                    share = None if gradient is None else {m: g / c for m, g in gradient.items()}
-                    yield Reading(loss, reduction, name, value / c, share)
+                index = k > 1 and y.size == n and row.labels == "real"  # labels are no real targets
+                rank = (index, loss in SIBLINGS, "`" in name)
+                for square in (False, True) if k == 1 < n and y.ndim == 1 else (False,):
+                    with np.errstate(all="ignore"):
+                        value, G = _terms(loss, matrix, Y, square)
+                    if not (np.isfinite(value) and np.isfinite(G).all()):
+                        continue
+                    gradient = None
+                    if step is not None and traced is not None:
+                        upstream = (G.T if turned else G).reshape(array.shape)
+                        gradient = traced.gradient(step.array, upstream)
+                    each = k * n if square else k
+                    per = {"sum": 1, "mean_over_samples": n, "mean_over_all": n * each}
+                    for reduction in _different(per):
+                        c = per[reduction]
+                        share = None if gradient is None else {m: g / c for m, g in gradient.items()}
+                        wide = n if square else 0
+                        yield Reading(loss, reduction, name, value / c, share, broadcast=wide, rank=rank)
+
+
+def _terms(loss: str, o: Array, y: Array, square: bool) -> tuple[float, Array]:
+    """Σ terms and its derivative by o; `square`: every output (N, 1) meets every target (N,)."""
+    if not square:
+        return float(LOSSES[loss].terms(o, y).sum()), LOSSES[loss].derivative(o, y)
+    wide, targets = np.repeat(o, len(o), axis=1), np.repeat(y.T, len(o), axis=0)
+    terms, slopes = LOSSES[loss].terms(wide, targets), LOSSES[loss].derivative(wide, targets)
+    return float(terms.sum()), slopes.sum(axis=1, keepdims=True)
 
 
 def _arrays(traced: Trace | None, output: Array | None) -> list[tuple[str, Array, Step | None]]:
@@ -136,34 +131,19 @@ def _different(per: Mapping[str, int]) -> list[str]:
 
 def _own(every: list[Reading], loss: float, values: Gradient, true: Gradient) -> list[Reading]:
     """The readings of the author's loss: as it stands, with a penalty, or times a constant."""
-    plain = [r for r in every if abs(r.value - loss) <= CLOSE * abs(loss) and _is(r.gradient, true, CLOSE)]
+    plain = [r for r in every if abs(r.value - loss) <= CLOSE * abs(loss) and near(r.gradient, true, CLOSE)]
     if plain:
-        return _distinct(plain)
+        return distinct(plain)
     traced = [(r, r.gradient) for r in every if r.gradient is not None]
     found = [replace(r, extra=text) for r, g in traced if (text := _penalty(r.value, g, loss, values, true))]
     found = found or [
-        replace(r, extra=f", times {loss / r.value:.6g}")
+        replace(r, extra=f", times {loss / r.value:.6g}", factor=loss / r.value)
         for r, g in traced
         if r.reduction == "sum"
         and r.value
-        and _is({n: v * loss / r.value for n, v in g.items()}, true, CLOSE)
+        and near({n: v * loss / r.value for n, v in g.items()}, true, CLOSE)
     ]
-    return _distinct(found)
-
-
-def _distinct(found: list[Reading]) -> list[Reading]:
-    """The last array's readings, of siblings the first alone."""
-    kept: dict[tuple[str, str], Reading] = {}
-    for r in found:
-        kept.setdefault((r.family, r.reduction), r)
-    return list(kept.values())[:4]
-
-
-def _is(g: Gradient | None, wanted: Gradient, close: float) -> bool:
-    if g is None:
-        return True
-    gap = np.sqrt(sum(float(np.sum((g[n] - w) ** 2)) for n, w in wanted.items()))
-    return bool(gap <= 10 * close * np.sqrt(sum(float(np.sum(w**2)) for w in wanted.values())))
+    return distinct(found)
 
 
 def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gradient) -> str:
@@ -185,37 +165,3 @@ def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gra
     for n, v in amounts.items():
         groups.setdefault(f"{v:.6g}", []).append(n)
     return "".join(f", plus ½·{v}·Σθ² of {' and '.join(names)}" for v, names in groups.items())
-
-
-def _other(
-    report: Report, every: list[Reading], own: list[Reading], rest: Gradient, hand: Gradient,
-    true: Gradient, allowed: Mapping[str, float],
-) -> Report:  # fmt: skip
-    """`other_loss` where the hand-written gradient is another standard loss's, to the noise floor."""
-    if any(hand[n].size != t.size for n, t in true.items()):
-        return report
-    h = {n: hand[n].astype(float).reshape(t.shape) for n, t in true.items()}
-    fits = [
-        r
-        for r in every
-        if r.gradient is not None
-        and all(g.any() or not true[n].any() for n, g in r.gradient.items())
-        and all(
-            np.linalg.norm(h[n] - g - rest[n]) <= allowed[n] + 1e-9 * np.linalg.norm(h[n])
-            for n, g in r.gradient.items()
-        )
-    ]
-    if not fits:
-        return report
-    is_own = (
-        f"the loss you return is {own[0]}" if own else "the loss you return is none of the standard losses"
-    )
-    wrong = tuple(n for n, row in report.arrays.items() if row.verdict != "right")
-    sets = [[Fault("loss_mismatch", None, wrong, f"is right for {r}", is_own)] for r in _distinct(fits)]
-    first = _distinct(fits)[0]
-    names = (first.loss, own[0].loss if own else "none of the standard losses")
-    if own and first.loss == own[0].loss:
-        names = (f"{first.loss}, reduction {first.reduction}", f"{own[0].loss}, reduction {own[0].reduction}")
-    message = f"your gradient is right for {names[0]}, but the loss you return is {names[1]}"
-    message += f" ({sentence(wrong)} {'is' if len(wrong) == 1 else 'are'} the derivative of {first})"
-    return replace(report, verdict="other_loss", faults=sets[0], alternatives=sets[1:], message=message)

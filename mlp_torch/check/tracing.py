@@ -123,7 +123,8 @@ def _name(node: fx.Node) -> str:
         return re.sub(r"_\d+$", "", node.name) if _assigned(node) else node.name
     lines = [s.strip() for s in str(node.meta.get("stack_trace") or "").splitlines()]
     code = [s for s in lines if s and not s.startswith("File ") and not set(s) <= set("^~ ")]
-    return f"an array of `{code[-1]}`" if code else "an array"
+    line = code[-1] if code and len(code[-1]) < 60 else f"{code[-1][:56]} …" if code else "?"
+    return f"an array of `{line}`"
 
 
 def _assigned(node: fx.Node) -> bool:

@@ -171,6 +171,43 @@ def test_readings_that_are_the_same_number_are_all_told():
     assert ", or half_squared_error over o, reduction mean_over_samples" in note
 
 
+def test_a_constant_beside_another_loss():
+    function = sigmoid_net(
+        lambda o, y: -np.mean(y * np.log(o) + (1 - y) * np.log(1 - o)),
+        lambda o, y: 3 * 2 * (o - y) * o * (1 - o),
+    )
+    report = check_function(function, network(1), X, BITS)
+    assert report.verdict == "wrong", str(report)
+    assert [f.kind for f in report.faults] == ["loss_mismatch", "constant_factor"]
+    assert "squared_error over out, reduction sum, times 3" in report.message
+
+
+def test_targets_that_broadcast_in_the_loss():
+    def function(P, x, y):
+        o = x @ P["w"]
+        e = o - y  # (7, 1) - (7,)
+        return np.mean(e**2), {"w": 2 * x.T @ e.mean(axis=1, keepdims=True) / len(x)}
+
+    report = check_function(function, {"w": network(1)["W1"][:, :1]}, X, REALS[:, 0])
+    assert [f.kind for f in report.faults] == ["broadcast"], str(report)
+    assert "squared_error over o broadcast to (7, 7)" in report.message
+
+
+def test_a_penalty_whose_gradient_is_another_one():
+    def function(P, x, y):
+        s = x @ P["W"]
+        m = np.maximum(0, s - s[np.arange(7), y].reshape(-1, 1) + 1)
+        m[np.arange(7), y] = 0
+        k = (m > 0) * 1.0
+        k[np.arange(7), y] -= k.sum(axis=1)
+        return m.sum() / 7 + 0.1 * np.sum(P["W"] ** 2), {"W": x.T @ k / 7 + 0.1 * P["W"]}
+
+    report = check_function(function, {"W": network(3)["W1"][:, :3]}, X, LABELS)
+    assert [f.kind for f in report.faults] == ["wrong_regulariser"], str(report)
+    assert "plus -0.1·θ" in report.message
+    assert "multiclass_hinge over s" in report.faults[0].evidence
+
+
 def lost(gradients, P, a1, d, x):
     gradients["W1"] = x.T @ (d @ P["W2"].T)
 
