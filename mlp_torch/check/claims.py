@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -145,6 +145,11 @@ class Context:
                 [*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")]
             )
         return sorted(readings, key=len)
+
+    def factors_of(self, claims: Iterable[Claim]) -> list[float]:
+        """The values of the constants that are claimed."""
+        texts = [x.detail for x in claims if x.kind == "constant_factor"]
+        return [v for v, words in self.constants if any(words[-1][1] in text for text in texts)]
 
     def fit(self, h: Array, *basis: Array) -> Array | None:
         """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""

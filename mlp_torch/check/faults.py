@@ -1,6 +1,6 @@
 """The table of hypotheses on the chain: the loss's derivative, dropout, the way through the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -186,8 +186,13 @@ def _alone(c: Context, number: int, da: Array) -> Iterator[Step]:
         yield (claim, plain), da, slope
 
 
-def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple[Claims, Array]]:
-    """The gradient at the output of the layer below from dz: through W, its transpose, or new weights."""
+def ways_down(
+    c: Context, number: int, dz: Array, budget: int, factors: Sequence[float] = ()
+) -> Iterator[tuple[Claims, Array]]:
+    """The gradient at the output of the layer below from dz: through W, its transpose, or new weights.
+
+    `factors`: constants that the layer's array was multiplied with, before or after the update.
+    """
     W = c.problem.layers[number - 1].W
     line = f"da{number - 1} = dz{number} W{number}ᵀ"
     true = dz @ W.T
@@ -216,8 +221,10 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
         # the update took the gradient that was handed over, or the one before a later slip
         own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
         again = own.shape == h.shape and c.same(h, own, part)
+        # or before the constant that all arrays were multiplied with
+        before = [h / v for v in factors]
         for rate in (c.lr, 1.0):
-            for move in (h,) if again else (h, own):
+            for move in (h,) if again else (h, own, *before):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
                 if rate is not None and W.shape[0] == W.shape[1] > 1:

@@ -50,7 +50,7 @@ def explain(
         found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 1.0),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 for f in found):
+        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found):
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)

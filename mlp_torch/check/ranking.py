@@ -47,7 +47,7 @@ def doubtful(c: Context, claims: Claims) -> bool:
         if claim.kind == "loss_mismatch" and not claim.variant.endswith(f" {c.problem.reduction}"):
             return True
         if claim.kind == "constant_factor":
-            values = [v for v, words in c.constants if words[-1][1] in claim.detail]
+            values = c.factors_of([claim])
             if not any(abs(v - p) < 1e-9 * p or abs(v * p - 1) < 1e-9 for v in values for p in plain):
                 return True
     return False
@@ -81,7 +81,7 @@ def _of_dropout(c: Context, sets: Claims) -> list[Claims]:
         layer = c.problem.layers[claim.layer - 1]
         if layer.mask is None or layer.keep in (0, 1):
             continue
-        values = [v for v, words in c.constants if words[-1][1] in claim.detail]
+        values = c.factors_of([claim])
         for value, variant, words in (
             (layer.keep, "scale", "lacks dropout's scale 1/(1 − p)"),
             (1 / layer.keep, "scale twice", "has dropout's scale 1/(1 − p) twice"),

@@ -102,7 +102,8 @@ class _Searcher:
             now = (*so_far, *claims)
             if cost(now) > budget or not self._may(claims):
                 continue
-            if claims and norm(da) > 0 and norm(dz) <= 1e-12 * norm(da):
+            balanced = bool(claims) and claims[0].kind == "broadcast" and not da.any()
+            if claims and norm(dz) <= 1e-12 * norm(da) and not balanced:
                 continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
@@ -139,7 +140,8 @@ class _Searcher:
             for extra, carried in passes:
                 if not np.isfinite(carried).all() or cost((*claims, *extra)) > budget:
                     continue
-                for way, below in faults.ways_down(self.c, number, carried, left):
+                factors = self.c.factors_of(x for x in claims if x.layer == number and x.name)
+                for way, below in faults.ways_down(self.c, number, carried, left, factors):
                     after = (*claims, *extra, *way)
                     if cost(after) <= budget and self._may(after):
                         yield from self._layer(number - 1, below, after, budget, dict(shared))

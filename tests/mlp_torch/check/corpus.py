@@ -64,6 +64,9 @@ def one_mistake(faults, net: Net) -> bool:
     # labels that are all the same broadcast to a constant
     if "broadcast" in has and not np.ptp(net.y):
         return True
+    # a mean over one axis of the square times N is the sum over it
+    if "broadcast" in has and any(c in (N, 1 / N) for c in constants):
+        return True
     # what lr multiplies and divides is right
     rates = [has[k][0] for k in ("extra_learning_rate", "missing_learning_rate") if k in has]
     if len(rates) == 2 and rates[0] == rates[1]:
