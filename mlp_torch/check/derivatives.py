@@ -68,8 +68,9 @@ def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list
             if mark == true or unit or (claim.kind, mark) in seen:
                 continue  # 1 everywhere is a missing derivative
             seen.add((claim.kind, mark))
-            if c.ratio(value[alive], slope[alive]) is not None:
-                claim = replace(claim, odd=1.5)  # the derivative times a constant is a constant's slip
+            share = c.ratio(value[alive], slope[alive])
+            if share is not None and c.name_constant(share):
+                claim = replace(claim, odd=1.5)  # a constant with a name is a constant's slip
             kept.append((claim, np.where(alive, value, 0.0)))
         c.slopes[key] = (slope, kept)
     found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]

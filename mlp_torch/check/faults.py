@@ -35,7 +35,10 @@ def top(c: Context, budget: int) -> Iterator[Step]:
             upstream = G * last.factor
             short = _fused(c, claim)
             through = chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
-            yield (claim,), upstream, through if short is None else short
+            dz = through if short is None else short
+            if claim.kind == "loss_mismatch" and c.ratio(dz, true) is not None:
+                continue  # bce over two softmax outputs is twice cross_entropy: a constant
+            yield (claim,), upstream, dz
             if budget >= 2 and (claim.kind != "loss_mismatch" or claim.variant.endswith(f" {p.reduction}")):
                 for more, other in derivatives.options(c, L, upstream)[1:]:
                     yield (claim, *more), upstream, other

@@ -191,12 +191,19 @@ class _Searcher:
             if D.shape != h.shape or not c.spanned(part, D):
                 continue
             R = c.problem.regulariser(part)
+            values: list[float] = []
             for rest in (h - R, h) if R.any() else (h,):
                 value = c.ratio(rest, D, part)
                 if value is None:
                     fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
                     value = None if fits is None else float(fits[0])
-                if value is None or round(value, 12) in seen or abs(value - 1) < 1e-8:
+                if value is None:
+                    continue
+                # what all arrays are multiplied with, as the layers above show, multiplies these too
+                whole = c.factors_of(x for x in now if x.name)
+                values += [value, *(value / v for v in whole)]
+            for value in values:
+                if round(value, 12) in seen or abs(value - 1) < 1e-8:
                     continue
                 seen.add(round(value, 12))
                 line = f"dz{number} = da{number} · f′(z{number})"
