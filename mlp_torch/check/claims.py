@@ -101,7 +101,7 @@ class Context:
     ascent: bool = False
     after: Mapping[int, Array] = field(default_factory=dict)
     previous: Mapping[Part, Array | None] = field(default_factory=dict)
-    deadline: float = field(default_factory=lambda: time.monotonic() + 9)
+    deadline: float = field(default_factory=lambda: time.thread_time() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Context:
         return gap <= slack * (self.rtol * size + self.floor[part])
 
     def expired(self) -> bool:
-        return time.monotonic() > self.deadline
+        return time.thread_time() > self.deadline
 
     def name_constant(self, c: float) -> list[list[tuple[str, str, str]]]:
         """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name."""

@@ -15,7 +15,7 @@ from mlp_torch.check.ranking import coinciding, doubtful, order, others, ranked
 from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
-PATIENCE = 3.0  # seconds that the first of them waits for the others
+PATIENCE = 3.0  # seconds of work that the first of them waits for the others, on a busy machine too
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = 
         if found:
             sets = ranked(found)
             if budget < most and all(doubtful(c, claims) for claims in sets):
-                c.deadline = min(time.monotonic() + PATIENCE, end)
+                c.deadline = min(time.thread_time() + PATIENCE, end)
                 sets += ranked(others(found, searcher.within(budget + 1)))[:2]
             return Outcome(coinciding(c, sets), 0, False)
         if c.expired():
@@ -79,7 +79,7 @@ class _Searcher:
                 found[what] = claims
             if not waiting:
                 waiting = True
-                self.c.deadline = min(self.c.deadline, time.monotonic() + PATIENCE)
+                self.c.deadline = min(self.c.deadline, time.thread_time() + PATIENCE)
             if len(found) >= LIMIT or self.c.expired():
                 break
         return list(found.values())
