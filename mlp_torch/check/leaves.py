@@ -47,7 +47,7 @@ def explain(
     zero = norm(h) <= c.floor[part]
     if zero:
         text = "is all zero, up to rounding" if h.any() else "is all zero"
-        found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 1.0),))
+        found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 0.5),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
         if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found):
