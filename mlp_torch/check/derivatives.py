@@ -69,8 +69,8 @@ def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list
                 continue  # 1 everywhere is a missing derivative
             seen.add((claim.kind, mark))
             share = c.ratio(value[alive], slope[alive])
-            if share is not None and c.name_constant(share):
-                claim = replace(claim, odd=1.5)  # a constant with a name is a constant's slip
+            if layer.activation == "identity" or (share is not None and c.name_constant(share)):
+                claim = replace(claim, odd=1.5)  # a constant is its own slip, and identity has no formula
             kept.append((claim, np.where(alive, value, 0.0)))
         c.slopes[key] = (slope, kept)
     found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]

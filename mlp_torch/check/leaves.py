@@ -138,10 +138,13 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         return
     if size >= 2 and longest:
         # a constant made it longer and the cut shorter: any constant that is large enough
-        for c0, text in [(v, words[0][1]) for v, words in c.constants[:10] if v > abs(value)]:
-            made = make("constant_factor", f"is the true one {text}", f"is the true one {text}")
-            cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
-            yield (*turned, made, cut)
+        rate = [(1 / c.lr, "missing_learning_rate", f"divided by the learning rate {c.lr:g}")] if c.lr else []
+        plain = [(v, "constant_factor", words[0][1]) for v, words in c.constants[:10]]
+        for c0, kind, text in [*plain, *rate]:
+            if c0 > abs(value):
+                made = make(kind, f"is the true one {text}", f"is the true one {text}")
+                cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
+                yield (*turned, made, cut)
     if size >= 3:
         text = f"is the true one times {value:.6g}"
         yield (make("constant_factor", f"{value:.9g}", text, odd=1.6, nameless=True),)
