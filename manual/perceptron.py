@@ -14,6 +14,7 @@ import numpy as np
 
 from manual.activations import d_sigmoid, sigmoid
 from manual.numbers import Array
+from manual.training import Stepwise
 
 # The slide "Given training data": x and y of the four samples.
 X = (10.0, 2.0, 3.5, 1.0)
@@ -59,7 +60,7 @@ def best_weight(x: Sequence[Any], y: Sequence[Any]) -> Any:
     return sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
 
 
-class LinearPerceptron:
+class LinearPerceptron(Stepwise):
     """ŷ = Σ wᵢ xᵢ with L = ½ (y − ŷ)²: one weight is the smallest perceptron, two the second smallest.
 
     An engine of `training.fit`: x (N, in), y (N,); a batch's gradient is the mean over its samples.

@@ -1,40 +1,45 @@
 """Learning-rate schedules as pure functions of the step, one row of `SCHEDULES` a schedule.
 
-A row maps progress t (steps after the warm-up) and T (their total) to a factor of the base rate.
+A row maps progress t (steps after the warm-up, a number or an array of them) and T (their total) to a
+factor of the base rate.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 
-def constant(t: int, total: int) -> float:
+def constant(t: Any, total: int) -> Any:
     """1."""
-    return 1.0
+    return np.ones(np.shape(t))[()]
 
 
-def step(t: int, total: int) -> float:
+def step(t: Any, total: int) -> Any:
     """Divided by 10 after each third of the run: torch's StepLR(step_size=⌈T/3⌉, gamma=0.1)."""
-    return float(0.1 ** (t // math.ceil(total / 3)))
+    return 0.1 ** (t // math.ceil(total / 3))
 
 
-def cosine(t: int, total: int) -> float:
+def cosine(t: Any, total: int) -> Any:
     """½ (1 + cos(π t / T)), from 1 to 0: torch's CosineAnnealingLR(T_max=T)."""
-    return (1 + math.cos(math.pi * t / total)) / 2
+    return (1 + np.cos(math.pi * t / total)) / 2
 
 
-def one_cycle(t: int, total: int) -> float:
+def one_cycle(t: Any, total: int) -> Any:
     """Up from 1/25 to 1 over 30 % of the steps, down to 1/250,000: torch's OneCycleLR defaults."""
     rise = 0.3 * total - 1
-    if t <= rise:
-        return _anneal(1 / 25, 1, t / rise)
-    return _anneal(1, 1 / 25 / 1e4, (t - rise) / (total - 1 - rise)) if total - 1 > rise else 1.0
+    last = max(total - 1, rise)
+    up = _anneal(1 / 25, 1, t / rise) if rise > 0 else 1.0
+    down = _anneal(1, 1 / 25 / 1e4, (t - rise) / (last - rise)) if last > rise else 1.0
+    return np.where(t <= rise, up, down)[()]
 
 
-def _anneal(start: float, end: float, fraction: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
+def _anneal(start: float, end: float, fraction: Any) -> Any:
+    return end + (start - end) / 2 * (1 + np.cos(math.pi * fraction))
 
 
-SCHEDULES: dict[str, Callable[[int, int], float]] = {
+SCHEDULES: dict[str, Callable[[Any, int], Any]] = {
     "constant": constant,
     "step": step,
     "cosine": cosine,
@@ -42,13 +47,10 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 }
 
 
-def learning_rate(schedule: str, base: float, step: int, total_steps: int, warmup_steps: int = 0) -> float:
-    """The rate of step 0, 1, …; the first `warmup_steps` rise linearly to the schedule's start."""
-    if step < warmup_steps:
-        return (
-            base
-            * SCHEDULES[schedule](0, max(1, total_steps - warmup_steps))
-            * (step + 1)
-            / (warmup_steps + 1)
-        )
-    return base * SCHEDULES[schedule](step - warmup_steps, max(1, total_steps - warmup_steps))
+def learning_rate(schedule: str, base: float, step: Any, total_steps: int, warmup_steps: int = 0) -> Any:
+    """The rate of step 0, 1, … (a number or an array of them).
+
+    The first `warmup_steps` rise linearly to the schedule's start.
+    """
+    factor = SCHEDULES[schedule](np.maximum(step - warmup_steps, 0), max(1, total_steps - warmup_steps))
+    return base * factor * np.minimum(1.0, (step + 1) / (warmup_steps + 1))

@@ -18,10 +18,15 @@ from manual.schedules import learning_rate
 
 
 class Engine(Protocol):
-    """What the loop needs of an engine; batches and outputs are NumPy arrays at this door."""
+    """What the loop needs of an engine; data and outputs are NumPy arrays at this door."""
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
-        """One forward and backward pass and one update; the batch's loss before the update."""
+    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+        """One step on each batch of x[indices], y[indices]: a forward and backward pass and an update.
+
+        Batch i holds the indices from i · batch_size on, the last one what is left, and learns at
+        rates[i]. The losses of the batches, each before its update; after one that is not finite the
+        engine may stop, and its weights mean nothing.
+        """
 
     def predict(self, x: Array) -> Array:
         """The network's output (N, out) in evaluation mode."""
@@ -31,6 +36,24 @@ class Engine(Protocol):
 
     def load(self, parameters: Mapping[str, Array]) -> None:
         """Write such a copy back; the optimizer's moments stay as they are."""
+
+
+class Stepwise:
+    """An engine that is written as one step on a batch: its epoch is the steps one after the other."""
+
+    def step(self, x: Array, y: Array, lr: float) -> float:
+        """One forward and backward pass and one update; the batch's loss before the update."""
+        raise NotImplementedError
+
+    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+        """As `Engine.epoch` says; it stops after a loss that is not finite."""
+        losses = np.empty(len(rates))
+        for i, rate in enumerate(rates.tolist()):
+            batch = indices[i * batch_size : (i + 1) * batch_size]
+            losses[i] = self.step(x[batch], y[batch], rate)
+            if not np.isfinite(losses[i]):
+                return losses[: i + 1]
+        return losses
 
 
 @dataclass(frozen=True)
@@ -77,35 +100,69 @@ def fit(
     n = len(x)
     if n == 0 or n != len(y):
         raise ValueError(f"x has {n} samples and y {len(y)}; they must be as many, and at least 1")
+    check_finite(x)
+    batches = -(-n // batch_size)
+    sizes = np.full(batches, batch_size)
+    sizes[-1] = n - batch_size * (batches - 1)
+    for epoch in range(first_epoch, first_epoch + epochs):
+        steps = np.arange(epoch * batches, (epoch + 1) * batches)
+        rates = learning_rate(schedule, lr, steps, (first_epoch + epochs) * batches, warmup_steps)
+        losses = engine.epoch(x, y, order(n, seed, epoch + 1), batch_size, rates)
+        finite = np.isfinite(losses)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise NotFiniteError(epoch * batches + bad + 1, epoch + 1, float(losses[bad]))
+        yield Epoch(epoch + 1, (epoch + 1) * batches, float(losses @ sizes) / n, float(rates[-1]))
+
+
+def check_finite(x: Array) -> None:
+    """Raise ValueError that names the first entry of x (N, in) that is NaN or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(x.sum()):  # as it is whenever all are, unless they overflow together
+            return
     bad = np.argwhere(~np.isfinite(x))
     if len(bad):
         where = tuple(bad[0].tolist())
         raise ValueError(
             f"x is {x[where]} in row {where[0]}, column {where[1]}: remove or fill in such samples"
         )
-    per_epoch = -(-n // batch_size)
-    step = first_epoch * per_epoch
-    for epoch in range(first_epoch + 1, first_epoch + epochs + 1):
-        indices, total = order(n, seed, epoch), 0.0
-        for start in range(0, n, batch_size):
-            batch = indices[start : start + batch_size]
-            rate = learning_rate(schedule, lr, step, (first_epoch + epochs) * per_epoch, warmup_steps)
-            loss = engine.step(x[batch], y[batch], rate)
-            step += 1
-            if not np.isfinite(loss):
-                raise NotFiniteError(step, epoch, loss)
-            total += loss * len(batch)
-        yield Epoch(epoch, step, total / n, rate)
 
 
-class ManualEngine:
-    """The hand-written gradient and a NumPy optimizer; `l1` adds λ Σ|W| over the weights."""
+class NumPyEngine:
+    """What every engine on a `manual.MLP` does alike."""
+
+    def __init__(self, model: MLP, loss: str) -> None:
+        self.model, self.loss = model, loss
+
+    def predict(self, x: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.model.predict(x)
+
+    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
+        """The loss and the accuracy on x (N, in) and y."""
+        return evaluate(self.predict(x), y, self.loss)
+
+    def parameters(self) -> dict[str, Array]:
+        """A copy of the parameters and buffers, by `state_dict` name."""
+        return {n: v.copy() for n, v in (self.model.parameters | self.model.buffers).items()}
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        """Write such a copy into the model's own arrays."""
+        for name, value in parameters.items():
+            arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
+            arrays[name][...] = value
+
+
+class ManualEngine(NumPyEngine, Stepwise):
+    """The plain hand-written gradient and a NumPy optimizer; `l1` adds λ Σ|W| over the weights."""
 
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, l1: float = 0.0) -> None:
-        self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
+        super().__init__(model, loss)
+        self.optimizer, self.l1 = optimizer, l1
         self.gradients: dict[str, Array] = {}
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
+        """One step on a batch; `masks` as in `MLP.trace`."""
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported
             loss, self.gradients = self.model.loss_and_gradients(x, y, self.loss, masks=masks)
             for name, weight in self.model.parameters.items():
@@ -117,21 +174,6 @@ class ManualEngine:
                 self.optimizer.lr = lr
                 self.optimizer.step(self.gradients)
         return float(loss)
-
-    def predict(self, x: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self.model.predict(x)
-
-    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
-        return evaluate(self.predict(x), y, self.loss)
-
-    def parameters(self) -> dict[str, Array]:
-        return {n: v.copy() for n, v in (self.model.parameters | self.model.buffers).items()}
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        for name, value in parameters.items():
-            arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
-            arrays[name] = value.copy()
 
 
 def evaluate(output: Array, y: Array, loss: str) -> tuple[float, float | None]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlp_torch.check.layers import Penalty as Penalty
     from mlp_torch.check.values import check_gradients as check_gradients
     from mlp_torch.check.values import check_step as check_step
+    from mlp_torch.estimators import MLPClassifier as MLPClassifier
     from mlp_torch.model import MLP as MLP
     from mlp_torch.verify.comparison import compare as compare
     from mlp_torch.verify.report import Report as Report
@@ -29,6 +30,7 @@ EXPORTS = {
     "check_gradients": "mlp_torch.check.values",
     "check_step": "mlp_torch.check.values",
     "MLP": "mlp_torch.model",
+    "MLPClassifier": "mlp_torch.estimators",
     "Report": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",

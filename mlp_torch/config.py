@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from manual.activations import ACTIVATIONS
-from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, choose
+from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture, choose
 from manual.losses import LOSSES
 from manual.optimizers import OPTIMIZERS
 from manual.schedules import SCHEDULES
@@ -23,7 +23,10 @@ from mlp_torch.errors import UserError
 
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINES = ("autograd", "manual", "both")
+ENGINES = ("auto", "compiled", "torch", "manual", "autograd", "both")
+ON_CPU = ("compiled", "manual")
+HAND_WRITTEN = ("manual", "buffered", "compiled", "torch")
+PRECISIONS = ("ieee", "tf32", "bf16")
 TIERS = ("all", "exact", "certified")
 
 
@@ -118,6 +121,16 @@ class Network:
         """(in, hidden …, out)."""
         return (inputs, *self.hidden, outputs)
 
+    def architecture(self, inputs: int, outputs: int) -> Architecture:
+        """The network that the flags describe."""
+        return Architecture(
+            self.sizes(inputs, outputs),
+            self.activation,
+            self.output_activation,
+            self.dropout,
+            self.normalization,
+        )
+
     def model_options(self) -> dict[str, Any]:
         """The keyword arguments of `manual.MLP` and `mlp_torch.MLP`, all but the dtype."""
         return {
@@ -138,8 +151,10 @@ class Train(Network):
     `cross_entropy` over the probabilities that an author's last layer gives.
     """
 
-    engine: Annotated[str, one_of(ENGINES)] = "autograd"
-    """Who computes the gradients: torch, the hand-written NumPy, or both in lock-step."""
+    engine: Annotated[str, one_of(ENGINES)] = "auto"
+    """Who computes the gradients. By hand: compiled (numba), torch (its kernels, CPU or GPU), manual
+    (NumPy); autograd is the reference, both runs the plain NumPy formulas and autograd in lock-step;
+    auto takes the fastest by hand that can do what is asked."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Passes over the training data; if not given, as many as the data set needs (digits: 30)."""
     lr: float = 3e-3
@@ -160,6 +175,8 @@ class Train(Network):
     """Epochs over which the learning rate rises linearly before the schedule begins."""
     early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
     """Stop after so many epochs without a lower validation loss, and restore the best weights."""
+    fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
+    """How the torch engine may round float32 products: tf32 on a GPU, bf16 on the cpu, in torch's words."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
     """Judge the gradients while training, every so many steps; TensorBoard shows error over bound."""
     name: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
@@ -206,12 +223,26 @@ class Train(Network):
                 "is a number of steps, at least 1",
             )
         self._check_optimizer()
-        if self.engine == "manual":
+        if self.engine in ON_CPU:
             require(
                 self.device in ("auto", "cpu"),
                 "--device",
                 self.device,
-                "the manual engine is NumPy and runs on the cpu; use --device cpu or --engine autograd",
+                f"the {self.engine} engine runs on the cpu; use --device cpu, or --engine torch or autograd",
+            )
+        require_choice("--fp32-precision", "precision", self.fp32_precision, PRECISIONS)
+        if self.fp32_precision != "ieee":
+            require(
+                self.engine in ("torch", "auto"),
+                "--fp32-precision",
+                self.fp32_precision,
+                "only the torch engine rounds products so; use --engine torch",
+            )
+            require(
+                self.dtype == "float32",
+                "--fp32-precision",
+                self.fp32_precision,
+                "is about float32 products; use --dtype float32",
             )
         if self.name is not None:
             require_folder_name("--name", self.name)
@@ -243,6 +274,9 @@ class Compare(Network):
 
     dtype: Annotated[str, one_of(DTYPES)] = "float64"
     """The arithmetic."""
+    engine: Annotated[str, one_of(HAND_WRITTEN)] = "manual"
+    """The hand-written step: the plain formulas, or the fast one of --engine manual (buffered), compiled
+    or torch of `mlp train`."""
     tier: Annotated[str, one_of(TIERS)] = "all"
     """Which kind of proof is asked for."""
     json: bool = False
@@ -253,4 +287,5 @@ class Compare(Network):
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
         super().check()
+        require_choice("--engine", "step", self.engine, HAND_WRITTEN)
         require_choice("--tier", "tier", self.tier, TIERS)

@@ -1,30 +1,44 @@
-"""The engines behind `mlp train`: autograd, and autograd in lock-step with the hand-written gradient.
+"""The engines behind `mlp train`, one row of `ENGINES` each, and which of them `auto` takes.
 
-All of them answer `manual.training.Engine`, so the one loop of `manual.training.fit` drives each. The
-manual engine itself lives in `manual.training` and knows nothing of torch.
+All of them answer `manual.training.Engine`, so the one loop of `manual.training.fit` drives each. Here
+are autograd, and autograd in lock-step with the plain hand-written gradient; the fast ones have rooms of
+their own: `manual.buffered`, `manual.compiled` and `mlp_torch.buffered`.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 import manual
+from manual.architecture import Architecture
+from manual.buffered import BufferedEngine
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
-from manual.training import ManualEngine
+from manual.training import Engine, ManualEngine, Stepwise
 from mlp_torch.config import Network, Train
-from mlp_torch.data import Data
 from mlp_torch.errors import UserError
+from mlp_torch.machine import check_memory, step_flops
 from mlp_torch.model import LOSSES, MLP, OPTIMIZERS, Dropout, load_arrays, state_arrays, to_torch
+from mlp_torch.steps import compiled_unsupported
 
 
-class AutogradEngine:
+class AnyEngine(Engine, Protocol):
+    """What `mlp train` needs of an engine beside the loop's needs.
+
+    `model` is the live network, whose weights are those of the moment.
+    """
+
+    model: Any
+
+    @property
+    def gradients(self) -> Mapping[str, Array]:
+        """The last step's gradients, by parameter."""
+
+
+class AutogradEngine(Stepwise):
     """The nn.Module with torch's gradient and optimizer; `l1` adds λ Σ|W| over the weights."""
 
     def __init__(self, model: MLP, loss: str, optimizer: torch.optim.Optimizer, l1: float = 0.0) -> None:
@@ -81,7 +95,7 @@ class AutogradEngine:
         return torch.from_numpy(array).to(self.device)
 
 
-class BothEngine:
+class BothEngine(Stepwise):
     """Autograd and the manual engine in lock-step: same weights, batches and dropout masks.
 
     Each trains on its own gradients; nothing brings them together again. `parameter_gaps` and
@@ -90,7 +104,7 @@ class BothEngine:
     """
 
     def __init__(self, by_hand: ManualEngine, autograd: AutogradEngine) -> None:
-        self.by_hand, self.autograd = by_hand, autograd
+        self.by_hand, self.autograd, self.model = by_hand, autograd, autograd.model
         self.reset_gaps()
 
     def reset_gaps(self) -> None:
@@ -140,79 +154,118 @@ def gap(ours: Array, reference: Array) -> float:
     return float(difference / norm) if norm > 0 else float("inf")
 
 
-def resolve_device(name: str, dtype: str) -> str:
-    """What `--device` means on this machine: auto takes cuda, then mps (float32 only), then the cpu.
-
-    Raises UserError where the device that was asked for is not there.
-    """
-    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if found[d] and not (d == "mps" and dtype == "float64"))
-    if not found[name]:
-        there = ", ".join(d for d in found if found[d])
-        raise UserError(f"--device {name}: torch finds none on this machine; choose from auto, {there}")
-    return name
-
-
-# Below this work a step, waking a second thread takes longer than it saves (and on a busy machine, far
-# longer: thirty times on two cores with a second process at work).
-SMALL_STEP_FLOPS = 20e6
-
-
-@contextmanager
-def threads(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
-    """In the block, one thread for torch and for NumPy's BLAS if the network's steps are small."""
-    flops = 6 * batch_size * sum(a * b for a, b in pairwise(sizes))
-    if flops >= SMALL_STEP_FLOPS:
-        yield
-        return
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-# What the check before training, or `mlp compare`, holds at once for each parameter: both engines'
-# weights and gradients, bounds, and the slices of an error-free product, in float64.
-BYTES_PER_PARAMETER = 200
-
-
-def check_memory(parameters: int) -> None:
-    """Raise UserError if a network of so many parameters cannot be checked in the memory that is free."""
-    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = parameters * BYTES_PER_PARAMETER
-    if needed > free:
-        raise UserError(
-            f"--hidden: {parameters:,} parameters need about {needed / 2**30:.0f} GiB to be checked, and "
-            f"{free / 2**30:.0f} GiB are free; use smaller layers"
-        )
-
-
-def manual_model(config: Network, data: Data) -> manual.MLP:
+def manual_model(config: Network, architecture: Architecture) -> manual.MLP:
     """The network that the flags describe, in NumPy. Raises UserError if memory cannot hold it."""
-    sizes = config.sizes(data.inputs, data.outputs)
-    check_memory(sum(a * b + b for a, b in pairwise(sizes)))
-    return manual.MLP(sizes, dtype=np.dtype(config.dtype), **config.model_options())
+    check_memory(architecture.counts().parameters)
+    return manual.MLP(architecture.sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 
-def build(config: Train, data: Data) -> ManualEngine | AutogradEngine | BothEngine:
-    """The engine that the flags describe, on `config.device`; every engine starts from the same weights."""
-    model, options = manual_model(config, data), config.optimizer_options()
-    by_hand = ManualEngine(
-        model,
-        data.loss,
-        manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options),
-        config.l1,
-    )
-    if config.engine == "manual":
-        return by_hand
+def by_hand(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """A builder of an engine on the NumPy network."""
+
+    def build(config: Train, architecture: Architecture, loss: str) -> Any:
+        model = manual_model(config, architecture)
+        options = config.optimizer_options()
+        optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
+        return kind(model, loss, optimizer, config.l1)
+
+    return build
+
+
+def _compiled(*arguments: Any) -> Any:
+    from manual.compiled import CompiledEngine
+
+    return CompiledEngine(*arguments)
+
+
+def _module(config: Train, architecture: Architecture) -> MLP:
     torch.manual_seed(config.seed)
-    module = to_torch(model).to(config.device)
-    optimizer: Any = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    autograd = AutogradEngine(module, data.loss, optimizer, config.l1)
-    return autograd if config.engine == "autograd" else BothEngine(by_hand, autograd)
+    return to_torch(manual_model(config, architecture)).to(config.device)
+
+
+def _torch(config: Train, architecture: Architecture, loss: str) -> Any:
+    from mlp_torch.buffered import TorchEngine
+
+    options, precision = config.optimizer_options(), config.fp32_precision
+    module = _module(config, architecture)
+    return TorchEngine(module, loss, config.optimizer, options, config.l1, fp32_precision=precision)
+
+
+def _autograd(config: Train, architecture: Architecture, loss: str) -> AutogradEngine:
+    module = _module(config, architecture)
+    options: Any = config.optimizer_options()
+    optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
+    return AutogradEngine(module, loss, optimizer, config.l1)
+
+
+def _both(config: Train, architecture: Architecture, loss: str) -> BothEngine:
+    plain = by_hand(ManualEngine)(config, architecture, loss)
+    return BothEngine(plain, _autograd(config, architecture, loss))
+
+
+def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
+    from mlp_torch.buffered import unsupported
+
+    return unsupported(config.device, config.fp32_precision)
+
+
+def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
+    return compiled_unsupported(architecture)
+
+
+def _nothing(config: Train, architecture: Architecture) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine of `mlp train`: how it is built; `step` names the hand-written step it is judged by.
+
+    `unsupported(config, architecture)` says why it cannot do what the flags ask, or gives None.
+    """
+
+    build: Callable[[Train, Architecture, str], Any]
+    step: str = "manual"
+    unsupported: Callable[[Train, Architecture], str | None] = _nothing
+
+
+ENGINES: dict[str, Row] = {
+    "compiled": Row(by_hand(_compiled), "compiled", _compiled_unsupported),
+    "torch": Row(_torch, "torch", _torch_unsupported),
+    "manual": Row(by_hand(BufferedEngine), "buffered"),
+    "autograd": Row(_autograd),
+    "both": Row(_both),
+}
+
+# Below this work a step the loops around the products cost more than the products, and compiled ones
+# win; above, torch's kernels on all cores do.
+COMPILED_STEP_FLOPS = 60e6
+
+
+def choose_engine(config: Train, architecture: Architecture, device: str) -> tuple[str, str]:
+    """The engine that `auto` takes on that device, and why: the fastest that can do what is asked."""
+    work = step_flops(architecture.sizes, config.batch_size)
+    order = ["compiled", "manual"] if work < COMPILED_STEP_FLOPS else ["torch", "manual"]
+    if device != "cpu" or config.fp32_precision != "ieee":
+        order = ["torch", "autograd"]
+    passed_over: list[str] = []
+    for name in order:
+        reason = ENGINES[name].unsupported(replace(config, device=device), architecture)
+        if reason is None:
+            why = f"the fastest here for steps of {work / 1e6:.3g} MFLOP on the {device}"
+            return name, "; ".join([why, *passed_over])
+        passed_over.append(f"not {name}: {reason}")
+    raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over)}")
+
+
+def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
+    """The engine that the flags describe, on `config.device`; every engine starts from the same weights.
+
+    Raises UserError where it cannot do what they ask.
+    """
+    row = ENGINES[config.engine]
+    reason = row.unsupported(config, architecture)
+    if reason is not None:
+        raise UserError(f"--engine {config.engine}: {reason}")
+    engine: AnyEngine = row.build(config, architecture, loss)
+    return engine

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import skip_init
 
 import manual
 from manual.activations import NEGATIVE_SLOPE
@@ -94,11 +93,8 @@ class MLP(nn.Module):
             tuple(sizes), activation, output_activation, dropout, normalization or "none", negative_slope
         )
         hidden, depth = self.architecture.sizes[1:-1], self.architecture.depth
-        self.layers = nn.ModuleList(
-            # without nn.Linear's own initialisation: nothing is drawn from torch's global generator
-            skip_init(nn.Linear, a, b)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            for a, b in pairwise(sizes)
-        )
+        with torch.random.fork_rng(devices=[]):  # nn.Linear's own initialisation, which is not used
+            self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.normalizations = nn.ModuleList(
             NORMALIZATIONS[normalization](size) for size in hidden if normalization not in (None, "none")
         )

@@ -2,7 +2,8 @@
 
 `config.toml` (the flags as they were resolved, versions, at the end the result), `metrics.jsonl` (one
 line an epoch), `model.safetensors` (the weights under their `state_dict` names; its metadata says of
-which epoch) and an event file for TensorBoard. Files are replaced whole, never half written.
+which epoch) and an event file for TensorBoard. Files are replaced whole, never half written; a line of
+metrics is added by one write, so that an epoch costs the same however many came before.
 """
 
 import json
@@ -65,7 +66,6 @@ class Run:
     def __init__(self, path: Path, config: Mapping[str, Any], parameters: Mapping[str, Array]) -> None:
         """Write the configuration and the initial weights (epoch 0)."""
         self.path = path
-        self.lines: list[str] = []
         versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
         self.config = {**plain(config), "versions": {n: str(v) for n, v in versions.items()}}
         self._write("config.toml", lambda: tomli_w.dumps(self.config).encode())
@@ -81,8 +81,7 @@ class Run:
     def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
         """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
-        self.lines.append(json.dumps(finite) + "\n")
-        self._write("metrics.jsonl", lambda: "".join(self.lines).encode())
+        self._add("metrics.jsonl", (json.dumps(finite) + "\n").encode())
         for tag, value in scalars.items():
             if value is not None:
                 self.writer.add_scalar(tag, value, metrics["epoch"])
@@ -100,6 +99,13 @@ class Run:
     def close(self) -> None:
         """Close the event file."""
         self.writer.close()
+
+    def _add(self, name: str, line: bytes) -> None:
+        try:
+            with (self.path / name).open("ab", buffering=0) as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.path / name} cannot be written ({error})") from None
 
     def _write(self, name: str, content: Callable[[], bytes]) -> None:
         try:

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+import manual
 from manual.numbers import Array
-from manual.training import Epoch, ManualEngine, NotFiniteError, fit, order
-from mlp_torch.config import Train
+from manual.training import Epoch, NotFiniteError, fit, order
+from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data import Data, load
-from mlp_torch.engines import AutogradEngine, BothEngine, build, resolve_device, threads
+from mlp_torch.engines import ENGINES, AnyEngine, BothEngine, build, choose_engine
 from mlp_torch.errors import UserError
+from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.monitor import Monitor, Watched
 from mlp_torch.verify.report import Report, WrongGradientError
-
-AnyEngine = ManualEngine | AutogradEngine | BothEngine
 
 
 def run(
@@ -44,18 +44,22 @@ def run(
     """
     check_name(config.runs_dir, config.name)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    config = resolve(config, data)
+    config, why = resolve(config, data)
     check_batches(config, len(data.train))
-    engine = build(config, data)
+    architecture = config.architecture(data.inputs, data.outputs)
+    engine = build(config, architecture, data.loss)
     report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
         print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
         return 1
     path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
+    if why:
+        print(f"engine: {config.engine}, {why}")
     training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
     try:
-        with threads(config.sizes(data.inputs, data.outputs), min(config.batch_size, len(data.train))):
+        n = min(config.batch_size, len(data.train))
+        with threads(architecture.sizes, n, config.engine in ON_CPU):
             if around is contextlib.nullcontext:  # not in a sweep, where it would cost more than many a trial
                 training.folder.show("gradient_check", picture(engine, data, config))
             with around(training):
@@ -71,15 +75,18 @@ def run(
     return 130 if training.interrupted else 0
 
 
-def resolve(config: Train, data: Data) -> Train:
-    """The configuration with every default that depends on the data or the machine filled in."""
-    on_cpu = config.engine == "manual"
-    return replace(
-        config,
-        loss=data.loss,
-        epochs=config.epochs or data.dataset.epochs,
-        device="cpu" if on_cpu else resolve_device(config.device, config.dtype),
-    )
+def resolve(config: Train, data: Data) -> tuple[Train, str]:
+    """The configuration with every default that depends on the data or the machine filled in.
+
+    And why it is this engine, where `auto` was to choose.
+    """
+    engine, why = config.engine, ""
+    device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
+    if engine == "auto":
+        at_most = replace(config, batch_size=min(config.batch_size, len(data.train)))
+        engine, why = choose_engine(at_most, config.architecture(data.inputs, data.outputs), device)
+    epochs = config.epochs or data.dataset.epochs
+    return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine), why
 
 
 def check_batches(config: Train, n: int) -> None:
@@ -108,9 +115,13 @@ def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
 
 
 def check_gradients(engine: AnyEngine, data: Data, config: Train) -> Report:
-    """The instrument's report on the first batch, judged in float64 on a copy with the same weights."""
+    """The instrument's report on the first batch, judged in float64 on a copy with the same weights.
+
+    What is held against autograd is the hand-written step that will train; for autograd itself, and for
+    both in lock-step, the plain formulas.
+    """
     x, y = first_batch(data, config)
-    return compare(in_float64(engine), x, y, loss=data.loss)
+    return compare(in_float64(engine), x, y, loss=data.loss, engine=ENGINES[config.engine].step)
 
 
 def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
@@ -123,10 +134,10 @@ def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
 
 def in_float64(engine: AnyEngine) -> MLP:
     """A copy of the engine's network on the cpu whose float64 weights are the very same numbers."""
-    if isinstance(engine, ManualEngine):
+    if isinstance(engine.model, manual.MLP):
         return to_torch(engine.model).double()
-    model = engine.autograd.model if isinstance(engine, BothEngine) else engine.model
-    return copy.deepcopy(model).cpu().double()
+    module: MLP = copy.deepcopy(engine.model).cpu().double()
+    return module
 
 
 @dataclass
@@ -157,6 +168,7 @@ class Training:
         """
         config, train = self.config, self.data.train
         assert config.epochs is not None
+        self.started = time.perf_counter()
         epochs = fit(
             self.engine if self.monitor is None else Watched(self.engine, self.monitor),
             train.x,

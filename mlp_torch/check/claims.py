@@ -70,6 +70,7 @@ class Claim:
 
 
 Claims = tuple[Claim, ...]
+ALL = slice(None)
 Make = partial[Claim]  # a Claim of one array, its place filled in
 
 
@@ -183,42 +184,66 @@ class Context:
             return None
         return c if np.sqrt(square) > 1e-12 * size else None
 
-    def spanned(self, part: Part, D: Array, rows: slice | None = None) -> bool:
-        """The author's array is D times something plus the parameter times something: asked before naming.
+    def spanned(self, part: Part, D: Array) -> bool:
+        """The author's array is D times something plus the parameter times something: asked before naming."""
+        h = self.h[part]
+        assert h is not None
+        if D.size != h.size:
+            return False
+        few = self.few(part)
+        # a few rows of a large weight tell already
+        return (few == ALL or self._left(part, D[few], few)) and self._left(part, D, ALL)
 
-        With `rows`, D holds these rows alone.
-        """
-        key = (part, rows is None)
-        if key not in self.rests:
-            h = self.h[part]
-            assert h is not None
-            theta = self.problem.theta(part)
-            if rows is not None:
-                h, theta = h[rows], theta[rows]
-            theta = theta.ravel()
-            columns = [] if part.role == "slope" else [theta]
-            if part.role != "slope":
-                given = self.problem.penalties[part.layer, part.role]
-                if given.l1 or (h.size > 3 and not given.l2) or h.size > 5:
-                    columns.append(np.sign(theta))
-                if h.size > 5 and (given.l1 or given.l2):
-                    columns.append(np.abs(theta))
-            A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
-            Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
-            Q = Q[:, np.abs(np.diagonal(R)) > 1e-12 * np.abs(R).max(initial=0)]
-            flat = h.ravel()
-            rest = flat - Q @ (Q.T @ flat)
-            self.rests[key] = (Q, rest, 4 * (self.rtol * norm(flat) + self.floor[part]))
-        Q, rest, allowed = self.rests[key]
+    def few(self, part: Part) -> slice:
+        """The rows of an array that are asked first."""
+        h = self.h[part]
+        return ALL if part.role != "W" or h is None or len(h) < 24 else slice(0, None, len(h) // 8)
+
+    def _left(self, part: Part, D: Array, rows: slice) -> bool:
+        Q, rest, allowed = self._rest(part, rows)
         d = D.ravel()
         if d.size != rest.size:
-            return False
+            return True
         d = d - Q @ (Q.T @ d)
         square = float(np.vdot(d, d))
-        if not square < np.inf:
+        if not square < math.inf:
             return False
         gap = rest - (float(np.vdot(rest, d)) / square) * d if square > 0 else rest
         return norm(gap) <= allowed
+
+    def which_spanned(self, part: Part, candidates: Array, rows: slice) -> Array:
+        """`spanned` of several candidates (C, entries) on some rows at once."""
+        Q, rest, allowed = self._rest(part, rows)
+        d = candidates - (candidates @ Q) @ Q.T
+        square = (d * d).sum(axis=1)
+        gap = rest - ((d @ rest) / np.where(square > 0, square, 1.0))[:, None] * d
+        found: Array = (square < np.inf) & (np.sqrt((gap * gap).sum(axis=1)) <= allowed)
+        return found
+
+    def _rest(self, part: Part, rows: slice) -> tuple[Array, Array, float]:
+        """A basis of what the parameter gives, the author's array without it, and what may be left."""
+        key = (part, rows == ALL)
+        if key in self.rests:
+            found: tuple[Array, Array, float] = self.rests[key]
+            return found
+        whole = self.h[part]
+        assert whole is not None
+        h, theta = (v if rows == ALL else v[rows] for v in (whole, self.problem.theta(part)))
+        theta = theta.ravel()
+        columns = [] if part.role == "slope" else [theta]
+        if part.role != "slope":
+            given = self.problem.penalties[part.layer, part.role]
+            if given.l1 or (h.size > 3 and not given.l2) or h.size > 5:
+                columns.append(np.sign(theta))
+            if h.size > 5 and (given.l1 or given.l2):
+                columns.append(np.abs(theta))
+        A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
+        Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
+        if rows == ALL:  # of a few rows, a direction too many only lets more through
+            Q = Q[:, np.abs(np.diagonal(R)) > 1e-12 * np.abs(R).max(initial=0)]
+        flat = h.ravel()
+        self.rests[key] = Q, flat - Q @ (Q.T @ flat), 4 * (self.rtol * norm(whole) + self.floor[part])
+        return self._rest(part, rows)
 
     def longest(self, part: Part) -> bool:
         """No other array is longer, or none has a larger entry: this one may have been cut to that length.

@@ -12,6 +12,7 @@ from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
 from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
 from mlp_torch.check.ranking import coinciding, doubtful, order, others, ranked
+from mlp_torch.check.repeats import of_the_chain
 from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
@@ -158,7 +159,8 @@ class _Searcher:
                 return  # right as it stands
         left = budget - cost(now)
         if left >= 1 or now:
-            for claims, factor in self._chain_constants(number, da, dz, now):
+            spent = left < 1 and of_the_chain(now)  # a constant would be one mistake too many
+            for claims, factor in () if spent else self._chain_constants(number, da, dz, now):
                 if cost(claims) > budget or not self._may(claims):
                     continue
                 for more in self._leaves(number, da * factor, dz * factor, claims, budget, shared):
@@ -243,13 +245,14 @@ class _Searcher:
         c = self.c
         waiting: list[list[Claims]] = []
         left = budget - cost(now)
+        again = 0 if left < 1 and of_the_chain(now) else cost(now)
         for part in c.problem.layers[number - 1].parts:
             if part not in c.h:
                 continue  # no gradient was given
             if part.role == "W" and part.name in self.lowest:
                 ways = self._shared(part, da, dz, left, shared)
             else:
-                ways = leaves.explain(c, part, dz, da, left + cost(now))
+                ways = leaves.explain(c, part, dz, da, left + again)
             ways = [way for way in ways if self._may(way)]
             if not ways:
                 return

@@ -27,7 +27,8 @@ def of_bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator
     n, out = dz.shape
     total = dz.sum()
     kind = "wrong_bias_reduction"
-    if D.size > 1 or out > 1:
+    # each of these is the same in all entries
+    if (D.size > 1 or out > 1) and (c.h[part] is None or c.spanned(part, np.ones(D.shape))):
         for words, value in (
             ("is the sum over all axes", total),
             ("is the mean over all entries", total / dz.size),
@@ -64,11 +65,9 @@ def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[
     n = len(dz)
     if n < 2:
         return
-    h = c.h[part]
-    few = slice(0, None, len(h) // 8) if part.role == "W" and h is not None and len(h) >= 24 else None
     last, first = _only(n, n - 1), _only(n, 0)
     over, miss, stale = "overwritten_gradient", "missing_accumulation", "stale_gradient"
-    for kind, variant, words, weights, odd in (
+    slips = (
         (over, "last", "holds the last sample alone: = for += in the loop", last, 0.9),
         (miss, "first", "holds one sample, the first: the others are not added", first, 1.0),
         (miss, "butlast", "lacks the last sample", 1 - last, 1.3),
@@ -81,11 +80,25 @@ def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[
             1.0,
         ),
         (stale, "running back", "counts late samples again and again", np.arange(1.0, n + 1), 1.2),
-    ):
-        weighted = dz * weights[:, None]
-        if few is not None and not c.spanned(part, c.problem.a[part.layer - 1][:, few].T @ weighted, few):
-            continue  # a few rows of a large weight tell already
-        yield make(kind, variant, words, odd=odd), c.problem.leaf(part, weighted), "but" not in variant
+    )
+    fits = _which(c, part, dz, np.stack([slip[3] for slip in slips]))
+    for (kind, variant, words, weights, odd), fit in zip(slips, fits, strict=True):
+        if fit:
+            value = c.problem.leaf(part, dz * weights[:, None])
+            yield make(kind, variant, words, odd=odd), value, "but" not in variant
+
+
+def _which(c: Context, part: Part, dz: Array, weights: Array) -> Array:
+    """Which weights of the samples (C, N) may have given the author's array, all asked at once."""
+    h = c.h[part]
+    if h is None or (part.role == "b" and h.size != dz.shape[1]):
+        return np.ones(len(weights), dtype=bool)
+    if part.role == "b":
+        return c.which_spanned(part, weights @ dz, c.few(part))
+    few = c.few(part)
+    rows = c.problem.a[part.layer - 1].T[few]
+    weighted = (weights[:, None, :] * rows).reshape(-1, len(dz)) @ dz
+    return c.which_spanned(part, weighted.reshape(len(weights), -1), few)
 
 
 def _only(n: int, i: int) -> Array:

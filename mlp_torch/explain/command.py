@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 
-from mlp_torch.engines import threads
 from mlp_torch.errors import UserError
 from mlp_torch.explain.chain import Explanation, explain
 from mlp_torch.explain.config import Explain
 from mlp_torch.explain.source import Source, batch, locate, source, traces
 from mlp_torch.explain.text import render
+from mlp_torch.machine import threads
 from mlp_torch.terminal import Terminal
 
 

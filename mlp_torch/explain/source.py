@@ -15,9 +15,10 @@ from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.config import Network
 from mlp_torch.data import Data, load
-from mlp_torch.engines import manual_model, resolve_device
+from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 
@@ -39,7 +40,7 @@ def source(config: Explain) -> Source:
     """What the flags name. Raises UserError for a run that cannot be read or a flag that contradicts it."""
     config = config if config.run is None else with_run(config, config.run)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    model = manual_model(config, data)
+    model = manual_model(config, config.architecture(data.inputs, data.outputs))
     if config.run is None:
         return Source(config, data, model, None)
     path = config.run / "model.safetensors"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from manual import MLP, Adam, Architecture, fit
+from manual.buffered import BufferedEngine
 from manual.numbers import Array
-from manual.training import ManualEngine
 from mlp_torch.lecture.experiments import BASE, gain, read, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.walk import Walk
@@ -67,7 +67,7 @@ def sawtooth_accuracy(hidden: tuple[int, ...], seed: int, epochs: int) -> float:
     x = rng.uniform(0, 1, (2000, 1)).astype(np.float32)
     y = 2 * sawtooth(x) - 1
     model = MLP((1, *hidden, 1), initialization="he", seed=seed, dtype=np.float32)
-    engine = ManualEngine(model, "mse", Adam(model.parameters))
+    engine = BufferedEngine(model, "mse", Adam(model.parameters))
     inputs = 2 * x - 1
     for _ in fit(
         engine, inputs[:1000], y[:1000], epochs=epochs, batch_size=50, lr=0.02, schedule="cosine", seed=seed

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from manual import MLP, OPTIMIZERS, fit
-from manual.training import ManualEngine, NotFiniteError
+from manual.buffered import BufferedEngine
+from manual.training import NotFiniteError
 from mlp_torch.config import Train
 from mlp_torch.data import Data, Split, load
 from mlp_torch.lecture.page import spread
@@ -60,7 +61,7 @@ def train(setting: Train, *, samples: int | None = None, until: float | None = N
     sizes = setting.sizes(data.inputs, data.outputs)
     model = MLP(sizes, dtype=np.float32, **setting.model_options())
     optimizer = OPTIMIZERS[setting.optimizer](model.parameters, setting.lr, **setting.optimizer_options())
-    engine = ManualEngine(model, data.loss, optimizer, setting.l1)
+    engine = BufferedEngine(model, data.loss, optimizer, setting.l1)
     best, kept, curve, seconds, last = np.inf, engine.parameters(), [], 0.0, 0
     assert setting.epochs is not None
     epochs = fit(

@@ -60,7 +60,7 @@ def check_data(base: Train, dimensions: tuple[Dimension, ...]) -> None:
         try:
             if key not in known:
                 known[key] = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-            check_batches(resolve(config, known[key]), len(known[key].train))
+            check_batches(resolve(config, known[key])[0], len(known[key].train))
         except UserError as error:
             raise UserError(f"--sweep: {words(raw)} cannot be: {error}") from None
 

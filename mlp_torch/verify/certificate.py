@@ -75,7 +75,7 @@ def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
 
 
 def _float64(value: Any) -> Array:
-    return np.asarray(value).astype(np.float64)
+    return np.asarray(value).astype(np.float64, copy=False)
 
 
 def _rule(stage: Stage, context: Context) -> Local:
@@ -109,18 +109,22 @@ def _compare(stage: Stage, value: Array, local: Local, r: Rounding) -> Judgement
         low2, up2 = _hull(value, local)
         lower = np.where(local.kink, low2, lower)
         upper = np.where(local.kink, up2, upper)
-    broken = np.isnan(value) | (np.isinf(value) & ~np.isinf(local.truth.hi))
-    lower, upper = np.where(broken, np.inf, lower), np.where(broken, np.inf, upper)
+    if not np.isfinite(value).all():
+        broken = np.isnan(value) | (np.isinf(value) & ~np.isinf(local.truth.hi))
+        lower, upper = np.where(broken, np.inf, lower), np.where(broken, np.inf, upper)
     bound = np.broadcast_to(local.bound, value.shape)
-    # the engine may have overflowed on its way, or the enclosure has: then nothing is proven
-    known = np.isfinite(local.truth.hi) & np.isfinite(local.truth.lo) & np.isfinite(local.truth.radius)
-    open_ = ~(np.isfinite(bound) & r.fits(local.size) & known)
+    off = lower > 0
     with np.errstate(all="ignore"):
-        ratio = np.where(lower <= 0, 0.0, lower / bound)
-        ratio = np.where((lower > 0) & (bound == 0), np.inf, ratio)
-    ratio = np.where(open_, 0.0, ratio)
+        ratio = np.divide(lower, bound, out=np.zeros(value.shape), where=off)
+    # the engine may have overflowed on its way, or the enclosure has: then nothing is proven
+    known = (np.isfinite(part) for part in (bound, local.truth.hi, local.truth.lo, local.truth.radius))
+    checks = [check for check in (*known, r.fits(local.size)) if not check.all()]
+    open_ = np.zeros(value.shape, dtype=bool)
+    for check in checks:
+        open_ |= ~check
+    ratio[open_] = 0.0
     wrong = ratio > 1
-    between = ~wrong & (upper > bound) & ~open_ & (lower > 0)
+    between = (upper > bound) & off & ~wrong & ~open_
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratio), value.shape))
     kinks: tuple[tuple[int, ...], ...] = ()
     if local.kink is not None:

@@ -6,9 +6,11 @@ import torch
 from manual.training import order
 from mlp_torch.config import Compare
 from mlp_torch.data import load
-from mlp_torch.engines import manual_model, resolve_device, threads
+from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
+from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import to_torch
+from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
 
@@ -21,14 +23,18 @@ def run(config: Compare) -> int:
     """
     device = resolve_device(config.device, config.dtype)
     data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    architecture = config.architecture(data.inputs, data.outputs)
+    reason = STEPS[config.engine].unsupported(architecture)
+    if reason is not None:
+        raise UserError(f"--engine {config.engine}: {reason}")
     batch = order(len(data.train), config.seed, 1)[: config.batch_size]
     if config.normalization == "batch_norm" and config.hidden and len(batch) < 2:
         raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
     x, y = data.train.x[batch], data.train.y[batch]
     torch.manual_seed(config.seed)
-    model = to_torch(manual_model(config, data)).to(device)
-    with threads(config.sizes(data.inputs, data.outputs), len(batch)):
-        report = compare(model, x, y, loss=data.loss, tier=config.tier)
+    model = to_torch(manual_model(config, architecture)).to(device)
+    with threads(architecture.sizes, len(batch)):
+        report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine)
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from mlp_torch.model import MLP, to_manual
+from mlp_torch.model import MLP
+from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.report import Report
 from mlp_torch.verify.twin import compare_twin
@@ -26,8 +27,12 @@ def compare(
     loss: str,
     reduction: Reduction = "mean",
     tier: str = "certified",
+    engine: str = "manual",
 ) -> Report:
     """Judge the hand-written gradients of `model` against autograd's, stage by stage.
+
+    `engine` is the hand-written step: the plain formulas of `manual`, or one of the fast steps of
+    `mlp_torch.steps.STEPS`, by the very code that trains.
 
     x (N, in) and y as the loss takes it (see `manual.losses`; cross_entropy takes logits here, where
     `check_gradients` takes it over probabilities); both are cast to the model's dtype. The
@@ -35,22 +40,22 @@ def compare(
     stay as they are. `tier` "certified" judges this very batch; "exact" judges the dyadic twin of the
     architecture, where no operation rounds and only bit-equality counts; "all" does both.
 
-    Raises TypeError for a model that is no `mlp_torch.MLP`, ValueError for shapes that do not fit,
-    labels out of range, a dtype other than float32 or float64, NaN or Inf in x.
+    Raises TypeError for a model that is no `mlp_torch.MLP`, ValueError for a step that cannot do this,
+    shapes that do not fit, labels out of range, a dtype other than float32 or float64, NaN or Inf in x.
     """
     if tier not in TIERS:
         raise ValueError(f"unknown tier {tier!r}: choose from {', '.join(TIERS)}")
     x, y = check_batch(model, x, y, loss)
     if tier == "exact":
-        twin, note = compare_twin(model, loss, len(x), reduction)
+        twin, note = compare_twin(model, loss, len(x), reduction, engine)
         if twin is not None:
             return replace(twin, twin_note=f"this is the dyadic twin: {note}")
-        here = compare_here(model, x, y, loss, reduction)
+        here = compare_here(model, x, y, loss, reduction, engine)
         return replace(here, twin_note=f"{note}; the certificate judges")
-    report = compare_here(model, x, y, loss, reduction)
+    report = compare_here(model, x, y, loss, reduction, engine)
     if tier == "certified":
         return report
-    twin, note = compare_twin(model, loss, len(x), reduction)
+    twin, note = compare_twin(model, loss, len(x), reduction, engine)
     return replace(report, twin=twin, twin_note=note)
 
 
@@ -90,9 +95,12 @@ def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
     return x_array, y_array
 
 
-def compare_here(model: MLP, x: Array, y: Array, loss: str, reduction: Reduction) -> Report:
+def compare_here(
+    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, engine: str = "manual"
+) -> Report:
     """Both engines on this very batch."""
+    by_hand = hand_written(engine, model, loss)
     theirs = trace(model, x, y, loss, reduction=reduction)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-    ours = to_manual(model).trace(x, y, loss, reduction=reduction, masks=masks)
-    return compare_traces(ours, theirs)
+    ours = by_hand(x, y, reduction=reduction, masks=masks)
+    return compare_traces(ours, theirs, (engine, "autograd"))

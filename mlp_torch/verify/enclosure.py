@@ -42,7 +42,7 @@ class Enclosure:
 
     def distance(self, value: Array) -> tuple[Array, Array]:
         """Lower and upper bound of |value − true|; `value` is converted to float64, which is exact."""
-        v = value.astype(np.float64)
+        v = value.astype(np.float64, copy=False)
         difference, rest = two_sum(v, -self.hi)
         small = rest - self.lo
         middle = np.abs(difference + small)
@@ -52,7 +52,7 @@ class Enclosure:
 
     def __mul__(self, factor: Array) -> "Enclosure":
         """The product with floats that are exact."""
-        factor = factor.astype(np.float64)
+        factor = factor.astype(np.float64, copy=False)
         hi, rest = two_product(self.hi, factor)
         moved = self.lo * factor
         lo = rest + moved
@@ -131,12 +131,13 @@ def product(a: Array, b: Array) -> Enclosure:
     count = -(-80 // beta)
     left, left_rest = _slices(a, 1, beta, count)
     right, right_rest = _slices(b, 0, beta, count)
-    hi = np.zeros((a.shape[0], b.shape[1]))
-    lo = np.zeros_like(hi)
-    for total in range(count):  # the largest products first
-        for p in range(total + 1):
-            hi, rest = two_sum(hi, left[p] @ right[total - p])
-            lo = lo + rest
+    # all slices p, q of one p + q share a unit and are at most 2^β of it, 2^(β − 1) for p > 0: their sum
+    # over p, too, is exact in the two bits that β leaves free, as long as there are at most 13
+    rows, columns = np.concatenate(left, axis=1), np.concatenate(right[::-1], axis=0)
+    hi, lo = rows[:, :inner] @ columns[-inner:], np.zeros((a.shape[0], b.shape[1]))
+    for width in range(2 * inner, (count + 1) * inner, inner):  # the largest products first
+        hi, rest = two_sum(hi, rows[:, :width] @ columns[-width:])
+        lo += rest
     row, column = np.abs(a).max(axis=1, keepdims=True), np.abs(b).max(axis=0, keepdims=True)
     scale = row * column  # formed first: 2^−100 of a tiny row alone would vanish
     # a slice p is at most 2^(1 − pβ) of its row's largest entry; slices p + q ≥ count were left out
@@ -146,20 +147,21 @@ def product(a: Array, b: Array) -> Enclosure:
     return Enclosure(hi, lo, radius * (1 + 2.0**-50) + UNDERFLOW)
 
 
+def _even(part: Array) -> Array:
+    """With a row of zeros more where the number of rows is odd."""
+    return part if len(part) % 2 == 0 else np.concatenate([part, np.zeros_like(part[:1])])
+
+
 def total(terms: Enclosure, axis: int | None = None) -> Enclosure:
     """The sum along an axis, or of all entries, by repeated halving."""
     if axis is None:
         return total(terms.reshape((-1, 1)), 0).reshape(())
     hi, lo, radius = (np.moveaxis(part, axis, 0) for part in (terms.hi, terms.lo, terms.radius))
     running = Enclosure(hi, lo, radius)
-    while len(running.hi) > 1:
-        parts = (running.hi, running.lo, running.radius)
-        n = len(running.hi) // 2
-        first, second = (Enclosure(*(p[s] for p in parts)) for s in (slice(0, n), slice(n, 2 * n)))
-        summed = first + second
-        odd = tuple(p[2 * n :] for p in parts)
-        running = Enclosure(
-            *(np.concatenate([s, o]) for s, o in zip((summed.hi, summed.lo, summed.radius), odd, strict=True))
+    while (n := len(running.hi)) > 1:
+        parts = [_even(part) for part in (running.hi, running.lo, running.radius)]
+        running = Enclosure(*(p[: (n + 1) // 2] for p in parts)) + Enclosure(
+            *(p[(n + 1) // 2 :] for p in parts)
         )
     return Enclosure(running.hi[0], running.lo[0], running.radius[0])
 

@@ -15,12 +15,12 @@ from flint import arb
 
 from manual.numbers import Array
 from manual.trace import Stage
+from mlp_torch.verify import elementwise
 from mlp_torch.verify.enclosure import (
     Enclosure,
     balls,
     exact,
     from_balls,
-    mapped_pair,
     product,
     total,
     two_product,
@@ -32,7 +32,7 @@ from mlp_torch.verify.rounding import (
     softmax_errors,
     up,
 )
-from mlp_torch.verify.truth import FUNCTIONS, log_softmax
+from mlp_torch.verify.truth import log_softmax
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,9 @@ class Context:
     def activation(self, stage: Stage, z: str) -> tuple[Enclosure, Enclosure]:
         """True f and f′ at the engine's z, computed once for both passes."""
         if (stage.row, z) not in self.memo:
-            function, slope = FUNCTIONS[stage.row], slope_of(stage, self.values, arb)
-            if slope is not None:
-                self.memo[stage.row, z] = mapped_pair(lambda v: function(v, slope), self.values[z])
-            else:
-                self.memo[stage.row, z] = mapped_pair(function, self.values[z])
+            slope = slope_of(stage, self.values, arb)
+            given = () if slope is None else (slope,)
+            self.memo[stage.row, z] = elementwise.activation(stage.row, self.values[z], *given)
         return self.memo[stage.row, z]
 
 

@@ -9,10 +9,10 @@ from flint import arb
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage
+from mlp_torch.verify import elementwise
 from mlp_torch.verify.enclosure import UNDERFLOW, Enclosure, balls, exact, from_balls, total
 from mlp_torch.verify.local import Context, Local, Rule, enclosed_log_softmax
 from mlp_torch.verify.rounding import Rounding, softmax_errors, up
-from mlp_torch.verify.truth import TERMS
 
 
 def _count(stage: Stage, output: Array) -> int:
@@ -39,9 +39,7 @@ def _elementwise(stage: Stage, c: Context) -> tuple[Enclosure, Enclosure, Array,
     output, y = c.read(stage)
     key = ("loss", stage.reads)
     if key not in c.memo:
-        term = TERMS[stage.row]
-        pairs = [term(a, b) for a, b in zip(balls(output), balls(y), strict=True)]
-        c.memo[key] = tuple(from_balls([p[i] for p in pairs], output.shape) for i in (0, 1))
+        c.memo[key] = elementwise.term(stage.row, output, y)
     values, derivatives = c.memo[key]
     return values, derivatives, *term_errors(stage.row, output, y, derivatives.hi, c.r)
 

@@ -11,37 +11,33 @@ import numpy as np
 
 import manual
 from manual.numbers import Array
-from manual.training import ManualEngine
-from mlp_torch.engines import AutogradEngine, BothEngine
+from mlp_torch.engines import AnyEngine
 from mlp_torch.model import MLP, to_manual, to_torch
+from mlp_torch.steps import Pass
 from mlp_torch.trace import trace
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.verdicts import compare_traces
 
 
 class Monitor:
-    """`observe` a batch before each step; `ratios` holds the largest |Δ| / bound by parameter.
+    """`observe` a batch before every `every`-th step; `ratios` holds the largest |Δ| / bound by parameter.
 
     The bound is the sum of both sides' propagated rounding, a unit at a kink counted in on both sides.
     """
 
     def __init__(self, loss: str, every: int) -> None:
         self.loss, self.every = loss, every
-        self.seen = 0
         self.ratios: dict[str, float] = {}
 
     def reset(self) -> None:
         """Forget the ratios so far, at the end of an epoch."""
         self.ratios = {}
 
-    def observe(self, model: MLP | manual.MLP, x: Array, y: Array) -> None:
-        """Judge the model's gradients on this batch if it is the k-th since the last one judged.
+    def observe(self, model: MLP | manual.MLP, x: Array, y: Array, step: Pass | None = None) -> None:
+        """Judge the model's gradients on this batch: those of `step`, or of the plain formulas.
 
         Raises WrongGradientError, with the full certificate's evidence, where a bound is broken.
         """
-        self.seen += 1
-        if (self.seen - 1) % self.every:
-            return
         by_hand = model if isinstance(model, manual.MLP) else to_manual(model)
         module = to_torch(model) if isinstance(model, manual.MLP) else model
         training = module.training
@@ -52,7 +48,7 @@ class Monitor:
         finally:
             module.train(training)
         masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-        ours = by_hand.trace(x, y, self.loss, masks=masks)
+        ours = step(x, y, masks=masks) if step else by_hand.trace(x, y, self.loss, masks=masks)
         bounds = propagate(ours), propagate(theirs)
         for stage in ours:
             if stage.parameter is None:
@@ -69,14 +65,27 @@ class Monitor:
 class Watched:
     """An engine whose every k-th step is observed before it is taken; the rest is the engine's own."""
 
-    def __init__(self, engine: ManualEngine | AutogradEngine | BothEngine, monitor: Monitor) -> None:
-        self.engine, self.monitor = engine, monitor
-        inner = engine.autograd if isinstance(engine, BothEngine) else engine
-        self.model = inner.model
+    def __init__(self, engine: AnyEngine, monitor: Monitor) -> None:
+        self.engine, self.monitor, self.model = engine, monitor, engine.model
+        self.until_next = 0
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
-        self.monitor.observe(self.model, x, y)
-        return self.engine.step(x, y, lr)
+    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+        """The engine's own epoch, in pieces that end where the next batch is to be observed."""
+        losses: list[Array] = []
+        step = 0
+        while step < len(rates):
+            if self.until_next == 0:
+                batch = indices[step * batch_size : (step + 1) * batch_size]
+                self.monitor.observe(self.model, x[batch], y[batch], getattr(self.engine, "trace", None))
+                self.until_next = self.monitor.every
+            last = min(len(rates), step + self.until_next)
+            piece = indices[step * batch_size : last * batch_size]
+            losses.append(self.engine.epoch(x, y, piece, batch_size, rates[step:last]))
+            self.until_next -= last - step
+            step = last
+            if not np.isfinite(losses[-1]).all():
+                break
+        return np.concatenate(losses)
 
     def predict(self, x: Array) -> Array:
         return self.engine.predict(x)

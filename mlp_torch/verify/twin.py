@@ -1,12 +1,14 @@
 """The dyadic twin of an architecture, compared: what is not bit-equal there is wrong."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from manual.losses import Reduction
 from mlp_torch.model import MLP, to_torch
+from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.dyadic import SLOPE, Problem, problem
 from mlp_torch.verify.ledger import RefusedError
@@ -14,12 +16,14 @@ from mlp_torch.verify.report import Report, Row
 from mlp_torch.verify.verdicts import compare_traces
 
 
-def compare_problem(p: Problem, device: torch.device | None = None) -> Report:
-    """Manual against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
+def compare_problem(p: Problem, device: torch.device | None = None, engine: str = "manual") -> Report:
+    """A hand-written step against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
     module = to_torch(p.model)
     module = module.to(device) if device is not None else module
     theirs = trace(module, p.x, p.y, p.loss, reduction=p.reduction, masks=p.masks)
-    report = compare_traces(p.trace(), theirs)
+    options: Any = {"reduction": p.reduction, "masks": p.masks}
+    ours = p.trace() if engine == "manual" else hand_written(engine, module, p.loss)(p.x, p.y, **options)
+    report = compare_traces(ours, theirs, (engine, "autograd"))
 
     def exactly(row: Row) -> Row:
         if row.name in p.ledger.inexact or row.verdict == "wrong":
@@ -37,7 +41,9 @@ def compare_problem(p: Problem, device: torch.device | None = None) -> Report:
     )
 
 
-def compare_twin(model: MLP, loss: str, n: int, reduction: Reduction) -> tuple[Report | None, str]:
+def compare_twin(
+    model: MLP, loss: str, n: int, reduction: Reduction, engine: str = "manual"
+) -> tuple[Report | None, str]:
     """The dyadic twin of a model's architecture, compared; or None and why there is none."""
     weight = next(model.parameters())
     dtype = np.float64 if weight.dtype == torch.float64 else np.float32
@@ -58,4 +64,4 @@ def compare_twin(model: MLP, loss: str, n: int, reduction: Reduction) -> tuple[R
     if twin.model.architecture.negative_slope != architecture.negative_slope:
         changes.append(f"slope of leaky_relu {architecture.negative_slope} → {SLOPE}")
     note = f"{'; '.join(changes)}; {twin.ledger.most} of {twin.ledger.precision} bits used"
-    return compare_problem(twin, weight.device), note
+    return compare_problem(twin, weight.device, engine), note

@@ -126,14 +126,18 @@ def _numbers(ours: Any, theirs: Any, bounds: Sequence[Bounds], name: str) -> dic
     a, b = np.asarray(ours), np.asarray(theirs)
     if a.shape != b.shape:
         return _misshapen(b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    same = a == b
+    if not same.all():
+        same |= np.isnan(a) & np.isnan(b)
+    a64, b64 = (array.astype(np.float64, copy=False) for array in (a, b))
     with np.errstate(all="ignore"):
         difference = np.where(same, 0.0, np.abs(a64 - b64))
         allowed = bounds[0].errors[name] + bounds[1].errors[name]
-        share = np.where(difference == 0, 0.0, difference / allowed)
-    share = np.where(np.isfinite(allowed), np.nan_to_num(share, nan=np.inf), 0.0)
-    index = np.unravel_index(int(np.argmax(np.nan_to_num(difference, nan=np.inf))), a.shape)
+        share = np.divide(difference, allowed, out=np.zeros(a.shape), where=difference != 0)
+    if not (np.isfinite(share).all() and np.isfinite(allowed).all()):
+        share = np.where(np.isfinite(allowed), np.nan_to_num(share, nan=np.inf), 0.0)
+    known = difference if np.isfinite(difference).all() else np.nan_to_num(difference, nan=np.inf)
+    index = np.unravel_index(int(np.argmax(known)), a.shape)
     with np.errstate(all="ignore"):  # a pass that overflowed is a verdict, not a warning
         size = float(np.linalg.norm(b64.ravel()))
         gap = float(np.linalg.norm(difference.ravel()))

@@ -23,7 +23,10 @@ BAD = [
     ("train --dtype float16", "--dtype: unknown dtype 'float16'.*choose from float32, float64"),
     ("train --device gpu", "--device: unknown device 'gpu'.*choose from auto, cpu, cuda, mps"),
     ("train --device mps --dtype float64", "--device mps: has no float64; use --dtype float32"),
-    ("train --engine manual --device cuda", "--device cuda: .*use --device cpu or --engine autograd"),
+    (
+        "train --engine manual --device cuda",
+        "--device cuda: .*use --device cpu, or --engine torch or autograd",
+    ),
     ("train --epochs -1", "--epochs -1: must be at least 1"),
     ("train --epochs 0", "--epochs 0: must be at least 1"),
     ("train --epochs 1.5", "parsing --epochs"),

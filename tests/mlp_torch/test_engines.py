@@ -84,7 +84,7 @@ def test_every_device_at_hand_learns_the_digits(runs, engine, device):
 
 
 def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
-    from mlp_torch.engines import resolve_device
+    from mlp_torch.machine import resolve_device
 
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -94,16 +94,29 @@ def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
     assert resolve_device("auto", "float64") == "cuda"
 
 
-def test_small_steps_run_on_one_thread_and_the_threads_come_back():
-    from mlp_torch.engines import threads
+SMALL, LARGE = ((64, 128, 64, 10), 32), ((784, 2048, 2048, 10), 512)
+
+
+@pytest.mark.parametrize(
+    ("work", "numpys", "torchs_threads", "blas_threads"),
+    [(SMALL, False, 1, 1), (SMALL, True, 1, 1), (LARGE, False, 2, 1), (LARGE, True, 1, 2)],
+)
+def test_one_pool_of_threads_works_and_all_threads_come_back(work, numpys, torchs_threads, blas_threads):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from mlp_torch.machine import threads
+
+    def blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        with threads((64, 128, 64, 10), 32):
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-        with threads((784, 2048, 2048, 10), 512):
+    with threadpool_limits(2, user_api="blas"):
+        try:
+            with threads(*work, numpys):
+                assert torch.get_num_threads() == torchs_threads
+                assert blas() == {blas_threads}
             assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+            assert blas() == {2}
+        finally:
+            torch.set_num_threads(before)

@@ -6,13 +6,14 @@ import torch
 
 import mlp_torch.training as training
 from mlp_torch.__main__ import main
-from mlp_torch.data import load
+from mlp_torch.config import ENGINES, Train
+from mlp_torch.engines import build, choose_engine
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
 FILES = {"config.toml", "metrics.jsonl", "model.safetensors"}
 
 
-@pytest.mark.parametrize("engine", ["autograd", "manual"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_defaults_reach_96_percent_on_digits(runs, engine, capsys):
     assert train(runs, f"--engine {engine}") == 0
     said = capsys.readouterr().out
@@ -24,7 +25,7 @@ def test_the_defaults_reach_96_percent_on_digits(runs, engine, capsys):
     assert f"tensorboard --logdir {runs}" in said
 
 
-@pytest.mark.parametrize("engine", ["autograd", "manual", "both"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("data", "flags"),
     [
@@ -48,7 +49,7 @@ def test_wrong_gradients_are_not_trained_on(runs, monkeypatch, capsys):
 
     right = Linear.backward_weight
     monkeypatch.setattr(Linear, "backward_weight", staticmethod(lambda dz, a: 1.001 * right(dz, a)))
-    for engine in ("autograd", "manual", "both"):
+    for engine in ("autograd", "both"):  # whose gradients the plain formulas are held against
         assert train(runs, f"--data xor --engine {engine}") == 1
         out, err = capsys.readouterr()
         assert "layers.0.weight" in out
@@ -58,12 +59,9 @@ def test_wrong_gradients_are_not_trained_on(runs, monkeypatch, capsys):
 
 
 def test_the_check_sees_the_very_weights_in_float64():
-    from mlp_torch.config import Train
-    from mlp_torch.engines import build
-
-    for engine in ("autograd", "manual", "both"):
+    for engine in set(ENGINES) - {"auto", "compiled"}:
         flags = Train(data="moons", engine=engine, hidden=(5,), device="cpu", normalization="batch_norm")
-        built = build(flags, load("moons"))
+        built = build(flags, flags.architecture(2, 1), "bce_with_logits")
         copied = training.in_float64(built)
         state = {name: value.numpy() for name, value in copied.state_dict().items()}
         for name, value in built.parameters().items():
@@ -114,8 +112,10 @@ def test_runs_without_a_name_get_names_of_their_own(runs):
     for _ in range(2):
         assert main(["train", "--data", "xor", "--epochs", "1", "--runs-dir", str(runs)]) == 0
     first, second = sorted(path.name for path in runs.iterdir())
-    assert first.startswith("xor-autograd-2")
-    assert second.startswith("xor-autograd-2")
+    config = Train(data="xor", batch_size=4)
+    auto = choose_engine(config, config.architecture(2, 1), "cpu")[0]
+    assert first.startswith(f"xor-{auto}-2")
+    assert second.startswith(f"xor-{auto}-2")
 
 
 def test_a_terminal_shows_a_bar(monkeypatch, capsys):

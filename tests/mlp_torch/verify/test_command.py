@@ -10,9 +10,11 @@ import torch
 
 import manual
 from manual.layers import Linear
+from manual.training import Stepwise
 from mlp_torch.__main__ import main
+from mlp_torch.config import ENGINES
 from mlp_torch.model import MLP, to_torch
-from mlp_torch.verify.monitor import Monitor
+from mlp_torch.verify.monitor import Monitor, Watched
 from mlp_torch.verify.report import WrongGradientError
 from tests.mlp_torch.running import metrics, train, weights
 
@@ -109,7 +111,7 @@ def test_a_mistake_is_one_line_and_exit_2(flags, said, tmp_path, capsys):
     assert said in error
 
 
-@pytest.mark.parametrize("engine", ["autograd", "manual", "both"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_verify_every_logs_error_over_bound_below_1_and_changes_no_weight(engine, runs):
     flags = f"--data moons --hidden 7 --epochs 3 --dropout 0.2 --engine {engine}"
     assert train(runs, flags, "plain") == 0
@@ -128,7 +130,7 @@ def test_training_stops_where_a_bound_breaks_and_keeps_the_last_good_weights(run
         return right(dz) * (1 if next(calls) < 300 else 1 + 1e-3)
 
     monkeypatch.setattr(Linear, "backward_bias", staticmethod(late_fault))
-    assert train(runs, "--data moons --hidden 7 --epochs 60 --engine manual --verify-every 1") == 1
+    assert train(runs, "--data moons --hidden 7 --epochs 60 --engine autograd --verify-every 1") == 1
     said = capsys.readouterr()
     assert "a gradient is wrong" in said.err
     assert "manual's db" in said.out
@@ -136,17 +138,55 @@ def test_training_stops_where_a_bound_breaks_and_keeps_the_last_good_weights(run
     assert all(np.isfinite(w).all() for w in weights(runs / "run").values())
 
 
-def test_the_monitor_observes_every_kth_batch_in_training_mode_and_leaves_the_model_alone():
+def test_every_kth_batch_is_observed_across_epochs_and_every_batch_is_trained_on():
+    class Taught(Stepwise):
+        model = None
+
+        def step(self, x, y, lr):
+            trained.append(int(x[0, 0]))
+            return lr
+
+    class Seen(Monitor):
+        def observe(self, model, x, y, step=None):
+            observed.append((int(x[0, 0]), len(x), len(trained)))
+
+    trained, observed = [], []
+    watched = Watched(Taught(), Seen("mse", every=3))
+    x = np.arange(14.0)[:, None]
+    for _ in range(2):
+        rates = np.arange(1.0, 6.0)
+        assert watched.epoch(x, x, np.arange(14), 3, rates).tolist() == rates.tolist()
+    assert trained == 2 * [0, 3, 6, 9, 12]
+    assert observed == [(0, 3, 0), (9, 3, 3), (3, 3, 6), (12, 2, 9)]
+
+
+def test_a_loss_that_is_not_finite_ends_a_watched_epoch():
+    class Diverging(Stepwise):
+        model = None
+
+        def step(self, x, y, lr):
+            return float("nan") if lr == 2 else lr
+
+    class Blind(Monitor):
+        def observe(self, model, x, y, step=None):
+            pass
+
+    losses = Watched(Diverging(), Blind("mse", 1)).epoch(
+        np.ones((4, 1)), np.ones(4), np.arange(4), 1, np.arange(4.0)
+    )
+    assert losses[:2].tolist() == [0, 1]
+    assert len(losses) == 3
+
+
+def test_the_monitor_observes_in_training_mode_and_leaves_the_model_alone():
     model = MLP((3, 7, 2), dropout=0.4, normalization="batch_norm", seed=3).eval()
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((11, 3)).astype(np.float32), rng.integers(0, 2, 11)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    monitor = Monitor("cross_entropy", every=3)
-    for step in range(7):
-        monitor.reset()
-        monitor.observe(model, x, y)
-        assert bool(monitor.ratios) == (step % 3 == 0)
+    monitor = Monitor("cross_entropy", every=1)
+    monitor.observe(model, x, y)
+    assert set(monitor.ratios) == {name for name, _ in model.named_parameters()}
     assert not model.training
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

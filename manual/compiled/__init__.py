@@ -1,0 +1,5 @@
+"""The compiled engine: the hand-written step of `manual` as machine code (needs numba and SciPy)."""
+
+from manual.compiled.engine import CompiledEngine, unsupported
+
+__all__ = ["CompiledEngine", "unsupported"]

@@ -1,0 +1,78 @@
+"""Where everything of a network lies: parameters in one flat array, the stages of a pass in another.
+
+A layer's weight and bias are one matrix [W b] of shape (out, in + 1); the layer's input has a last
+feature that is 1, so that z = W a + b and dW, db are one product each. Stages are (features, n): the
+samples of a feature lie side by side. The input alone is (n, in + 1), as its rows are gathered.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from manual.architecture import Architecture
+from manual.compiled.activations import ROWS
+from manual.numbers import Array
+
+# The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
+# among the parameters, and where the stages lie in the buffer.
+COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "below", "dh", "da", "dz")
+INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, BELOW, DH, DA, DZ = range(len(COLUMNS))
+
+
+def parameter_count(architecture: Architecture) -> int:
+    return architecture.counts().parameters
+
+
+def views(architecture: Architecture, flat: Array) -> dict[str, Array]:
+    """A flat array's parts by `state_dict` name, in torch's shapes."""
+    found: dict[str, Array] = {}
+    offset = 0
+    for i, (inputs, outputs) in enumerate(zip(architecture.sizes, architecture.sizes[1:], strict=False)):
+        matrix = flat[offset : offset + outputs * (inputs + 1)].reshape(outputs, inputs + 1)
+        found[f"layers.{i}.weight"], found[f"layers.{i}.bias"] = matrix[:, :-1], matrix[:, -1]
+        offset += matrix.size
+    for name in architecture.parameter_shapes():
+        if name not in found:
+            found[name] = flat[offset : offset + 1]
+            offset += 1
+    return {name: found[name] for name in architecture.parameter_shapes()}
+
+
+class Buffer:
+    """The stages of one pass over up to `capacity` samples, and where each lies."""
+
+    def __init__(self, architecture: Architecture, capacity: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
+        self.architecture, self.capacity = architecture, capacity
+        sizes, depth = architecture.sizes, architecture.depth
+        self.table = np.zeros((depth, len(COLUMNS)), np.int64)
+        self.end = 0
+        self.x = self.place(sizes[0] + 1)
+        weight, slope = 0, sum(o * (i + 1) for i, o in zip(sizes, sizes[1:], strict=False))
+        for layer, row in enumerate(self.table):
+            row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
+            row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
+            row[WEIGHT], row[SLOPE] = weight, slope
+            weight += row[OUTPUTS] * (row[INPUTS] + 1)
+            slope += architecture.row(layer + 1).slope is not None
+            for column in (Z, DA, DH, DZ):
+                row[column] = self.place(sizes[layer + 1])
+            row[A] = row[H] = self.place(sizes[layer + 1] + 1)
+            if architecture.dropout > 0 and layer + 1 < depth:
+                row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
+        self.y, self.scratch = self.place(sizes[-1]), self.place(2)
+        self.dx = self.place(sizes[0])
+        self.numbers, self.chosen = np.zeros(self.end, dtype), np.zeros(capacity, np.int64)
+
+    def place(self, features: int) -> int:
+        """The offset of a new piece, on a cache line."""
+        start = self.end
+        self.end += -(-features * self.capacity // 16) * 16
+        return start
+
+    def stage(self, layer: int, column: int, n: int) -> Array:
+        """A view (n, features) of a stage."""
+        row = self.table[layer]
+        return self.piece(int(row[column]), int(row[OUTPUTS]), n)
+
+    def piece(self, start: int, features: int, n: int) -> Array:
+        return self.numbers[start : start + features * n].reshape(features, n).T

@@ -1,0 +1,95 @@
+"""The update rules as compiled loops over flat arrays; formulas as in `manual.optimizers`.
+
+p are the parameters, g their gradients, m and v the moments. What is the same for all entries of a step
+(rates, bias corrections) is computed once, in float64.
+"""
+
+import math
+from typing import Any
+
+from manual.compiled.memory import loops
+from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+ROWS = (SGD, RMSprop, Adagrad, Adam, AdamW)
+SGD_ROW, RMSPROP_ROW, ADAGRAD_ROW, ADAM_ROW, ADAMW_ROW = range(len(ROWS))
+# The names of the moments that m and v hold; momentum's only where there is momentum.
+MOMENTS: dict[type[Optimizer], tuple[str | None, str | None]] = {
+    SGD: ("momentum_buffer", None),
+    RMSprop: ("momentum_buffer", "square_avg"),
+    Adagrad: (None, "sum"),
+    Adam: ("exp_avg", "exp_avg_sq"),
+    AdamW: ("exp_avg", "exp_avg_sq"),
+}
+HYPERPARAMETERS = 6
+
+
+def moments(optimizer: Optimizer) -> tuple[str | None, str | None]:
+    """What `optimizer.state` calls m and v, None for what the rule does not keep."""
+    m, v = MOMENTS[type(optimizer)]
+    unused = m == "momentum_buffer" and not getattr(optimizer, "momentum", 0.0)
+    return (None if unused else m), v
+
+
+def hyperparameters(optimizer: Optimizer) -> tuple[float, ...]:
+    """What `update` reads, in the order of its row; the last is the weight decay."""
+    if isinstance(optimizer, SGD):
+        row: tuple[float, ...] = (
+            optimizer.momentum,
+            optimizer.dampening,
+            float(optimizer.nesterov),
+            0.0,
+            0.0,
+        )
+    elif isinstance(optimizer, RMSprop):
+        row = (optimizer.momentum, optimizer.alpha, optimizer.eps, 0.0, 0.0)
+    elif isinstance(optimizer, Adagrad):
+        row = (optimizer.lr_decay, optimizer.eps, 0.0, 0.0, 0.0)
+    else:
+        assert isinstance(optimizer, Adam)
+        row = (*optimizer.betas, optimizer.eps, 0.0, 0.0)
+    return (*row, optimizer.weight_decay)
+
+
+@loops
+def update(row: int, h: Any, rate: float, step: int, fresh: bool, p: Any, g: Any, m: Any, v: Any) -> None:
+    """θ ← θ − η · …, in place; `step` counts from 1, `fresh` says that no momentum is there yet."""
+    T = p.dtype.type
+    size = len(p)
+    decay = T(h[5])
+    if row == SGD_ROW:
+        eta = T(rate)
+        if h[0] == 0.0:
+            for i in range(size):
+                p[i] -= eta * (g[i] + decay * p[i])
+            return
+        keep, gain = (T(0), T(1)) if fresh else (T(h[0]), T(1 - h[1]))
+        straight, ahead = (T(1), T(h[0])) if h[2] != 0.0 else (T(0), T(1))
+        for i in range(size):
+            d = g[i] + decay * p[i]
+            m[i] = keep * m[i] + gain * d
+            p[i] -= eta * (straight * d + ahead * m[i])
+    elif row == RMSPROP_ROW:
+        eta, mu, alpha, beta, eps = T(rate), T(h[0]), T(h[1]), T(1 - h[1]), T(h[2])
+        for i in range(size):
+            d = g[i] + decay * p[i]
+            v[i] = alpha * v[i] + beta * d * d
+            m[i] = mu * m[i] + d / (math.sqrt(v[i]) + eps)
+            p[i] -= eta * m[i]
+    elif row == ADAGRAD_ROW:
+        eta, eps = T(rate / (1 + (step - 1) * h[0])), T(h[1])
+        for i in range(size):
+            d = g[i] + decay * p[i]
+            v[i] += d * d
+            p[i] -= eta * d / (math.sqrt(v[i]) + eps)
+    else:
+        beta1, gain1, beta2, gain2, eps = T(h[0]), T(1 - h[0]), T(h[1]), T(1 - h[1]), T(h[2])
+        eta = T(rate / (1 - h[0] ** step))
+        root = T(1 / math.sqrt(1 - h[1] ** step))
+        shrink = T(1)
+        if row == ADAMW_ROW:
+            shrink, decay = T(1 - rate * h[5]), T(0)
+        for i in range(size):
+            d = g[i] + decay * p[i]
+            m[i] = beta1 * m[i] + gain1 * d
+            v[i] = beta2 * v[i] + gain2 * d * d
+            p[i] = shrink * p[i] - eta * m[i] / (math.sqrt(v[i]) * root + eps)

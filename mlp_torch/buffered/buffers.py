@@ -1,0 +1,122 @@
+"""What a step is written in: named tensors that are made once, and kernels bound to them.
+
+An `Op` is one kernel with its arguments already in place; a step is a list of them, called in order.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manual.numbers import Array
+
+Op = Callable[[], Any]
+
+
+class Buffers:
+    """Tensors by name, made when first asked for and the same ones after that.
+
+    On the device "meta" they have shapes and no memory: `bytes` then tells what a step would need.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.tensors: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """The buffer of that name. Raises ValueError if it was made with another shape."""
+        if name not in self.tensors:
+            self.tensors[name] = torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
+        if self.tensors[name].shape != shape:
+            raise ValueError(f"buffer {name} has shape {tuple(self.tensors[name].shape)}, not {shape}")
+        return self.tensors[name]
+
+    def ones(self, n: int) -> Tensor:
+        """A vector of n ones: a column's sum is its product with it."""
+        if "ones" not in self.tensors:
+            self.tensors["ones"] = torch.ones(n, dtype=self.dtype, device=self.device)
+        return self.tensors["ones"]
+
+    def constant(self, value: float) -> Tensor:
+        """A number in a tensor without dimensions: a kernel takes it in half the time of a Python one."""
+        name = f"constant {value}"
+        if name not in self.tensors:
+            self.tensors[name] = torch.full((), value, dtype=self.dtype, device=self.device)
+        return self.tensors[name]
+
+    @property
+    def bytes(self) -> int:
+        """The memory of all buffers."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+
+ALIGNMENT = 64  # bytes: where a vector register's load of one cache line starts
+
+
+class Flat:
+    """All parameters in one tensor `values`, all gradients in another; views of both by name.
+
+    The module's parameters become views of `values`: what the engine learns, the module has. Layers'
+    weights come first, so that a penalty on all of them is one operation on `weights`. Between two
+    parameters lie zeros up to the next 64 bytes; their gradients are 0 and no update moves them.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        named = dict(model.named_parameters())
+        first = next(iter(named.values()))
+        step = ALIGNMENT // first.element_size()
+        penalized = [n for n, p in named.items() if n.startswith("layers.") and p.ndim == 2]
+        places, end = {}, 0
+        for name in [*penalized, *(n for n in named if n not in penalized)]:
+            places[name] = end
+            end += -(-named[name].numel() // step) * step
+            if name == penalized[-1]:
+                weights = end
+        self.values = torch.zeros(end, dtype=first.dtype, device=first.device)
+        self.gradients = torch.zeros_like(self.values)
+        self.parameter = self._views(self.values, named, places)
+        self.gradient = self._views(self.gradients, named, places)
+        self.weights, self.weight_gradients = self.values[:weights], self.gradients[:weights]
+        with torch.no_grad():
+            for name, parameter in named.items():
+                self.parameter[name].copy_(parameter)
+                parameter.data = self.parameter[name]
+
+    @staticmethod
+    def _views(flat: Tensor, named: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Tensor]:
+        return {
+            name: flat[places[name] : places[name] + p.numel()].view(p.shape) for name, p in named.items()
+        }
+
+
+class Resident:
+    """NumPy arrays as tensors on the device, by the array's identity: each is copied once.
+
+    On the CPU a tensor shares the array's memory. On another device a later change of the array is
+    not seen. The last four arrays are kept: x and y of training and of validation.
+    """
+
+    KEPT = 4
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.copies = 0
+        self.kept: dict[int, tuple[Array, Tensor]] = {}
+
+    def __contains__(self, array: Array) -> bool:
+        return id(array) in self.kept
+
+    def __call__(self, array: Array) -> Tensor:
+        """The tensor of this very array, kept."""
+        if array not in self:
+            while len(self.kept) >= self.KEPT:
+                del self.kept[next(iter(self.kept))]
+            self.copies += 1
+            self.kept[id(array)] = array, self.tensor(array)
+        return self.kept[id(array)][1]
+
+    def tensor(self, array: Array) -> Tensor:
+        """A tensor of the array, not kept; integers become int64, as torch wants class labels."""
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+        return tensor if tensor.is_floating_point() else tensor.long()

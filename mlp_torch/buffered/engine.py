@@ -1,0 +1,214 @@
+"""The torch engine: resident data, whole epochs of hand-written steps, one synchronization an epoch."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manual.architecture import choose
+from manual.chain import symbol
+from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.losses import Reduction
+from manual.numbers import Array
+from manual.trace import Trace
+from mlp_torch.buffered.buffers import Buffers, Flat, Resident
+from mlp_torch.buffered.chunk import Capture, Chunk, cuda_graph
+from mlp_torch.buffered.memory import advised
+from mlp_torch.buffered.optimizers import OPTIMIZERS
+from mlp_torch.buffered.products import PRECISIONS, precision
+from mlp_torch.buffered.step import Step, Task, take_down
+from mlp_torch.model import MLP, load_arrays, state_arrays
+from mlp_torch.trace import stages_of, to_array
+
+STEPS_PER_GRAPH = 16
+# On the CPU as many batches are gathered at once as stay in a core's cache, and no more than pay.
+GATHERED_BYTES, GATHERED_STEPS = 2**20, 32
+PREDICTED_ROWS = 8192
+
+
+def unsupported(device: str, fp32_precision: str = "ieee") -> str | None:
+    """What of this the engine cannot do, in one line, or None: every row of every table it can."""
+    if device not in ("cpu", "cuda"):
+        return f"the torch engine runs on cpu and cuda, not on {device}"
+    if fp32_precision not in PRECISIONS:
+        return f"fp32_precision is {', '.join(PRECISIONS)}, not {fp32_precision}"
+    if device == "cuda" and fp32_precision == "bf16":
+        return "on cuda torch has no bf16 products of float32: choose tf32"
+    return None
+
+
+class TorchEngine:
+    """The hand-written gradient and update in torch's kernels; answers `manual.training.Engine`.
+
+    `options` are the optimizer's beside lr, as torch.optim names them; `l1` adds λ Σ|W|. The module's
+    parameters become views of one tensor and stay live: train, then use `model` as any module, but do
+    not move it to another device. Dropout draws from torch's generator. `fp32_precision` is torch's
+    word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only inside.
+
+    On CUDA, `steps_per_graph` steps are recorded once and replayed; that path has not been run on a
+    GPU yet. Raises ValueError for an unknown row, an unknown option or what `unsupported` names.
+    """
+
+    def __init__(
+        self,
+        module: MLP,
+        loss: str,
+        optimizer: str,
+        options: Mapping[str, Any],
+        l1: float = 0.0,
+        *,
+        fp32_precision: str = "ieee",
+        steps_per_graph: int = STEPS_PER_GRAPH,
+    ) -> None:
+        choose("loss", loss, list(MANUAL_LOSSES))
+        choose("optimizer", optimizer, list(OPTIMIZERS))
+        self.model, self.loss, self.fp32_precision = module, loss, fp32_precision
+        self.flat = Flat(module)
+        self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
+        reason = unsupported(self.device.type, fp32_precision)
+        if reason is not None:
+            raise ValueError(reason)
+        self.task = Task(loss, "mean", l1)
+        self.update = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
+        self.resident = Resident(self.device)
+        self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
+        self.steps_per_graph = steps_per_graph
+        self.chunks: dict[Any, Chunk] = {}
+
+    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+        """As `manual.training.Engine` says; it does not stop at a loss that is not finite."""
+        with self._working(), advised(batch_size, self.device, self._needed, self._release):
+            rows, targets = self._data(x, y)
+            index = torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64)).to(self.device)
+            rate = torch.from_numpy(np.asarray(rates, dtype=np.float64)).to(self.device)
+            losses = torch.empty(len(rates), dtype=self.dtype, device=self.device)
+            whole, done = len(indices) // batch_size, 0
+            while done < whole:
+                chunk = self._chunk(rows, targets, batch_size, self._steps(rows, batch_size))
+                end = min(whole, done + chunk.steps)
+                batches = index[done * batch_size : end * batch_size]
+                chunk(rows, targets, batches, rate[done:end], losses[done:end])
+                done = end
+            if done < len(rates):
+                rest = index[done * batch_size :]
+                chunk = self._chunk(rows, targets, len(rest), 1)
+                chunk(rows, targets, rest, rate[done:], losses[done:])
+            return losses.double().cpu().numpy()
+
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
+        """One step on a batch; `masks` gives the dropout masks as in `manual.MLP.trace`."""
+        with self._working(), advised(len(x), self.device, self._needed, self._release):
+            rows, targets = (self.resident.tensor(array) for array in (x, y))
+            self._check(rows, y)
+            chunk = self._chunk(rows, targets, len(x), 1)
+            given = None if masks is None else {n: self.resident.tensor(m) for n, m in masks.items()}
+            return float(chunk.one(rows, targets, lr, given))
+
+    def predict(self, x: Array) -> Array:
+        """The output (N, out) in evaluation mode; the module's mode is left as it was."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            with self._working():
+                parts = [self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)]
+                return torch.cat(parts).cpu().numpy()
+        finally:
+            self.model.train(training)
+
+    def parameters(self) -> dict[str, Array]:
+        """A copy of the parameters and buffers, by `state_dict` name."""
+        return state_arrays(self.model)
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        """Write such a copy back, bit for bit; the optimizer's moments stay as they are."""
+        load_arrays(self.model, parameters)
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """A copy of the last step's gradients, by parameter; zeros before the first."""
+        return {name: to_array(self.flat.gradient[name]) for name, _ in self.model.named_parameters()}
+
+    def trace(
+        self,
+        x: Array,
+        y: Array,
+        masks: Mapping[str, Array] | None = None,
+        reduction: Reduction = "mean",
+    ) -> Trace:
+        """One pass by the kernels of a step under the stages' names, in the module's mode; no update.
+
+        Without `masks`, dropout draws. What moves are `gradients` and torch's generator.
+        """
+        stages = stages_of(self.model, self.loss, reduction)
+        leaves = {symbol(name): array for name, array in self.parameters().items()}
+        with self._working():
+            rows, targets = (self.resident.tensor(array) for array in (x, y))
+            self._check(rows, y)
+            buffers = Buffers(self.device, self.dtype)
+            task = Task(self.loss, reduction)
+            options = {"training": self.model.training, "with_dx": True}
+            step = Step(self.model, self.flat, buffers, task, rows, targets, buffers("loss"), **options)
+            given = {n: self.resident.tensor(m) for n, m in masks.items()} if masks else None
+            values: dict[str, Any] = {n: to_array(v) for n, v in take_down(step, given).items()}
+        leaves |= {f"mask{layer}": values[f"mask{layer}"] for layer in step.masks}
+        values["loss"] = values["loss"][()]
+        return Trace(stages, {"x": np.asarray(x), **leaves, "y": np.asarray(y)}, values)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        with torch.inference_mode(), precision(self.device.type, self.fp32_precision):
+            yield
+
+    def _data(self, x: Array, y: Array) -> tuple[Tensor, Tensor]:
+        """x and y on the device; they are looked at when they come there, not in every epoch."""
+        new = x not in self.resident or y not in self.resident
+        rows, targets = self.resident(x), self.resident(y)
+        if new:
+            self._check(rows, y)
+        return rows, targets
+
+    def _check(self, x: Tensor, y: Array) -> None:
+        """Raise ValueError where x or y does not fit the network and the loss."""
+        sizes = self.model.architecture.sizes
+        if x.ndim != 2 or x.shape[1] != sizes[0] or x.dtype != self.dtype:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} and is {x.dtype}; "
+                f"this network takes (N, {sizes[0]}) of {self.dtype}"
+            )
+        MANUAL_LOSSES[self.loss].check(np.broadcast_to(np.zeros((), np.float32), (len(x), sizes[-1])), y)
+
+    def _steps(self, x: Tensor, batch_size: int) -> int:
+        """How many batches make a chunk."""
+        if self.capture is not None:
+            return self.steps_per_graph
+        batch = batch_size * x.shape[1] * x.element_size()
+        return min(GATHERED_STEPS, max(1, GATHERED_BYTES // batch))
+
+    def _chunk(self, x: Tensor, y: Tensor, batch_size: int, steps: int) -> Chunk:
+        key = batch_size, steps, y.dtype, y.shape[1:]
+        if key not in self.chunks:
+            like = Buffers(self.device, self.dtype)
+            capture = self.capture if steps > 1 else None
+            self.chunks[key] = Chunk(self._build, self.update, like, x, y, batch_size, steps, capture)
+        return self.chunks[key]
+
+    def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor) -> Step:
+        return Step(self.model, self.flat, buffers, self.task, x, y, loss)
+
+    def _needed(self, batch_size: int) -> int:
+        """The bytes of all buffers of training with that batch size, counted without making them."""
+        like = Buffers(torch.device("meta"), self.dtype)
+        sizes = self.model.architecture.sizes
+        x = torch.empty(1, sizes[0], dtype=self.dtype, device="meta")
+        per_sample = MANUAL_LOSSES[self.loss].per_sample
+        shape, dtype = ((1,), torch.int64) if per_sample else ((1, sizes[-1]), self.dtype)
+        y = torch.empty(shape, dtype=dtype, device="meta")
+        steps = self.steps_per_graph if self.device.type == "cuda" else 1
+        return Chunk(self._build, lambda lr: [], like, x, y, batch_size, steps).buffers.bytes
+
+    def _release(self) -> None:
+        """Let go of every buffer of a batch; the next epoch makes those it needs."""
+        self.chunks.clear()

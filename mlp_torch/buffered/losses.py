@@ -1,0 +1,211 @@
+"""The losses as kernels: the value and ∂L/∂ŷ, one beside the other, one row a loss.
+
+A row's first list leaves the loss in a tensor without dimensions, its second ∂L/∂ŷ in `d`; the second
+may use what the first computed. `count` is what the mean divides by (1 for a sum).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mlp_torch.buffered.buffers import Buffers, Op
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the network ends: ŷ = `output` (N, K), the target y, the loss () and d = ∂L/∂ŷ (N, K)."""
+
+    output: Tensor
+    y: Tensor
+    loss: Tensor
+    d: Tensor
+    count: int
+    buffers: Buffers
+
+    def scratch(self, name: str) -> Tensor:
+        """A further buffer (N, K)."""
+        return self.buffers(f"{name} of the loss", *self.output.shape)
+
+    def divide(self, sum_or_gradient: Tensor, factor: float = 1) -> Op:
+        """Over count · factor, in place: what makes a mean of a sum."""
+        return partial(sum_or_gradient.div_, self.buffers.constant(self.count * factor))
+
+    def column(self, name: str) -> Tensor:
+        """A further buffer (N, 1)."""
+        return self.buffers(f"{name} of the loss", len(self.output), 1)
+
+
+Row = Callable[[Ends], tuple[list[Op], list[Op]]]
+
+
+def _dot(a: Tensor, b: Tensor, out: Tensor) -> Op:
+    """Σ a b over all entries."""
+    return partial(torch.dot, a.view(-1), b.view(-1), out=out)
+
+
+# ℓ = (ŷ − y)², ∂ℓ/∂ŷ = 2 (ŷ − y)
+def mse(e: Ends) -> tuple[list[Op], list[Op]]:
+    value: list[Op] = [
+        partial(torch.sub, e.output, e.y, out=e.d),
+        _dot(e.d, e.d, e.loss),
+        e.divide(e.loss),
+    ]
+    return value, [e.divide(e.d, 1 / 2)]
+
+
+# ℓ = ½ (y − ŷ)², ∂ℓ/∂ŷ = ŷ − y
+def half_squared_error(e: Ends) -> tuple[list[Op], list[Op]]:
+    value: list[Op] = [
+        partial(torch.sub, e.output, e.y, out=e.d),
+        _dot(e.d, e.d, e.loss),
+        e.divide(e.loss, 2),
+    ]
+    return value, [e.divide(e.d)]
+
+
+# ℓ = |ŷ − y|, ∂ℓ/∂ŷ = sign(ŷ − y)
+def l1(e: Ends) -> tuple[list[Op], list[Op]]:
+    size = e.scratch("size")
+    value: list[Op] = [
+        partial(torch.sub, e.output, e.y, out=e.d),
+        partial(torch.abs, e.d, out=size),
+        partial(torch.sum, size, (0, 1), out=e.loss),
+        e.divide(e.loss),
+    ]
+    return value, [partial(torch.sign, e.d, out=e.d), e.divide(e.d)]
+
+
+# ∂ℓ/∂ŷ = c = min(max(d, −1), 1), d = ŷ − y; ℓ = c (d − c/2): ½ d² where |d| < 1, else |d| − ½
+def smooth_l1(e: Ends) -> tuple[list[Op], list[Op]]:
+    rest = e.scratch("rest")
+    value: list[Op] = [
+        partial(torch.sub, e.output, e.y, out=rest),
+        partial(torch.clamp, rest, -1, 1, out=e.d),
+        partial(rest.add_, e.d, alpha=-0.5),
+        _dot(e.d, rest, e.loss),
+        e.divide(e.loss),
+    ]
+    return value, [e.divide(e.d)]
+
+
+# ℓ = max(0, 1 − y ŷ), ∂ℓ/∂ŷ = −y, and 0 where 1 − y ŷ ≤ 0
+def hinge(e: Ends) -> tuple[list[Op], list[Op]]:
+    margin = e.scratch("margin")
+    value: list[Op] = [
+        partial(torch.mul, e.output, e.y, out=margin),
+        margin.neg_,
+        partial(margin.add_, e.buffers.constant(1)),
+        partial(margin.clamp_min_, 0),
+        partial(torch.sum, margin, (0, 1), out=e.loss),
+        e.divide(e.loss),
+    ]
+    gradient: list[Op] = [
+        partial(torch.neg, e.y, out=e.d),
+        partial(aten.threshold_backward.grad_input, e.d, margin, 0, grad_input=e.d),
+        e.divide(e.d),
+    ]
+    return value, gradient
+
+
+# ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K, ∂ℓ/∂ŷ_j = [margin_j > 0] / K, minus their sum at y
+def multi_margin(e: Ends) -> tuple[list[Op], list[Op]]:
+    margin, one, label = e.scratch("margin"), e.column("one"), e.y.view(-1, 1)
+    classes = e.output.shape[1]
+    value: list[Op] = [
+        partial(torch.gather, e.output, 1, label, out=one),
+        one.neg_,
+        partial(one.add_, e.buffers.constant(1)),
+        partial(torch.add, e.output, one, out=margin),
+        partial(margin.scatter_, 1, label, 0),
+        partial(margin.clamp_min_, 0),
+        partial(torch.sum, margin, (0, 1), out=e.loss),
+        e.divide(e.loss, classes),
+    ]
+    gradient: list[Op] = [
+        partial(torch.sign, margin, out=e.d),
+        partial(torch.sum, e.d, 1, keepdim=True, out=one),
+        one.neg_,
+        partial(e.d.scatter_, 1, label, one),
+        e.divide(e.d, classes),
+    ]
+    return value, gradient
+
+
+# ℓ = (1 − y) ŷ − log s(ŷ), log s(ŷ) = min(ŷ, 0) − log(1 + e^−|ŷ|), ∂ℓ/∂ŷ = s(ŷ) − y
+def bce_with_logits(e: Ends) -> tuple[list[Op], list[Op]]:
+    log_s, work, terms = e.scratch("log s"), e.scratch("work"), e.scratch("terms")
+    value: list[Op] = [
+        partial(aten.log_sigmoid_forward.output, e.output, output=log_s, buffer=work),
+        partial(torch.sub, e.buffers.constant(1), e.y, out=terms),
+        partial(terms.mul_, e.output),
+        partial(terms.sub_, log_s),
+        partial(torch.sum, terms, (0, 1), out=e.loss),
+        e.divide(e.loss),
+    ]
+    gradient: list[Op] = [
+        partial(torch.sigmoid, e.output, out=e.d),
+        partial(e.d.sub_, e.y),
+        e.divide(e.d),
+    ]
+    return value, gradient
+
+
+# ℓ = −Σₖ yₖ log pₖ, p = softmax(ŷ), ∂ℓ/∂ŷⱼ = pⱼ Σₖ yₖ − yⱼ; y are labels or rows of probabilities
+def cross_entropy(e: Ends) -> tuple[list[Op], list[Op]]:
+    log_p = e.scratch("log p")
+    log_softmax: Op = partial(aten._log_softmax.out, e.output, 1, False, out=log_p)
+    if e.y.ndim == 2:
+        terms, total = e.scratch("terms"), e.column("total")
+        value: list[Op] = [
+            log_softmax,
+            partial(torch.mul, log_p, e.y, out=terms),
+            partial(torch.sum, terms, (0, 1), out=e.loss),
+            e.divide(e.loss, -1),
+        ]
+        gradient: list[Op] = [
+            partial(torch.exp, log_p, out=e.d),
+            partial(torch.sum, e.y, 1, keepdim=True, out=total),
+            partial(e.d.mul_, total),
+            partial(e.d.sub_, e.y),
+            e.divide(e.d),
+        ]
+        return value, gradient
+    # labels: g = −1/N at y, and ∂L/∂ŷ = g − p Σ g
+    g, weight = e.scratch("g"), e.buffers("weight of the loss")
+    reduction = 2 if e.count == 1 else 1
+    one = e.buffers.constant(1)
+    value = [
+        log_softmax,
+        partial(
+            aten.nll_loss_forward.output,
+            *(log_p, e.y, None, reduction, -100),
+            output=e.loss,
+            total_weight=weight,
+        ),
+    ]
+    gradient = [
+        partial(
+            aten.nll_loss_backward.grad_input,
+            *(one, log_p, e.y, None, reduction, -100, weight),
+            grad_input=g,
+        ),
+        partial(aten._log_softmax_backward_data.out, g, log_p, 1, g.dtype, out=e.d),
+    ]
+    return value, gradient
+
+
+LOSSES: dict[str, Row] = {
+    "half_squared_error": half_squared_error,
+    "mse": mse,
+    "l1": l1,
+    "smooth_l1": smooth_l1,
+    "hinge": hinge,
+    "multi_margin": multi_margin,
+    "bce_with_logits": bce_with_logits,
+    "cross_entropy": cross_entropy,
+}

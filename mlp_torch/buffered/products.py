@@ -1,0 +1,94 @@
+"""The three matrix products of a layer, by BLAS or by oneDNN, and how precise float32 may be.
+
+BLAS writes where it is told to. oneDNN's linear is faster from about 3e8 multiplications and additions
+on (measured on a Zen 4: MKL has no AVX-512 there) and returns a new tensor; the operator is private to
+torch, so it is tried once, against BLAS, before it is used.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlp_torch.buffered.buffers import Op
+
+ONEDNN_FLOPS = 3e8
+PRECISIONS = ("ieee", "tf32", "bf16")
+
+
+def _linear(a: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """out = a Wᵀ + b by oneDNN."""
+    out.copy_(torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], ""))
+
+
+@cache
+def onednn_works() -> bool:
+    """Whether oneDNN's linear is there and agrees with BLAS on a small product of each layout."""
+    generator = torch.Generator().manual_seed(0)
+    a, weight, bias = (torch.randn(shape, generator=generator) for shape in ((5, 33), (17, 33), (17,)))
+    out = torch.empty(5, 17)
+    try:
+        for left, right in ((a, weight), (a.t().contiguous().t(), weight.t().contiguous().t())):
+            _linear(left, right, bias, out)
+            # each entry is a sum of 34 numbers of about 1: 1e-4 is a hundred roundings
+            if not torch.allclose(out, torch.addmm(bias, a, weight.t()), rtol=0, atol=1e-4):
+                return False
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def _onednn(n: int, fan_in: int, fan_out: int, like: Tensor) -> bool:
+    fits = like.device.type == "cpu" and like.dtype == torch.float32
+    return fits and 2 * n * fan_in * fan_out >= ONEDNN_FLOPS and onednn_works()
+
+
+# z = a Wᵀ + b
+def forward(a: Tensor, weight: Tensor, bias: Tensor, z: Tensor) -> list[Op]:
+    """z (N, out) from a (N, in), weight (out, in), bias (out,)."""
+    if _onednn(len(a), a.shape[1], len(weight), z):
+        return [partial(_linear, a, weight, bias, z)]
+    return [partial(torch.addmm, bias, a, weight.t(), out=z)]
+
+
+# dW = dzᵀ a
+def backward_weight(dz: Tensor, a: Tensor, dweight: Tensor) -> list[Op]:
+    """dW (out, in) from dz (N, out) and a (N, in)."""
+    if _onednn(len(a), a.shape[1], dz.shape[1], dz):
+        return [partial(_linear, dz.t(), a.t(), None, dweight)]
+    return [partial(torch.mm, dz.t(), a, out=dweight)]
+
+
+# db = Σ dz over the samples: dzᵀ 1
+def backward_bias(dz: Tensor, ones: Tensor, dbias: Tensor) -> list[Op]:
+    """db (out,) from dz (N, out)."""
+    return [partial(torch.mv, dz.t(), ones, out=dbias)]
+
+
+# da = dz W
+def backward_input(dz: Tensor, weight: Tensor, da: Tensor) -> list[Op]:
+    """da (N, in) from dz (N, out) and weight (out, in)."""
+    if _onednn(len(dz), weight.shape[1], len(weight), dz):
+        return [partial(_linear, dz, weight.t(), None, da)]
+    return [partial(torch.mm, dz, weight, out=da)]
+
+
+def precision_of(device: str) -> Any:
+    """The setting of torch that holds for float32 products on that kind of device."""
+    backend: Any = torch.backends.cuda if device == "cuda" else torch.backends.mkldnn
+    return backend.matmul
+
+
+@contextmanager
+def precision(device: str, fp32_precision: str) -> Iterator[None]:
+    """In the block, float32 products on that kind of device are as precise as that; then as before."""
+    setting = precision_of(device)
+    before = setting.fp32_precision
+    setting.fp32_precision = fp32_precision
+    try:
+        yield
+    finally:
+        setting.fp32_precision = before

@@ -1,0 +1,84 @@
+"""The hand-written steps, one row of `STEPS` each: what `mlp train` may take and `mlp compare` judges.
+
+All compute the same stages; they differ in where the arrays lie and who runs the loops. A row gives the
+pass of its step on a module's weights, as a trace.
+"""
+
+import copy
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from manual.architecture import Architecture
+from manual.buffered import BufferedEngine
+from manual.optimizers import SGD
+from manual.trace import Trace
+from mlp_torch.model import MLP, to_manual
+
+# trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
+Pass = Callable[..., Trace]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row: `trace(module, loss)` gives its pass; `unsupported` says why it cannot, or None."""
+
+    trace: Callable[[MLP, str], Pass]
+    unsupported: Callable[[Architecture], str | None] = lambda architecture: None
+
+
+def _plain(module: MLP, loss: str) -> Pass:
+    return partial(to_manual(module).trace, loss=loss)
+
+
+def _buffered(module: MLP, loss: str) -> Pass:
+    model = to_manual(module)
+    return BufferedEngine(model, loss, SGD(model.parameters)).trace
+
+
+def _compiled(module: MLP, loss: str) -> Pass:
+    from manual.compiled import CompiledEngine
+
+    model = to_manual(module)
+    return CompiledEngine(model, loss, SGD(model.parameters)).trace
+
+
+def _torch(module: MLP, loss: str) -> Pass:
+    from mlp_torch.buffered import TorchEngine
+
+    return TorchEngine(copy.deepcopy(module), loss, "sgd", {}).trace
+
+
+def compiled_unsupported(architecture: Architecture) -> str | None:
+    """Why the compiled step cannot train this network here, with the remedy."""
+    for package in ("numba", "scipy"):
+        if importlib.util.find_spec(package) is None:
+            return f"it needs {package}: python -m pip install -e '.[fast]'"
+    from manual.compiled import unsupported
+
+    return unsupported(architecture)
+
+
+STEPS: dict[str, Step] = {
+    "manual": Step(_plain),
+    "buffered": Step(_buffered),
+    "compiled": Step(_compiled, compiled_unsupported),
+    "torch": Step(_torch),
+}
+
+
+def hand_written(name: str, module: MLP, loss: str) -> Pass:
+    """The pass of that step on the module's weights; the module itself is left as it is.
+
+    Raises ValueError where the step cannot, or where the module is in evaluation mode and the step,
+    which only trains, is not the plain one.
+    """
+    if name not in STEPS:
+        raise ValueError(f"unknown step {name!r}: choose from {', '.join(STEPS)}")
+    reason = STEPS[name].unsupported(module.architecture)
+    if reason is None and name != "manual" and not module.training:
+        reason = "it only trains, and the model is in evaluation mode: call model.train()"
+    if reason is not None:
+        raise ValueError(f"the {name} step: {reason}")
+    return STEPS[name].trace(module, loss)

@@ -1,0 +1,242 @@
+"""What makes the torch engine fast or careful and changes no number: buffers, graphs, precision, memory."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manual import LOSSES
+from manual.architecture import NORMALIZATIONS
+from manual.training import NotFiniteError, fit
+from mlp_torch.buffered import chunk, memory, products, unsupported
+from mlp_torch.buffered.engine import TorchEngine
+from mlp_torch.buffered.step import run
+from mlp_torch.errors import UserError
+from mlp_torch.model import MLP
+from tests.mlp_torch.buffered.engines import RULES, module
+from tests.problems import Problem
+
+WIDE = Problem(0, (7, 13, 11, 3), seed=1)
+
+
+def data(n: int, seed: int = 0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1, (n, 7)).astype(np.float32), rng.integers(0, 3, n)
+
+
+def engine(rule: Any = ("adam", {}), **more: Any) -> TorchEngine:
+    return TorchEngine(module(WIDE, np.float32, **more), "cross_entropy", *rule, l1=1e-4)
+
+
+def train(trained: TorchEngine, x: Any, y: Any, epochs: int = 3, batch_size: int = 5) -> list[Any]:
+    torch.manual_seed(1)
+    rates = np.linspace(1e-2, 1e-3, -(-len(x) // batch_size))
+    order = [np.random.default_rng(e).permutation(len(x)) for e in range(epochs)]
+    return [trained.epoch(x, y, o, batch_size, rates) for o in order]
+
+
+class Recorder:
+    """Stands in for CUDA: what is recorded is not run before it is replayed."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def __call__(self, record: Any) -> Any:
+        self.recorded += 1
+
+        def replay() -> None:
+            self.replayed += 1
+            record()
+
+        return replay
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_replayed_steps_are_the_eager_ones_bit_for_bit(rule: Any) -> None:
+    """48 rows: 9 whole batches and 3 rows. Chunks of 4 steps: eager, then 4 and a rest an epoch."""
+    options = {"dropout": 0.3, "normalization": "batch_norm"}
+    eager, replayed, recorder = engine(rule, **options), engine(rule, **options), Recorder()
+    replayed.capture, replayed.steps_per_graph = recorder, 4
+    x, y = data(48)
+    np.testing.assert_array_equal(train(eager, x, y), train(replayed, x, y))
+    assert (recorder.recorded, recorder.replayed) == (1, 5)
+    theirs = replayed.parameters()
+    assert all(np.array_equal(value, theirs[name]) for name, value in eager.parameters().items())
+
+
+def test_other_data_are_recorded_anew() -> None:
+    replayed, eager, recorder = engine(), engine(), Recorder()
+    replayed.capture, replayed.steps_per_graph = recorder, 4
+    for seed in (0, 1):
+        np.testing.assert_array_equal(train(eager, *data(48, seed)), train(replayed, *data(48, seed)))
+    assert recorder.recorded == 2
+
+
+def allocations(call: Any) -> int:
+    """How often torch asked for memory."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    return sum(e.name == "[memory]" and e.cpu_memory_usage > 0 for e in profile.events())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_step_after_the_first_allocates_nothing(normalization: str, loss: str) -> None:
+    x, labels = data(48)
+    y = labels if LOSSES[loss].target == "label" else np.ones((48, 3), np.float32)
+    for rule in RULES if loss == "cross_entropy" else RULES[:1]:
+        model = module(WIDE, np.float32, normalization=normalization, dropout=0.3, activation="prelu")
+        trained = TorchEngine(model, loss, *rule, l1=1e-4)
+        trained.step(x, y, 1e-3)
+        (made,) = trained.chunks.values()
+        places = {name: t.data_ptr() for name, t in made.buffers.tensors.items()}
+        with torch.inference_mode():
+            assert allocations(partial(run, made.ops[0])) == 0
+        trained.step(x, y, 1e-3)
+        assert places == {name: t.data_ptr() for name, t in made.buffers.tensors.items()}
+
+
+def test_an_allocation_is_seen() -> None:
+    assert allocations(lambda: torch.ones(100) + 1) >= 1
+
+
+def test_data_come_to_the_device_once() -> None:
+    trained, (x, y) = engine(), data(48)
+    train(trained, x, y, epochs=4)
+    assert trained.resident.copies == 2
+    assert trained.resident(x).data_ptr() == x.ctypes.data
+    trained.predict(x)
+    assert trained.resident.copies == 2
+    for seed in range(1, 4):
+        train(trained, *data(48, seed), epochs=1)
+    assert len(trained.resident.kept) == trained.resident.KEPT
+
+
+def test_read_only_data_are_taken() -> None:
+    trained, (x, y) = engine(), data(48)
+    x.flags.writeable = y.flags.writeable = False
+    assert np.isfinite(train(trained, x, y)).all()
+
+
+def test_a_loss_that_is_no_number_is_returned_and_ends_the_training() -> None:
+    x, y = data(48)
+    x[40] = np.nan
+    losses = engine().epoch(x, y, np.arange(48), 5, np.full(10, 1e-2))
+    assert np.isfinite(losses[:8]).all()
+    assert np.isnan(losses[8:]).all()
+    x, y = data(48)
+    trained = TorchEngine(module(WIDE, np.float32), "mse", "sgd", {})
+    target = np.random.default_rng(0).normal(0, 1, (48, 3)).astype(np.float32)
+    with pytest.raises(NotFiniteError, match="the loss became"):
+        list(fit(trained, x, target, epochs=9, batch_size=5, lr=1e9))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (data(9)[0][:, :5], data(9)[1], r"x has shape \(9, 5\).* takes \(N, 7\)"),
+        (data(9)[0].astype(np.float64), data(9)[1], r"torch.float64; this network takes .*float32"),
+        (data(9)[0], data(9)[1] + 1, "label 3 in row .* is out of range"),
+        (data(9)[0], data(9)[1] * 1.0, "class labels must be integers"),
+    ],
+)
+def test_data_that_do_not_fit_are_told(x: Any, y: Any, message: str) -> None:
+    for call in (lambda e: e.epoch(x, y, np.arange(9), 3, np.ones(3)), lambda e: e.trace(x, y)):
+        with pytest.raises(ValueError, match=message):
+            call(engine())
+
+
+def test_batch_norm_of_one_sample_is_told() -> None:
+    x, y = data(6)
+    with pytest.raises(ValueError, match="batch_norm needs at least 2 samples"):
+        train(engine(normalization="batch_norm"), x, y)
+
+
+def test_what_cannot_be_done_is_told() -> None:
+    assert unsupported("cpu") is unsupported("cuda", "tf32") is unsupported("cpu", "bf16") is None
+    assert "not on mps" in str(unsupported("mps"))
+    assert "choose tf32" in str(unsupported("cuda", "bf16"))
+    with pytest.raises(ValueError, match="ieee, tf32, bf16, not half"):
+        TorchEngine(module(WIDE), "mse", "sgd", {}, fp32_precision="half")
+    with pytest.raises(ValueError, match="did you mean 'adam'"):
+        TorchEngine(module(WIDE), "mse", "adams", {})
+    with pytest.raises(ValueError, match="nesterov needs a momentum"):
+        TorchEngine(module(WIDE), "mse", "sgd", {"nesterov": True})
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_precision_holds_inside_and_is_put_back_after_an_error(device: str) -> None:
+    setting = products.precision_of(device)
+    before = setting.fp32_precision
+    inside = []
+
+    def fail() -> None:
+        with products.precision(device, "tf32"):
+            inside.append(setting.fp32_precision)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert inside == ["tf32"]
+    assert setting.fp32_precision == before
+
+
+def test_onednn_is_not_used_where_it_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> None:
+        raise RuntimeError
+
+    right = products._linear
+    for fault in (missing, lambda a, w, b, out: right(a, w * 1.001, b, out)):
+        products.onednn_works.cache_clear()
+        monkeypatch.setattr(products, "_linear", fault)
+        assert not products.onednn_works()
+        monkeypatch.undo()
+    products.onednn_works.cache_clear()
+
+
+FITS = st.tuples(st.integers(0, 10**12), st.integers(0, 10**9), st.integers(1, 10**6))
+
+
+@given(numbers=FITS)
+def test_the_largest_batch_fits_and_one_more_does_not(numbers: tuple[int, int, int]) -> None:
+    free, fixed, per_sample = numbers
+
+    def needed(n: int) -> int:
+        return fixed + n * per_sample
+
+    fits = memory.largest_batch(free, needed)
+    assert fits == 0 or needed(fits) <= free
+    assert needed(fits + 1) > free
+
+
+@given(batch_size=st.integers(2, 40), loss=st.sampled_from(["cross_entropy", "mse", "bce_with_logits"]))
+def test_the_memory_of_a_step_is_counted_to_the_byte(batch_size: int, loss: str) -> None:
+    trained = TorchEngine(MLP((7, 13, 3), normalization="layer_norm", dropout=0.2), loss, "adam", {})
+    x, labels = data(batch_size)
+    y = labels if loss == "cross_entropy" else np.ones((batch_size, 3), np.float32)
+    trained.step(x, y, 1e-3)
+    (made,) = trained.chunks.values()
+    assert trained._needed(batch_size) == made.buffers.bytes
+
+
+def test_running_out_of_memory_names_the_batch_size_that_would_fit(monkeypatch: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trained, (x, y) = engine(), data(48)
+    monkeypatch.setattr(chunk.Chunk, "_run", full)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: trained._needed(17))
+    with pytest.raises(UserError, match=r"^--batch-size 40 needs .* MiB .*: --batch-size 17 would fit$"):
+        train(trained, x, y, batch_size=40)
+    assert trained.chunks == {}
+    with pytest.raises(UserError, match="cannot hold the data"):
+        train(trained, x, y, batch_size=10)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 100)
+    with pytest.raises(UserError, match="not one sample fits"):
+        train(trained, x, y, batch_size=10)
+    monkeypatch.undo()
+    assert memory.free_bytes(torch.device("cpu")) > 2**20
