@@ -46,7 +46,9 @@ CUBIC, THRESHOLD = 0.044715, 20
 
 
 @loops
-def activate(row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int) -> None:
+def activate(
+    row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int
+) -> None:
     """a = f(z); `slope` is that of leaky_relu and prelu, `scratch` the place of 2 n numbers."""
     T = w.dtype.type
     size = features * n

@@ -87,17 +87,8 @@ class CompiledEngine:
             uniforms = self.model.generator.random(len(rows) * width // batch_size) if drops else NOTHING
             last = first + len(rates[first : first + piece])
             done = self._run(
-                TRAIN,
-                buffer,
-                x,
-                y,
-                labels,
-                rows,
-                batch_size,
-                losses_[first:last],
-                drops,
-                rates=rates[first:last],
-                uniforms=uniforms,
+                TRAIN, buffer, x, y, labels, rows, batch_size, losses_[first:last], drops,
+                rates=rates[first:last], uniforms=uniforms,
             )
             finite = done == last - first and bool(np.isfinite(losses_[last - 1]))
             self._publish(done if finite else done - 1, rates[first + done - 1])
@@ -113,17 +104,7 @@ class CompiledEngine:
         output = np.empty((n, sizes[-1]), self.dtype)
         self._adopt()
         results = np.empty(n * sizes[-1])
-        self._run(
-            PREDICT,
-            self._buffer(PREDICTED_ROWS),
-            x,
-            self.real,
-            self.labels,
-            np.arange(n),
-            PREDICTED_ROWS,
-            results,
-            False,
-        )
+        self._run(PREDICT, self._buffer(PREDICTED_ROWS), x, self.real, self.labels, np.arange(n), PREDICTED_ROWS, results, False)
         output.ravel()[:] = results
         return output
 
@@ -155,23 +136,8 @@ class CompiledEngine:
         for i in range(1, depth):
             if drops:
                 buffer.stage(i - 1, MASK, n)[...] = leaves[f"mask{i}"]
-        self._run(
-            TRACE,
-            buffer,
-            inputs,
-            targets,
-            labels,
-            np.arange(n),
-            n,
-            loss,
-            drops,
-            gradients,
-            reduction=reduction,
-        )
-        found: dict[str, Any] = {
-            "loss": self.dtype.type(loss[0]),
-            "dx": buffer.piece(buffer.dx, self.model.architecture.sizes[0], n),
-        }
+        self._run(TRACE, buffer, inputs, targets, labels, np.arange(n), n, loss, drops, gradients, reduction=reduction)
+        found: dict[str, Any] = {"loss": self.dtype.type(loss[0]), "dx": buffer.piece(buffer.dx, self.model.architecture.sizes[0], n)}
         for i in range(1, depth + 1):
             arriving = "dloss" if i == depth else f"dh{i}" if drops else f"da{i}"
             places = {f"z{i}": Z, f"a{i}": A, f"h{i}": H, f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
@@ -181,63 +147,24 @@ class CompiledEngine:
         return Trace(stages, leaves, found)
 
     def _run(
-        self,
-        mode: int,
-        buffer: Buffer,
-        x: Array,
-        y: Array,
-        labels: Array,
-        rows: Array,
-        batch_size: int,
-        results: Array,
-        drops: bool,
-        gradients: Array | None = None,
-        *,
-        rates: Array = NOTHING,
-        uniforms: Array = NOTHING,
-        reduction: str = "mean",
+        self, mode: int, buffer: Buffer, x: Array, y: Array, labels: Array, rows: Array, batch_size: int,
+        results: Array, drops: bool, gradients: Array | None = None, *, rates: Array = NOTHING,
+        uniforms: Array = NOTHING, reduction: str = "mean",
     ) -> int:
         """The compiled function on these arrays; how many batches it went through."""
         optimizer, architecture = self.optimizer, self.model.architecture
         self.spec[:] = (
-            mode,
-            BLAS[self.dtype.name],
-            losses.ROWS.index(self.loss),
-            optimizers.ROWS.index(type(optimizer)),
-            batch_size,
-            optimizer.steps,
-            self._fresh(),
-            drops,
-            buffer.x,
-            buffer.y,
-            buffer.scratch,
-            buffer.dx,
+            mode, BLAS[self.dtype.name], losses.ROWS.index(self.loss), optimizers.ROWS.index(type(optimizer)),
+            batch_size, optimizer.steps, self._fresh(), drops, buffer.x, buffer.y, buffer.scratch, buffer.dx,
         )
         slope = float(self.dtype.type(architecture.negative_slope))
         self.numbers[:] = (
-            *optimizers.hyperparameters(optimizer),
-            self.l1,
-            architecture.dropout,
-            slope,
-            reduction == "sum",
+            *optimizers.hyperparameters(optimizer), self.l1, architecture.dropout, slope, reduction == "sum",
         )
         g = self.flat_gradients if gradients is None else gradients
         done = compiled_run()(
-            self.spec,
-            buffer.table,
-            self.numbers,
-            x,
-            y,
-            labels,
-            rows,
-            rates,
-            uniforms,
-            self.flat,
-            g,
-            *self.moments,
-            buffer.numbers,
-            buffer.chosen,
-            results,
+            self.spec, buffer.table, self.numbers, x, y, labels, rows, rates, uniforms,
+            self.flat, g, *self.moments, buffer.numbers, buffer.chosen, results,
         )
         if done < 0:
             raise IndexError(f"an index is not among the {x.size // architecture.sizes[0]} samples")

@@ -201,9 +201,8 @@ class _Searcher:
                     value = None if fits is None else float(fits[0])
                 if value is None:
                     continue
-                # what all arrays are multiplied with, as the layers above show, multiplies these too
-                whole = c.factors_of(x for x in now if x.name)
-                values += [value, *(value / v for v in whole)]
+                # what multiplies the arrays above multiplies these too
+                values += [value, *(value / v for v in c.factors_of(x for x in now if x.name))]
             for value in values:
                 if round(value, 12) in seen or abs(value - 1) < 1e-8:
                     continue
