@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -102,11 +102,12 @@ class Context:
     ascent: bool = False
     after: Mapping[int, Array] = field(default_factory=dict)
     previous: Mapping[Part, Array | None] = field(default_factory=dict)
-    deadline: float = field(default_factory=lambda: time.monotonic() + 9)
+    deadline: float = field(default_factory=lambda: time.thread_time() + 9)
     constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
-    rests: dict[tuple[Part, bool], Any] = field(default_factory=dict)
+    rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
     slopes: dict[tuple[int, bool], Any] = field(default_factory=dict)
+    turned: Part | None = None  # the part whose array stands transposed in h
 
     def __post_init__(self) -> None:
         self.constants = named(self.problem, self.lr)
@@ -120,7 +121,7 @@ class Context:
         return gap <= slack * (self.rtol * size + self.floor[part])
 
     def expired(self) -> bool:
-        return time.monotonic() > self.deadline
+        return time.thread_time() > self.deadline
 
     def name_constant(self, c: float) -> list[list[tuple[str, str, str]]]:
         """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name."""
@@ -145,6 +146,11 @@ class Context:
                 [*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")]
             )
         return sorted(readings, key=len)
+
+    def factors_of(self, claims: Iterable[Claim]) -> list[float]:
+        """The values of the constants that are claimed."""
+        texts = [x.detail for x in claims if x.kind == "constant_factor"]
+        return [v for v, words in self.constants if any(words[-1][1] in text for text in texts)]
 
     def fit(self, h: Array, *basis: Array) -> Array | None:
         """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""
@@ -239,14 +245,22 @@ class Context:
         self.rests[key] = Q, flat - Q @ (Q.T @ flat), 4 * (self.rtol * norm(whole) + self.floor[part])
         return self._rest(part, rows)
 
-    def longest(self, h: Array) -> bool:
-        """No other array is longer, or none has a larger entry: h may have been cut to that length."""
+    def longest(self, part: Part) -> bool:
+        """No other array is longer, or none has a larger entry: this one may have been cut to that length.
+
+        A bias folded into a weight may have been cut by itself or with it.
+        """
+        own, raw = self.h[part], self.raw[part.name]
         if not self.norms:
+            parts = [v for v in self.h.values() if v is not None]
             self.norms = [
                 max(norm(v) for v in self.raw.values()),
                 max(float(np.abs(v).max(initial=0)) for v in self.raw.values()),
+                max((norm(v) for v in parts), default=0.0),
             ]
-        return norm(h) >= self.norms[0] * (1 - 1e-9) or float(np.abs(h).max()) >= self.norms[1] * (1 - 1e-9)
+        near = 1 - 1e-9
+        whole = norm(raw) >= self.norms[0] * near or float(np.abs(raw).max()) >= self.norms[1] * near
+        return whole or (own is not None and norm(own) >= self.norms[2] * near)
 
 
 Namer = Callable[[float], list[list[tuple[str, str, str]]]]

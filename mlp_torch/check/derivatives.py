@@ -1,6 +1,7 @@
 """Hypotheses on f′: every derivative that people write at a layer in place of the true one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,6 +69,9 @@ def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list
             if mark == true or unit or (claim.kind, mark) in seen:
                 continue  # 1 everywhere is a missing derivative
             seen.add((claim.kind, mark))
+            share = c.ratio(value[alive], slope[alive])
+            if layer.activation == "identity" or (share is not None and c.name_constant(share)):
+                claim = replace(claim, odd=1.5)  # a constant is its own slip, and identity has no formula
             kept.append((claim, np.where(alive, value, 0.0)))
         c.slopes[key] = (slope, kept)
     found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.tracing import Trace, trace
 
 Loss = Callable[[dict[str, Any]], Any]
 
 
 def differentiate(
     loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float
-) -> tuple[dict[str, Array], str, float]:
-    """(∂loss/∂array by name, the method that worked, its relative accuracy).
+) -> tuple[dict[str, Array], str, float, Trace | None]:
+    """(∂loss/∂array by name, the method that worked, its relative accuracy, the forward pass if traced).
 
     `loss` maps arrays by name to a scalar and may be traced; `numeric` is the same and may be called again
     and again. `value` is what they give in NumPy, and a traced loss that differs from it is not trusted.
@@ -22,36 +23,17 @@ def differentiate(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _traced(loss, values, value), "torch.autograd through torch.compiler.wrap_numpy", 1e-10
+            traced = trace(loss, values, value)
+            method = "torch.autograd through torch.compiler.wrap_numpy"
+            return traced.gradient(), method, 1e-10, traced
         except Exception as error:  # whatever Dynamo or the author's code raises, the numbers remain
             reason = f"{type(error).__name__}"
         try:
-            return _complex_step(numeric, values), f"complex step (tracing failed: {reason})", 1e-9
+            method = f"complex step (tracing failed: {reason})"
+            return _complex_step(numeric, values), method, 1e-9, None
         except Exception:  # complex numbers are not for every author's code: differences of reals remain
-            return _richardson(numeric, values), f"Richardson extrapolation (tracing failed: {reason})", 1e-6
-
-
-def _traced(loss: Loss, values: Mapping[str, Array], value: float) -> dict[str, Array]:
-    import torch
-
-    names = list(values)
-
-    def scalar(*arrays: Any) -> Any:
-        return loss(dict(zip(names, arrays, strict=True)))
-
-    torch._dynamo.reset()
-    with torch.enable_grad():
-        compiler: Any = torch.compiler  # untyped there
-        compiled: Any = torch.compile(compiler.wrap_numpy(scalar), fullgraph=True, backend="eager")
-        tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values.values()]
-        total = compiled(*tensors)
-        if abs(float(total.detach()) - value) > 1e-9 * max(abs(value), 1e-12):
-            raise ArithmeticError("the traced loss differs")
-        found = torch.autograd.grad(total, tensors, allow_unused=True)
-    return {
-        name: np.zeros_like(v) if g is None else g.numpy().copy()
-        for (name, v), g in zip(values.items(), found, strict=True)
-    }
+            method = f"Richardson extrapolation (tracing failed: {reason})"
+            return _richardson(numeric, values), method, 1e-6, None
 
 
 def _complex_step(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:

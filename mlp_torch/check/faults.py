@@ -1,6 +1,6 @@
 """The table of hypotheses on the chain: the loss's derivative, dropout, the way through the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from mlp_torch.check import derivatives
 from mlp_torch.check.activations import chain, jacobian
 from mlp_torch.check.claims import Claim, Claims, Context, norm
 from mlp_torch.check.losses import LOSSES, fused
-from mlp_torch.check.output import loss_gradients, weights_of
+from mlp_torch.check.output import loss_gradients, mismatched, weights_of
 
 # (claims, da before f′, dz)
 Step = tuple[Claims, Array, Array]
@@ -35,10 +35,17 @@ def top(c: Context, budget: int) -> Iterator[Step]:
             upstream = G * last.factor
             short = _fused(c, claim)
             through = chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
-            yield (claim,), upstream, through if short is None else short
-            if budget >= 2 and claim.kind != "loss_mismatch":
+            dz = through if short is None else short
+            if claim.kind == "loss_mismatch" and c.ratio(dz, true) is not None:
+                continue  # bce over two softmax outputs is twice cross_entropy: a constant
+            yield (claim,), upstream, dz
+            if budget >= 2 and (claim.kind != "loss_mismatch" or claim.variant.endswith(f" {p.reduction}")):
                 for more, other in derivatives.options(c, L, upstream)[1:]:
                     yield (claim, *more), upstream, other
+        if budget >= 2:
+            for claims, G in mismatched(c):
+                upstream = G * last.factor
+                yield claims, upstream, chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
         if last.mask is not None:
             for claim, upstream in _dropout(c, L, p.loss_gradient()):
                 ways = derivatives.options(c, L, upstream, unmasked=True)
@@ -182,8 +189,13 @@ def _alone(c: Context, number: int, da: Array) -> Iterator[Step]:
         yield (claim, plain), da, slope
 
 
-def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple[Claims, Array]]:
-    """The gradient at the output of the layer below from dz: through W, its transpose, or new weights."""
+def ways_down(
+    c: Context, number: int, dz: Array, budget: int, factors: Sequence[float] = ()
+) -> Iterator[tuple[Claims, Array]]:
+    """The gradient at the output of the layer below from dz: through W, its transpose, or new weights.
+
+    `factors`: constants that the layer's array was multiplied with, before or after the update.
+    """
     W = c.problem.layers[number - 1].W
     line = f"da{number - 1} = dz{number} W{number}ᵀ"
     true = dz @ W.T
@@ -212,10 +224,16 @@ def ways_down(c: Context, number: int, dz: Array, budget: int) -> Iterator[tuple
         # the update took the gradient that was handed over, or the one before a later slip
         own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
         again = own.shape == h.shape and c.same(h, own, part)
+        # or before the constant that all arrays were multiplied with
+        before = [h / v for v in factors]
         for rate in (c.lr, 1.0):
-            for move in (h,) if again else (h, own):
+            for move in (h,) if again else (h, own, *before):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
+                if rate is not None and W.shape[0] == W.shape[1] > 1:
+                    words = f"goes through W{number} where its transpose belongs"
+                    turned = Claim("transpose", "W", words, number, line=line)
+                    yield (claim, turned), dz @ (W - rate * move)
         fitted = _fitted_rate(c, number, dz, h, claim) if c.lr is None else None
         if fitted is not None:
             yield fitted

@@ -12,8 +12,9 @@ from manual.numbers import Array
 from mlp_torch.check.differentiate import differentiate
 from mlp_torch.check.layers import align, flatten
 from mlp_torch.check.plain import compare
-from mlp_torch.check.purity import against_standard, grown, judge_purity
+from mlp_torch.check.purity import grown, judge_purity
 from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.standard import against_standard
 from mlp_torch.errors import UserError
 
 
@@ -62,7 +63,8 @@ def check_function(
 
     _seed()
     exact = float(np.real(only_loss(dict(floats))))
-    true, method, accuracy = differentiate(traced_loss if not impure else only_loss, only_loss, floats, exact)
+    forward = traced_loss if not impure else only_loss
+    true, method, accuracy, traced = differentiate(forward, only_loss, floats, exact)
     allowed = _floors(call, kept, names, values, hand, true, accuracy, steady)
     x = np.asarray(next(iter(data), np.zeros(1)))
     data_sizes = {"N": float(len(np.atleast_1d(x)))}
@@ -78,8 +80,11 @@ def check_function(
         report = _described(report, values, hand, data, loss, output, description)
     elif description:
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
-    elif output is not None and len(data) > 1:
-        report = against_standard(report, float(loss), np.asarray(output), np.asarray(data[1]))
+    elif len(data) > 1:
+        report = against_standard(report, traced, exact, output, kept[1], floats, hand, true, allowed)
+    if report.verdict == "wrong" and not report.faults and not description:
+        hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
+        report = replace(report, notes=(*report.notes, hint))
     kept_object = _caller(loss_and_gradients, parameters, "same")
     if steady and kept_object is not loss_and_gradients:  # the object may keep what it adds to
         first, second = (_hand(names, _result(kept_object(*_fresh(kept)))[1], values) for _ in range(2))

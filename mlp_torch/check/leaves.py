@@ -1,5 +1,6 @@
 """What one array can show on its own: given dz of its layer, every slip on the way to dW or db."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.claims import Claim, Claims, Context, Make, cost, norm
 from mlp_torch.check.forward import Part, Penalties
-from mlp_torch.check.penalties import beside_samples, of_reduced_bias, penalty, slips
+from mlp_torch.check.penalties import beside_samples, by_name, of_reduced_bias, penalty, slips
 from mlp_torch.check.variants import of_bias, of_samples, of_step, of_weight
 
 LINES = {
@@ -20,21 +21,24 @@ LINES = {
 
 
 def explain(
-    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None
-) -> list[Claims]:
+    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None,
+    other: Array | None = None,
+) -> list[Claims]:  # fmt: skip
     """Every way within `budget` to get the author's array from dz (N, out) and da, cheapest first.
 
-    `data` replaces aᵀdz where the array is used in several layers. An empty claim means right.
+    `data` replaces aᵀdz where the array is used in several layers; `other` is another penalty's gradient
+    that a claim of the caller's puts in the place of the right one. An empty claim means right.
     """
     problem, h = c.problem, c.h[part]
     make = partial(Claim, layer=part.layer, name=part.name, line=LINES[part.role])
     D = problem.leaf(part, dz, da) if data is None else data
-    R = problem.regulariser(part)
+    R = problem.regulariser(part) if other is None else other
     T = D + R
     if not np.isfinite(T).all():
         return []
     if h is None:
-        return list(_misfit(c, part, dz, T, R, make)) if budget else []
+        shaped = list(_misfit(c, part, dz, T, R, make)) if budget else []
+        return shaped + (_otherwise(c, part, dz, da, budget, data, make) if other is None else [])
     if c.same(h, T, part):
         return [()]
     if budget == 0:
@@ -43,19 +47,47 @@ def explain(
     zero = norm(h) <= c.floor[part]
     if zero:
         text = "is all zero, up to rounding" if h.any() else "is all zero"
-        found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 1.0),))
+        found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 0.5),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 for f in found):
+        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found):
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
         if before is not None and c.same(h, T + before, part):
             found.append((make("stale_gradient", "previous", "holds what the call before left, too"),))
+    if part.role == "W" and D.shape[0] == D.shape[1] > 1 and c.turned is None:
+        claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
+        found += [(claim, *more) for more in explain(_turned(c, part, h), part, dz, da, budget - 1, data)]
+    if other is None:
+        found += _otherwise(c, part, dz, da, budget, data, make)
     for claim, value, free in _variants(c, part, D, R, dz, da, make, data is None):
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
     return [f for f in found if cost(f) <= budget]
+
+
+def _otherwise(
+    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None, make: Make
+) -> list[Claims]:  # fmt: skip
+    """Another slip beside a wrong penalty, in an array too small to fit both: the penalty by its name."""
+    if budget < 2:
+        return []
+    found = []
+    for claim, R in by_name(c, part, make):
+        found += [(claim, *more) for more in explain(c, part, dz, da, budget - 1, data, R)]
+    return [f for f in found if cost(f) <= budget]
+
+
+def _turned(c: Context, part: Part, h: Array) -> Context:
+    """The same question about the author's array transposed; asked once a part."""
+    key = (part, "turned")
+    if key not in c.rests:
+        other = copy.copy(c)
+        other.h, other.rests, other.turned = {**c.h, part: h.T}, {}, part
+        c.rests[key] = other
+    found: Context = c.rests[key]
+    return found
 
 
 def _variants(
@@ -82,8 +114,12 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
             (1 / n, "is the mean over the samples where the sum belongs"),
             (float(n), "is the sum over the samples where the mean belongs"),
         ):
+            claim = make("wrong_bias_reduction", f"{v:.9g}", words, odd=0.9)
             if abs(value - v) <= 4 * c.rtol * v:
-                yield (make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9),)
+                yield (claim,)
+            for reading in c.name_constant(value / v):
+                if len(reading) == 1 and reading[0][0] == "constant_factor":
+                    yield claim, make(*reading[0])
     for reading in readings:
         yield tuple(
             make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0)
@@ -91,15 +127,25 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         )
     if readings:
         return
-    whole = c.raw[part.name]  # of a folded bias, the array that was clipped
-    if 0 < abs(value) < 1 and (whole.size >= 3 or c.longest(whole)):
-        turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
+    size = c.raw[part.name].size  # of a folded bias, the array that was clipped
+    longest = c.longest(part)
+    turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
+    if 0 < abs(value) < 1 and (size >= 3 or longest):
         text = f"is cut to {abs(value):.6g} of its length, in the right direction"
         # what was cut to a length is the longest of all; any other length is a mistake of its own
-        longest = c.longest(whole)
         variant = "norm" if longest else f"norm {abs(value):.6g}"
         yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
-    elif whole.size >= 3:
+        return
+    if size >= 2 and longest:
+        # a constant made it longer and the cut shorter: any constant that is large enough
+        rate = [(1 / c.lr, "missing_learning_rate", f"divided by the learning rate {c.lr:g}")] if c.lr else []
+        plain = [(v, "constant_factor", words[0][1]) for v, words in c.constants[:10]]
+        for c0, kind, text in [*plain, *rate]:
+            if c0 > abs(value):
+                made = make(kind, f"is the true one {text}", f"is the true one {text}")
+                cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
+                yield (*turned, made, cut)
+    if size >= 3:
         text = f"is the true one times {value:.6g}"
         yield (make("constant_factor", f"{value:.9g}", text, odd=1.6, nameless=True),)
 
@@ -136,7 +182,7 @@ def _fits(
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
             yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
-    if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and R.any() and value is None:
+    if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and value is None:
         yield from of_reduced_bias(c, part, h, D, R, make)
     if budget < 2 or h.size <= 3 or value is not None:
         return

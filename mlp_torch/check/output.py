@@ -81,12 +81,32 @@ def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
         yield from _broadcast(c, line)
 
 
-def _broadcast(c: Context, line: str) -> Iterator[tuple[Claim, Array]]:
+def mismatched(c: Context) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
+    """Another loss, of the same reduction, with labels coded otherwise or broadcast as well."""
+    p = c.problem
+    L, o = len(p.layers), p.output
+    for loss, row in LOSSES.items():
+        y = coded(loss, p.y)
+        if loss == p.loss or y is None or (loss == "cross_entropy" and o.shape[1] == 1):
+            continue
+        if loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all():
+            continue
+        words, line = f"is right for {loss}, reduction {p.reduction}", f"dŷ = {row.line}"
+        other = Claim("loss_mismatch", f"{loss} {p.reduction}", words, L, line=line, odd=0.4)
+        for text, y2 in recoded(row.labels, p.y):
+            claim = Claim("label_coding", text, f"takes {text}", L, line=line)
+            yield (other, claim), p.weight * row.derivative(o, y2)
+        if o.shape[1] == 1 and p.samples > 1:
+            for claim, G in _broadcast(c, line, loss):
+                yield (other, claim), G
+
+
+def _broadcast(c: Context, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
     """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
     p = c.problem
     n = p.samples
     o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
-    square = LOSSES[p.loss].derivative(o, np.ascontiguousarray(y))
+    square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
     for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
         for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
             detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}): {words}"

@@ -83,6 +83,23 @@ def penalty(c: Context, part: Part, value: float, wanted: float, label: str, mak
     return make("wrong_regulariser", f"{ratio:.7g}", f"has the penalty's gradient {what} {words}", odd=0.8)
 
 
+def by_name(c: Context, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]:
+    """The penalty's gradient as people write it by mistake, where the array is too small to be fitted."""
+    theta, R = c.problem.theta(part), c.problem.regulariser(part)
+    h = c.h[part]
+    if part.role == "slope" or (h is not None and h.size > (3 if R.any() else 5)):
+        return
+    if R.any():
+        n = c.problem.samples
+        for share in (0.0, 2.0, 0.5, -1.0, 1 / n, float(n)):
+            yield penalty(c, part, share, 1.0, _label(c, part), make), share * R
+        return
+    weights = c.problem.penalties.get((part.layer, "W"), Penalties())
+    if part.role == "b" and weights.l2 and theta.any():
+        amount = 2 * weights.l2
+        yield penalty(c, part, amount, 0.0, "l2", make), amount * theta
+
+
 def of_reduced_bias(c: Context, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:
     """A small bias averaged for summed (or the reverse) whose penalty's gradient is wrong too."""
     n = c.problem.samples
@@ -90,9 +107,15 @@ def of_reduced_bias(c: Context, part: Part, h: Array, D: Array, R: Array, make: 
         (1 / n, "is the mean over the samples where the sum belongs"),
         (float(n), "is the sum over the samples where the mean belongs"),
     ):
+        claim = make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9)
+        if not R.any():  # the loss holds no penalty on biases, the gradient the one on the weights
+            theta = c.problem.theta(part)
+            amount = _amount(c, part, h, h - value * D, theta)
+            if amount and known(c, part, amount, 0.0):
+                yield claim, penalty(c, part, amount, 0.0, "l2", make)
+            continue
         share = _amount(c, part, h, h - value * D, R)
         if share is not None and (abs(share) < 1e-9 or abs(share + 1) < 1e-8 or c.name_constant(share)):
-            claim = make("wrong_bias_reduction", f"{value:.9g}", words, odd=0.9)
             yield claim, penalty(c, part, share, 1.0, _label(c, part), make)
 
 

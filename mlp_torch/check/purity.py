@@ -1,4 +1,4 @@
-"""What a call changes, what it keeps, and which standard loss its value is."""
+"""What a call changes and what it keeps."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,34 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.layers import as_float
 from mlp_torch.check.report import Fault, Report
-from mlp_torch.errors import UserError
-
-
-def against_standard(report: Report, loss: float, output: Array, y: Array) -> Report:
-    """Which standard loss the author's value is, from the output that the function returned."""
-    from mlp_torch.check.losses import LOSSES, REDUCTIONS
-    from mlp_torch.check.targets import MisfitError, target
-
-    o = as_float(output, "output")
-    o = o.reshape(-1, 1) if o.ndim < 2 else o
-    found = []
-    for side, matrix in (("rows", o), ("columns", o.T)):
-        n, k = matrix.shape
-        for name, row in LOSSES.items():
-            try:
-                with np.errstate(all="ignore"):
-                    terms = float(row.terms(matrix, target(name, as_float(y, "y"), n, k, side)).sum())
-            except (MisfitError, UserError):
-                continue
-            for reduction, per in zip(REDUCTIONS, (1, n, n * k), strict=True):
-                if abs(terms / per - loss) <= 1e-7 * abs(loss):
-                    found.append(f"{name}, reduction {reduction}")
-    text = (
-        f"note: your loss is {found[0]}" if found else "note: your loss value is none of the standard losses"
-    )
-    return replace(report, notes=(*report.notes, text))
 
 
 def judge_purity(

@@ -11,12 +11,12 @@ from mlp_torch.check import faults, leaves
 from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
 from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
-from mlp_torch.check.ranking import coinciding, order, ranked
+from mlp_torch.check.ranking import coinciding, doubtful, order, others, ranked
 from mlp_torch.check.repeats import of_the_chain
 from mlp_torch.check.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
-PATIENCE = 3.0  # seconds that the first of them waits for the others
+PATIENCE = 3.0  # seconds of work that the first of them waits for the others, on a busy machine too
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ def search(c: Context, most: int = 3) -> Outcome:
 
 
 def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> Outcome:
-    searcher = _Searcher(c, allowed)
+    searcher, end = _Searcher(c, allowed), c.deadline
     for budget in range(1, most + 1):
         found = searcher.within(budget)
         if found:
-            return Outcome(coinciding(c, ranked(found)), 0, False)
+            sets = ranked(found)
+            if budget < most and all(doubtful(c, claims) for claims in sets):
+                c.deadline = min(time.thread_time() + PATIENCE, end)
+                sets += ranked(others(found, searcher.within(budget + 1)))[:2]
+            return Outcome(coinciding(c, sets), 0, False)
         if c.expired():
             break
     return Outcome([], searcher.deepest, c.expired())
@@ -76,7 +80,7 @@ class _Searcher:
                 found[what] = claims
             if not waiting:
                 waiting = True
-                self.c.deadline = min(self.c.deadline, time.monotonic() + PATIENCE)
+                self.c.deadline = min(self.c.deadline, time.thread_time() + PATIENCE)
             if len(found) >= LIMIT or self.c.expired():
                 break
         return list(found.values())
@@ -99,7 +103,8 @@ class _Searcher:
             now = (*so_far, *claims)
             if cost(now) > budget or not self._may(claims):
                 continue
-            if claims and norm(dz) <= 1e-12 * norm(da):
+            balanced = bool(claims) and claims[0].kind == "broadcast" and not da.any()
+            if claims and norm(dz) <= 1e-12 * norm(da) and not balanced:
                 continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
@@ -136,7 +141,8 @@ class _Searcher:
             for extra, carried in passes:
                 if not np.isfinite(carried).all() or cost((*claims, *extra)) > budget:
                     continue
-                for way, below in faults.ways_down(self.c, number, carried, left):
+                factors = self.c.factors_of(x for x in claims if x.layer == number and x.name)
+                for way, below in faults.ways_down(self.c, number, carried, left, factors):
                     after = (*claims, *extra, *way)
                     if cost(after) <= budget and self._may(after):
                         yield from self._layer(number - 1, below, after, budget, dict(shared))
@@ -187,12 +193,18 @@ class _Searcher:
             if D.shape != h.shape or not c.spanned(part, D):
                 continue
             R = c.problem.regulariser(part)
+            values: list[float] = []
             for rest in (h - R, h) if R.any() else (h,):
                 value = c.ratio(rest, D, part)
                 if value is None:
                     fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
                     value = None if fits is None else float(fits[0])
-                if value is None or round(value, 12) in seen or abs(value - 1) < 1e-8:
+                if value is None:
+                    continue
+                # what multiplies the arrays above multiplies these too
+                values += [value, *(value / v for v in c.factors_of(x for x in now if x.name))]
+            for value in values:
+                if round(value, 12) in seen or abs(value - 1) < 1e-8:
                     continue
                 seen.add(round(value, 12))
                 line = f"dz{number} = da{number} · f′(z{number})"
@@ -207,6 +219,11 @@ class _Searcher:
                             ),
                         ),
                         value,
+                    )
+                if not readings and value < 0:  # turned round, then cut
+                    yield (
+                        (*now, Claim("sign", f"sign {number}", "has the opposite sign", number, line=line)),
+                        -1.0,
                     )
                 if not readings and h.size >= 3 and 1e-10 < value < 1e10:
                     claim = Claim(

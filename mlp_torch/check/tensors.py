@@ -46,6 +46,17 @@ def gradients_of(
     return [torch.zeros_like(v) if g is None else g for g, v in zip(found, wanted, strict=True)]
 
 
+def coarse(dtype: Any, device: str) -> list[str]:
+    """The note that float32 products on this device are TF32, as the user has set it."""
+    precision = torch.get_float32_matmul_precision()
+    if not device.startswith("cuda") or dtype != torch.float32 or precision == "highest":
+        return []
+    return [
+        f"float32 matmul precision is {precision!r}: products are TF32, and the reference's own error in "
+        'them is the floor; torch.set_float32_matmul_precision("highest") judges more sharply'
+    ]
+
+
 def to_numpy(t: Tensor) -> Array:
     array: Array = t.detach().double().cpu().numpy()
     return array

@@ -14,9 +14,8 @@ def of_weight(
 ) -> Iterator[tuple[Claim, Array, bool]]:
     if D.shape[0] == D.shape[1] and D.shape[0] > 1:
         claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
-        yield claim, D.T, False
-        if R.any():
-            yield claim, D.T + R.T - R, False
+        if R.any():  # the data's part alone; the whole array is turned before it is explained
+            yield claim, D.T, False
     below = part.layer - 1
     if below and c.problem.layers[below - 1].mask is not None:
         plain = c.problem.leaf(part, dz, None, c.problem.f[below])

@@ -251,7 +251,8 @@ def gradients(net: Net, faults: list[tuple[str, int | None, Any]]):
                 }[how]
             )
             if how == "biases" and net.b[i - 1] is not None:
-                db[i - 1] = db[i - 1] + net.b[i - 1] * lam
+                b = net.b[i - 1]
+                db[i - 1] = db[i - 1] + lam * (b if db[i - 1].ndim == 1 else b[:, None])
         if ("transpose", i) in has and has["transpose", i] == "dW":
             dW[i - 1] = dW[i - 1].T
         if ("zero_gradient", i) in has:

@@ -26,8 +26,11 @@ def judge(seed: int) -> tuple[str, bool, str]:
         outcome = "either"
     else:
         outcome = "wrong" if sets[0] else "unexplained"
+    verdict = report.verdict == expected_verdict(expected, net, dW, db)
+    if outcome == "either":  # another loss's gradient by two slips: the arrays are that loss's
+        verdict |= report.verdict == "other_loss"
     story = f"seed {seed}: planted {expected}, said {sets}, {net.loss} {net.acts} {net.sizes}"
-    return outcome, report.verdict == expected_verdict(expected, net, dW, db), story
+    return outcome, verdict, story
 
 
 def proven(seeds: range) -> None:

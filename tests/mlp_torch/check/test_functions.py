@@ -8,6 +8,7 @@ import torch
 
 from mlp_torch import check_autograd_function, check_function
 from mlp_torch.__main__ import main
+from mlp_torch.check.tensors import coarse
 
 STUDENT = """
 import numpy as np
@@ -187,6 +188,36 @@ def test_autograd_functions(function, kinds, dtype):
     report = check_autograd_function(function, torch.sigmoid, inputs)
     assert sorted({f.kind for f in report.faults}) == kinds, str(report)
     assert (report.verdict == "right") == (not kinds)
+
+
+def jittery(size):
+    generator = torch.Generator().manual_seed(3)
+
+    class Jittery(Right):
+        @staticmethod
+        def backward(ctx, g):
+            noise = torch.rand(g.shape, generator=generator, dtype=torch.float64).to(g.dtype)
+            return Right.backward(ctx, g) * (1 + size * torch.finfo(g.dtype).eps * noise)
+
+    return Jittery
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(8, "right"), (1e5, "wrong")])
+def test_two_runs_that_differ_by_rounding_are_a_note_and_no_more(size, verdict):
+    report = check_autograd_function(jittery(size), torch.sigmoid, (torch.randn(5, 3),))
+    assert report.verdict == verdict, str(report)
+    assert any("a second run differs" in note for note in report.notes)
+
+
+def test_tf32_is_said_where_it_is_on():
+    assert not coarse(torch.float32, "cuda:0")
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert "TF32" in coarse(torch.float32, "cuda:0")[0]
+        assert not coarse(torch.float64, "cuda:0")
+        assert not coarse(torch.float32, "cpu")
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_a_layer_norm_without_the_mean_path():
