@@ -6,6 +6,7 @@ An `Op` is one kernel with its arguments already in place; a step is a list of t
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,8 +94,8 @@ class Flat:
 class Resident:
     """NumPy arrays as tensors on the device, by the array's identity: each is copied once.
 
-    On the CPU a tensor shares the array's memory. On another device a later change of the array is
-    not seen. The last four arrays are kept: x and y of training and of validation.
+    On the CPU a tensor shares a contiguous array's memory; elsewhere a later change of the array is not
+    seen. The four arrays that were used last are kept: x and y of training, and two to predict.
     """
 
     KEPT = 4
@@ -114,9 +115,11 @@ class Resident:
                 del self.kept[next(iter(self.kept))]
             self.copies += 1
             self.kept[id(array)] = array, self.tensor(array)
+        self.kept[id(array)] = self.kept.pop(id(array))  # the last one used is the last one to go
         return self.kept[id(array)][1]
 
     def tensor(self, array: Array) -> Tensor:
         """A tensor of the array, not kept; integers become int64, as torch wants class labels."""
-        tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+        source = np.ascontiguousarray(array) if array.flags.writeable else array.copy()
+        tensor = torch.from_numpy(source).to(self.device)
         return tensor if tensor.is_floating_point() else tensor.long()
