@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,14 @@ GATHERED_BYTES, GATHERED_STEPS = 2**20, 32
 PREDICTED_ROWS = 8192
 
 
-def unsupported(device: str, fp32_precision: str = "ieee") -> str | None:
+def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee") -> str | None:
     """What of this the engine cannot do, in one line, or None: every row of every table it can."""
     if device not in ("cpu", "cuda"):
         return f"the torch engine runs on cpu and cuda, not on {device}"
     if fp32_precision not in PRECISIONS:
         return f"fp32_precision is {', '.join(PRECISIONS)}, not {fp32_precision}"
-    if device == "cuda" and fp32_precision == "bf16":
-        return "on cuda torch has no bf16 products of float32: choose tf32"
+    if fp32_precision != "ieee" and dtype == "float64":
+        return f"fp32_precision {fp32_precision} is for float32, not for float64"
     return None
 
 
@@ -46,7 +47,8 @@ class TorchEngine:
     `options` are the optimizer's beside lr, as torch.optim names them; `l1` adds λ Σ|W|. The module's
     parameters become views of one tensor and stay live: train, then use `model` as any module, but do
     not move it to another device. Dropout draws from torch's generator. `fp32_precision` is torch's
-    word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only inside.
+    word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only inside; bf16 on
+    CUDA rounds in training alone.
 
     On CUDA, `steps_per_graph` steps are recorded once and replayed; that path has not been run on a
     GPU yet. Raises ValueError for an unknown row, an unknown option or what `unsupported` names.
@@ -65,13 +67,15 @@ class TorchEngine:
     ) -> None:
         choose("loss", loss, list(MANUAL_LOSSES))
         choose("optimizer", optimizer, list(OPTIMIZERS))
-        self.model, self.loss, self.fp32_precision = module, loss, fp32_precision
+        self.model, self.loss = module, loss
         self.flat = Flat(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
-        reason = unsupported(self.device.type, fp32_precision)
+        reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
         if reason is not None:
             raise ValueError(reason)
-        self.task = Task(loss, "mean", l1)
+        # torch's setting knows bf16 on the CPU alone; on CUDA the step itself rounds what it multiplies
+        bf16 = fp32_precision == "bf16" and self.device.type == "cuda"
+        self.task, self.fp32_precision = Task(loss, "mean", l1, bf16), "ieee" if bf16 else fp32_precision
         self.update = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
         self.resident = Resident(self.device)
         self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
@@ -148,7 +152,7 @@ class TorchEngine:
             rows, targets = (self.resident.tensor(array) for array in (x, y))
             self._check(rows, y)
             buffers = Buffers(self.device, self.dtype)
-            task = Task(self.loss, reduction)
+            task = replace(self.task, reduction=reduction, l1=0.0)
             options = {"training": self.model.training, "with_dx": True}
             step = Step(self.model, self.flat, buffers, task, rows, targets, buffers("loss"), **options)
             given = {n: self.resident.tensor(m) for n, m in masks.items()} if masks else None

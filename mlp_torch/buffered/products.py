@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlp_torch.buffered.buffers import Op
+from mlp_torch.buffered.buffers import Buffers, Op
 
 ONEDNN_FLOPS = 3e8
 PRECISIONS = ("ieee", "tf32", "bf16")
@@ -46,17 +46,50 @@ def _onednn(n: int, fan_in: int, fan_out: int, like: Tensor) -> bool:
     return fits and 2 * n * fan_in * fan_out >= ONEDNN_FLOPS and onednn_works()
 
 
+def _bf16(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """out = left right for bfloat16 factors, summed in float32, which torch has on CUDA alone."""
+    torch.mm(left, right, torch.float32, out=out)
+
+
+class Rounded:
+    """The copies in bfloat16 of what one step multiplies: each tensor is rounded once where it is made.
+
+    The products that read them sum in float32, so z, the gradients and the weights stay float32. Not run
+    on a GPU so far; on a CPU the same steps are tested with a product that stands in for torch's.
+    """
+
+    def __init__(self, buffers: Buffers) -> None:
+        self.buffers = buffers
+        self.copies: dict[int, Tensor] = {}
+
+    def __call__(self, *tensors: Tensor) -> tuple[list[Tensor], list[Op]]:
+        """The copies, and what makes those that no product before has made."""
+        ops: list[Op] = []
+        for tensor in tensors:
+            if id(tensor) not in self.copies:
+                name = f"bfloat16 {len(self.copies)}"
+                self.copies[id(tensor)] = self.buffers(name, *tensor.shape, dtype=torch.bfloat16)
+                ops.append(partial(self.copies[id(tensor)].copy_, tensor))
+        return [self.copies[id(tensor)] for tensor in tensors], ops
+
+
 # z = a Wᵀ + b
-def forward(a: Tensor, weight: Tensor, bias: Tensor, z: Tensor) -> list[Op]:
+def forward(a: Tensor, weight: Tensor, bias: Tensor, z: Tensor, rounded: Rounded | None = None) -> list[Op]:
     """z (N, out) from a (N, in), weight (out, in), bias (out,)."""
+    if rounded is not None:
+        (a16, weight16), ops = rounded(a, weight)
+        return [*ops, partial(_bf16, a16, weight16.t(), z), partial(z.add_, bias)]
     if _onednn(len(a), a.shape[1], len(weight), z):
         return [partial(_linear, a, weight, bias, z)]
     return [partial(torch.addmm, bias, a, weight.t(), out=z)]
 
 
 # dW = dzᵀ a
-def backward_weight(dz: Tensor, a: Tensor, dweight: Tensor) -> list[Op]:
+def backward_weight(dz: Tensor, a: Tensor, dweight: Tensor, rounded: Rounded | None = None) -> list[Op]:
     """dW (out, in) from dz (N, out) and a (N, in)."""
+    if rounded is not None:
+        (dz16, a16), ops = rounded(dz, a)
+        return [*ops, partial(_bf16, dz16.t(), a16, dweight)]
     if _onednn(len(a), a.shape[1], dz.shape[1], dz):
         return [partial(_linear, dz.t(), a.t(), None, dweight)]
     return [partial(torch.mm, dz.t(), a, out=dweight)]
@@ -69,8 +102,11 @@ def backward_bias(dz: Tensor, ones: Tensor, dbias: Tensor) -> list[Op]:
 
 
 # da = dz W
-def backward_input(dz: Tensor, weight: Tensor, da: Tensor) -> list[Op]:
+def backward_input(dz: Tensor, weight: Tensor, da: Tensor, rounded: Rounded | None = None) -> list[Op]:
     """da (N, in) from dz (N, out) and weight (out, in)."""
+    if rounded is not None:
+        (dz16, weight16), ops = rounded(dz, weight)
+        return [*ops, partial(_bf16, dz16, weight16, da)]
     if _onednn(len(dz), weight.shape[1], len(weight), dz):
         return [partial(_linear, dz, weight.t(), None, da)]
     return [partial(torch.mm, dz, weight, out=da)]

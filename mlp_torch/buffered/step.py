@@ -35,11 +35,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be minimized: the loss, how its terms are put together, and λ of λ Σ|W|."""
+    """What is to be minimized: the loss, how its terms are put together, and λ of λ Σ|W|.
+
+    With `bf16` the products' factors are rounded to bfloat16.
+    """
 
     loss: str
     reduction: str = "mean"
     l1: float = 0.0
+    bf16: bool = False
 
 
 class Step:
@@ -66,6 +70,7 @@ class Step:
         self.n, self.training = len(x), training
         self.depth = model.architecture.depth
         self.ones = buffers.ones(self.n)
+        self.rounded = products.Rounded(buffers) if task.bf16 else None
         self.stages: list[Stage] = []
         self.units: dict[int, tuple[Row, Unit]] = {}
         self.inputs: dict[int, Tensor] = {1: x}
@@ -103,7 +108,8 @@ class Step:
         i, parameter, architecture = layer - 1, self.flat.parameter, self.model.architecture
         z = self._like("z", layer)
         weight, bias = parameter[f"layers.{i}.weight"], parameter[f"layers.{i}.bias"]
-        self._write(f"z{layer}", products.forward(self.inputs[layer], weight, bias, z), z)
+        ops = products.forward(self.inputs[layer], weight, bias, z, self.rounded)
+        self._write(f"z{layer}", ops, z)
         hidden = layer < self.depth
         if hidden and architecture.normalization != "none":
             z = self._normalize(layer, z)
@@ -173,13 +179,14 @@ class Step:
             self._write(f"dbeta{layer}", products.backward_bias(dz, self.ones, dbeta), dbeta)
             self._write(f"dz{layer}", normalization.backward_input(dz), dz)
         a, dweight, dbias = self.inputs[layer], gradient[f"layers.{i}.weight"], gradient[f"layers.{i}.bias"]
-        self._write(f"dW{layer}", products.backward_weight(dz, a, dweight), dweight)
+        self._write(f"dW{layer}", products.backward_weight(dz, a, dweight, self.rounded), dweight)
         self._write(f"db{layer}", products.backward_bias(dz, self.ones, dbias), dbias)
         if with_input:
             below = "x" if layer == 1 else f"{'h' if layer - 1 in self.masks else 'a'}{layer - 1}"
             d_below = self._d(layer - 1) if layer > 1 else self.buffers("dx", *a.shape)
             weight = self.flat.parameter[f"layers.{i}.weight"]
-            self._write(f"d{below}", products.backward_input(dz, weight, d_below), d_below)
+            ops = products.backward_input(dz, weight, d_below, self.rounded)
+            self._write(f"d{below}", ops, d_below)
 
     # L ← L + λ Σ|W|, ∂L/∂W ← ∂L/∂W + λ sign W
     def _penalty(self, loss: Tensor) -> None:

@@ -1,5 +1,6 @@
 """What makes the torch engine fast or careful and changes no number: buffers, graphs, precision, memory."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -157,9 +158,11 @@ def test_batch_norm_of_one_sample_is_told() -> None:
 
 
 def test_what_cannot_be_done_is_told() -> None:
-    assert unsupported("cpu") is unsupported("cuda", "tf32") is unsupported("cpu", "bf16") is None
+    for device in ("cpu", "cuda"):
+        assert unsupported(device, "float64") is unsupported(device, "float32", "bf16") is None
     assert "not on mps" in str(unsupported("mps"))
-    assert "choose tf32" in str(unsupported("cuda", "bf16"))
+    with pytest.raises(ValueError, match="tf32 is for float32, not for float64"):
+        TorchEngine(module(WIDE), "mse", "sgd", {}, fp32_precision="tf32")
     with pytest.raises(ValueError, match="ieee, tf32, bf16, not half"):
         TorchEngine(module(WIDE), "mse", "sgd", {}, fp32_precision="half")
     with pytest.raises(ValueError, match="did you mean 'adam'"):
@@ -183,6 +186,38 @@ def test_the_precision_holds_inside_and_is_put_back_after_an_error(device: str) 
         fail()
     assert inside == ["tf32"]
     assert setting.fp32_precision == before
+
+
+@pytest.mark.parametrize("fp32_precision", ["tf32", "bf16"])
+def test_the_cpu_takes_every_precision(fp32_precision: str) -> None:
+    x, y = data(48)
+    coarse = TorchEngine(
+        module(WIDE, np.float32), "cross_entropy", "adam", {}, 1e-4, fp32_precision=fp32_precision
+    )
+    np.testing.assert_allclose(train(coarse, x, y), train(engine(), x, y), rtol=0.02)
+
+
+def test_products_in_bfloat16_round_their_factors_and_sum_in_float32(monkeypatch: Any) -> None:
+    """CUDA's product of bfloat16 is stood in for; one unit in its last place is 2⁻⁸ of a factor."""
+
+    def product(left: Any, right: Any, out: Any) -> None:
+        assert left.dtype == right.dtype == torch.bfloat16
+        out.copy_(left.float() @ right.float())
+
+    monkeypatch.setattr(products, "_bf16", product)
+    x, y = data(48)
+    fine, coarse = engine(activation="tanh"), engine(activation="tanh")  # no kink to fall off
+    coarse.task = replace(coarse.task, bf16=True)
+    ours, theirs = coarse.trace(x, y), fine.trace(x, y)
+    w, b = (torch.from_numpy(ours[name]) for name in ("W1", "b1"))
+    z = torch.from_numpy(x).bfloat16().float() @ w.bfloat16().float().t() + b
+    np.testing.assert_array_equal(ours["z1"], z.numpy())
+    for name in ("z1", "z3", "dW3", "dW1", "da1"):
+        gap = np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(theirs[name])
+        assert 1e-4 < gap < 2e-2, name
+    np.testing.assert_allclose(train(coarse, x, y), train(fine, x, y), rtol=0.05)
+    copies = {n for c in coarse.chunks.values() for n in c.buffers.tensors if n.startswith("bfloat16")}
+    assert len(copies) == 3 * 3  # a, W and dz of three layers, each rounded once for two products
 
 
 def test_onednn_is_not_used_where_it_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
