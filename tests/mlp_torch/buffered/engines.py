@@ -84,3 +84,25 @@ def seeded(seed: int, engine: Any, *epochs: Any) -> list[Array]:
     """The losses of some epochs, with torch's generator started at that seed."""
     torch.manual_seed(seed)
     return [engine.epoch(*epoch) for epoch in epochs]
+
+
+WIDE = Problem(0, (7, 13, 11, 3), seed=1)
+
+
+def data(n: int, seed: int = 0) -> tuple[Array, Array]:
+    """x (n, 7) and labels of WIDE's three classes."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1, (n, 7)).astype(np.float32), rng.integers(0, 3, n)
+
+
+def engine(rule: Any = ("adam", {}), **more: Any) -> TorchEngine:
+    """The torch engine on WIDE in float32."""
+    return TorchEngine(module(WIDE, np.float32, **more), "cross_entropy", *rule, l1=1e-4)
+
+
+def train(trained: TorchEngine, x: Any, y: Any, epochs: int = 3, batch_size: int = 5) -> list[Any]:
+    """Epochs at falling rates from one seed; the losses of each."""
+    torch.manual_seed(1)
+    rates = np.linspace(1e-2, 1e-3, -(-len(x) // batch_size))
+    order = [np.random.default_rng(e).permutation(len(x)) for e in range(epochs)]
+    return [trained.epoch(x, y, o, batch_size, rates) for o in order]

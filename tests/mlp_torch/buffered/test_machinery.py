@@ -7,37 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from manual import LOSSES
 from manual.architecture import NORMALIZATIONS
 from manual.training import NotFiniteError, fit
-from mlp_torch.buffered import chunk, memory, products, unsupported
+from mlp_torch.buffered import products, unsupported
 from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.buffered.step import run
-from mlp_torch.errors import UserError
-from mlp_torch.model import MLP
-from tests.mlp_torch.buffered.engines import RULES, module
-from tests.problems import Problem
-
-WIDE = Problem(0, (7, 13, 11, 3), seed=1)
-
-
-def data(n: int, seed: int = 0) -> tuple[Any, Any]:
-    rng = np.random.default_rng(seed)
-    return rng.normal(0, 1, (n, 7)).astype(np.float32), rng.integers(0, 3, n)
-
-
-def engine(rule: Any = ("adam", {}), **more: Any) -> TorchEngine:
-    return TorchEngine(module(WIDE, np.float32, **more), "cross_entropy", *rule, l1=1e-4)
-
-
-def train(trained: TorchEngine, x: Any, y: Any, epochs: int = 3, batch_size: int = 5) -> list[Any]:
-    torch.manual_seed(1)
-    rates = np.linspace(1e-2, 1e-3, -(-len(x) // batch_size))
-    order = [np.random.default_rng(e).permutation(len(x)) for e in range(epochs)]
-    return [trained.epoch(x, y, o, batch_size, rates) for o in order]
+from tests.mlp_torch.buffered.engines import RULES, WIDE, data, engine, module, train
 
 
 class Recorder:
@@ -231,47 +208,3 @@ def test_onednn_is_not_used_where_it_is_missing_or_wrong(monkeypatch: pytest.Mon
         assert not products.onednn_works()
         monkeypatch.undo()
     products.onednn_works.cache_clear()
-
-
-FITS = st.tuples(st.integers(0, 10**12), st.integers(0, 10**9), st.integers(1, 10**6))
-
-
-@given(numbers=FITS)
-def test_the_largest_batch_fits_and_one_more_does_not(numbers: tuple[int, int, int]) -> None:
-    free, fixed, per_sample = numbers
-
-    def needed(n: int) -> int:
-        return fixed + n * per_sample
-
-    fits = memory.largest_batch(free, needed)
-    assert fits == 0 or needed(fits) <= free
-    assert needed(fits + 1) > free
-
-
-@given(batch_size=st.integers(2, 40), loss=st.sampled_from(["cross_entropy", "mse", "bce_with_logits"]))
-def test_the_memory_of_a_step_is_counted_to_the_byte(batch_size: int, loss: str) -> None:
-    trained = TorchEngine(MLP((7, 13, 3), normalization="layer_norm", dropout=0.2), loss, "adam", {})
-    x, labels = data(batch_size)
-    y = labels if loss == "cross_entropy" else np.ones((batch_size, 3), np.float32)
-    trained.step(x, y, 1e-3)
-    (made,) = trained.chunks.values()
-    assert trained._needed(batch_size) == made.buffers.bytes
-
-
-def test_running_out_of_memory_names_the_batch_size_that_would_fit(monkeypatch: Any) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    trained, (x, y) = engine(), data(48)
-    monkeypatch.setattr(chunk.Chunk, "_run", full)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: trained._needed(17))
-    with pytest.raises(UserError, match=r"^--batch-size 40 needs .* MiB .*: --batch-size 17 would fit$"):
-        train(trained, x, y, batch_size=40)
-    assert trained.chunks == {}
-    with pytest.raises(UserError, match="cannot hold the data"):
-        train(trained, x, y, batch_size=10)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 100)
-    with pytest.raises(UserError, match="not one sample fits"):
-        train(trained, x, y, batch_size=10)
-    monkeypatch.undo()
-    assert memory.free_bytes(torch.device("cpu")) > 2**20
