@@ -33,36 +33,37 @@ def cuda_graph(record: Callable[[], None]) -> Replay:
 class Chunk:
     """`steps` steps on batches of `batch_size` rows; `capture` records them after a first eager run.
 
-    `build` makes the step of one batch, `update` its optimizer's kernels for a learning rate. The
-    first run is eager because libraries set themselves up then, and SGD's first step is another one.
+    `build` makes the step of one batch, `update` its optimizer's kernels for a learning rate; `buffers`
+    are this chunk's own, and x and y tell what a row is like. The first run is eager because libraries set
+    themselves up then, and SGD's first step is another one.
     """
 
     def __init__(
         self,
         build: Build,
         update: Callable[[Tensor], list[Op]],
-        like: Buffers,
+        buffers: Buffers,
         x: Tensor,
         y: Tensor,
         batch_size: int,
         steps: int,
         capture: Capture | None = None,
     ) -> None:
-        device, rows = like.device, batch_size * steps
+        rows = batch_size * steps
         self.batch_size, self.steps, self.capture = batch_size, steps, capture
-        self.buffers = Buffers(device, like.dtype)
-        self.index = self.buffers("index", rows, dtype=torch.int64)
+        self.buffers = buffers
+        self.index = buffers("index", rows, dtype=torch.int64)
         # the kernels of the optimizers read a rate in float32 on CUDA, in float64 on the CPU
-        rate_dtype = torch.float32 if device.type == "cuda" else torch.float64
-        self.rates = self.buffers("rates", steps, dtype=rate_dtype)
-        self.losses = self.buffers("losses", steps)
-        self.x = self.buffers("rows of x", rows, *x.shape[1:], dtype=x.dtype)
-        self.y = self.buffers("rows of y", rows, *y.shape[1:], dtype=y.dtype)
+        rate_dtype = torch.float32 if buffers.device.type == "cuda" else torch.float64
+        self.rates = buffers("rates", steps, dtype=rate_dtype)
+        self.losses = buffers("losses", steps)
+        self.x = buffers("rows of x", rows, *x.shape[1:], dtype=x.dtype)
+        self.y = buffers("rows of y", rows, *y.shape[1:], dtype=y.dtype)
         self.built: list[Step] = []
         self.updates: list[list[Op]] = []
         for k in range(steps):
             batch = slice(k * batch_size, (k + 1) * batch_size)
-            self.built.append(build(self.buffers, self.x[batch], self.y[batch], self.losses[k]))
+            self.built.append(build(buffers, self.x[batch], self.y[batch], self.losses[k]))
             self.updates.append(update(self.rates[k]))
         self.ops = [[*step.ops(), *update] for step, update in zip(self.built, self.updates, strict=True)]
         self.data: tuple[Tensor, Tensor] | None = None

@@ -194,9 +194,9 @@ class TorchEngine:
     def _chunk(self, x: Tensor, y: Tensor, batch_size: int, steps: int) -> Chunk:
         key = batch_size, steps, y.dtype, y.shape[1:]
         if key not in self.chunks:
-            like = Buffers(self.device, self.dtype)
+            buffers = Buffers(self.device, self.dtype)
             capture = self.capture if steps > 1 else None
-            self.chunks[key] = Chunk(self._build, self.update, like, x, y, batch_size, steps, capture)
+            self.chunks[key] = Chunk(self._build, self.update, buffers, x, y, batch_size, steps, capture)
         return self.chunks[key]
 
     def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor) -> Step:
@@ -204,14 +204,15 @@ class TorchEngine:
 
     def _needed(self, batch_size: int) -> int:
         """The bytes of all buffers of training with that batch size, counted without making them."""
-        like = Buffers(torch.device("meta"), self.dtype)
+        counted = Buffers(torch.device("meta"), self.dtype)
         sizes = self.model.architecture.sizes
         x = torch.empty(1, sizes[0], dtype=self.dtype, device="meta")
         per_sample = MANUAL_LOSSES[self.loss].per_sample
         shape, dtype = ((1,), torch.int64) if per_sample else ((1, sizes[-1]), self.dtype)
         y = torch.empty(shape, dtype=dtype, device="meta")
         steps = self.steps_per_graph if self.device.type == "cuda" else 1
-        return Chunk(self._build, lambda lr: [], like, x, y, batch_size, steps).buffers.bytes
+        Chunk(self._build, lambda lr: [], counted, x, y, batch_size, steps)
+        return counted.bytes
 
     def _release(self) -> None:
         """Let go of every buffer of a batch; the next epoch makes those it needs."""

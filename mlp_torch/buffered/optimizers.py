@@ -62,8 +62,9 @@ def rmsprop(
     b = torch.zeros_like(theta) if momentum else direction
     kept, added, carried = (_number(value, theta) for value in (alpha, eps, momentum))
 
+    g, decay = _decayed(theta, gradient, weight_decay)
+
     def step(lr: Tensor) -> list[Op]:
-        g, decay = _decayed(theta, gradient, weight_decay)
         return [
             *decay,
             partial(v.mul_, kept),
@@ -94,8 +95,9 @@ def adagrad(
     divisor = torch.ones((), dtype=torch.float64, device=theta.device)
     moved = _number(lr_decay, divisor)
 
+    g, decay = _decayed(theta, gradient, weight_decay)
+
     def step(lr: Tensor) -> list[Op]:
-        g, decay = _decayed(theta, gradient, weight_decay)
         return [
             *decay,
             partial(s.addcmul_, g, g),
