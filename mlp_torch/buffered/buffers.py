@@ -58,27 +58,22 @@ ALIGNMENT = 64  # bytes: where a vector register's load of one cache line starts
 class Flat:
     """All parameters in one tensor `values`, all gradients in another; views of both by name.
 
-    The module's parameters become views of `values`: what the engine learns, the module has. Layers'
-    weights come first, so that a penalty on all of them is one operation on `weights`. Between two
-    parameters lie zeros up to the next 64 bytes; their gradients are 0 and no update moves them.
+    The module's parameters become views of `values`: what the engine learns, the module has. What lies
+    between two parameters, up to the next 64 bytes, nobody reads.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         named = dict(model.named_parameters())
         first = next(iter(named.values()))
         step = ALIGNMENT // first.element_size()
-        penalized = [n for n, p in named.items() if n.startswith("layers.") and p.ndim == 2]
         places, end = {}, 0
-        for name in [*penalized, *(n for n in named if n not in penalized)]:
+        for name, parameter in named.items():
             places[name] = end
-            end += -(-named[name].numel() // step) * step
-            if name == penalized[-1]:
-                weights = end
+            end += -(-parameter.numel() // step) * step
         self.values = torch.zeros(end, dtype=first.dtype, device=first.device)
         self.gradients = torch.zeros_like(self.values)
         self.parameter = self._views(self.values, named, places)
         self.gradient = self._views(self.gradients, named, places)
-        self.weights, self.weight_gradients = self.values[:weights], self.gradients[:weights]
         with torch.no_grad():
             for name, parameter in named.items():
                 self.parameter[name].copy_(parameter)

@@ -94,7 +94,6 @@ def adagrad(
     # 1 + (t − 1) decay, moved on by decay after every step
     divisor = torch.ones((), dtype=torch.float64, device=theta.device)
     moved = _number(lr_decay, divisor)
-
     g, decay = _decayed(theta, gradient, weight_decay)
 
     def step(lr: Tensor) -> list[Op]:

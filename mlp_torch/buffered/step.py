@@ -190,17 +190,19 @@ class Step:
 
     # L ← L + λ Σ|W|, ∂L/∂W ← ∂L/∂W + λ sign W
     def _penalty(self, loss: Tensor) -> None:
-        weights, l1 = self.flat.weights, self.task.l1
-        work = self.buffers("penalty", len(weights))
-        total = self.buffers("Σ|W|")
-        ops: list[Op] = [
-            partial(torch.abs, weights, out=work),
-            partial(torch.sum, work, 0, out=total),
-            partial(loss.add_, total, alpha=l1),
-            partial(torch.sign, weights, out=work),
-            partial(self.flat.weight_gradients.add_, work, alpha=l1),
-        ]
-        self._write("penalty", ops, loss, "penalty")
+        l1, total = self.task.l1, self.buffers("Σ|W|")
+        for layer in range(1, self.depth + 1):
+            name = f"layers.{layer - 1}.weight"
+            weight, gradient = self.flat.parameter[name], self.flat.gradient[name]
+            work = self.buffers(f"penalty{layer}", *weight.shape)
+            ops: list[Op] = [
+                partial(torch.abs, weight, out=work),
+                partial(torch.sum, work, (0, 1), out=total),
+                partial(loss.add_, total, alpha=l1),
+                partial(torch.sign, weight, out=work),
+                partial(gradient.add_, work, alpha=l1),
+            ]
+            self._write(f"penalty{layer}", ops, loss, "penalty")
 
 
 def run(ops: list[Op]) -> None:

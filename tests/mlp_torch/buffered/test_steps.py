@@ -157,6 +157,16 @@ def test_epochs_are_autograds(
     assert far_apart(ours, theirs, 1e-6) == []
 
 
+@pytest.mark.parametrize("rule", ["rmsprop", "adagrad", "adam"])
+def test_an_eps_of_zero_leaves_no_trace_of_what_lies_between_parameters(rule: str) -> None:
+    """There 0 / 0 is NaN, which no loss, no penalty and no parameter may see."""
+    ours, theirs = both(FIXED, "mse", (rule, {"eps": 0.0}), activation="tanh", l1=1e-2)
+    x, y = FIXED.batch("mse")
+    epoch = x, y, np.arange(FIXED.n), 3, np.full(3, 1e-3)
+    np.testing.assert_allclose(seeded(0, ours, epoch, epoch), seeded(0, theirs, epoch, epoch), rtol=1e-9)
+    assert far_apart(ours, theirs, 1e-9) == []
+
+
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @given(problem=problems(), loss=st.sampled_from(list(LOSSES)))
 def test_a_step_with_given_masks_is_autograds(normalization: str, problem: Problem, loss: str) -> None:
