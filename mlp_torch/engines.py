@@ -96,7 +96,7 @@ def _both(config: Train, architecture: Architecture, loss: str) -> Any:
 def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
     from mlp_torch.buffered import unsupported
 
-    return unsupported(config.device, config.fp32_precision)
+    return unsupported(config.device, config.dtype, config.fp32_precision)
 
 
 def compiled_unsupported(architecture: Architecture) -> str | None:
