@@ -1,5 +1,5 @@
 """The compiled engine: the hand-written step of `manual` as machine code (needs numba and SciPy)."""
 
-from manual.compiled.engine import CompiledEngine, unsupported
+from manual.compiled.engine import CompiledEngine, prepare, unsupported
 
-__all__ = ["CompiledEngine", "unsupported"]
+__all__ = ["CompiledEngine", "prepare", "unsupported"]

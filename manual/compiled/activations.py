@@ -46,9 +46,7 @@ CUBIC, THRESHOLD = 0.044715, 20
 
 
 @loops
-def activate(
-    row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int
-) -> None:
+def activate(row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int) -> None:
     """a = f(z); `slope` is that of leaky_relu and prelu, `scratch` the place of 2 n numbers."""
     T = w.dtype.type
     size = features * n
@@ -87,7 +85,8 @@ def activate(
     elif row == SOFTPLUS:
         threshold = T(THRESHOLD)
         for i in range(size):
-            a[i] = z[i] if z[i] > threshold else log1p(exp(threshold if z[i] > threshold else z[i]))
+            rest = log1p(exp(-abs(z[i])))  # log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)
+            a[i] = z[i] if z[i] > threshold else (z[i] if z[i] > zero else zero) + rest
     elif row == HARDTANH:
         for i in range(size):
             a[i] = -one if z[i] < -one else (one if z[i] > one else z[i])

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core import event
 
 import manual
 from manual.compiled import losses, optimizers
-from manual.compiled.layout import A, DA, DH, DZ, H, MASK, Z, Buffer, parameter_count, views
+from manual.compiled.layout import DA, DH, DZ, MASK, A, Buffer, H, Z, aligned, views
 from manual.compiled.memory import BLAS
 from manual.compiled.passes import NUMBERS, PREDICT, TRACE, TRAIN, entry
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.optimizers import Optimizer
+from manual.optimizers import SGD, Optimizer
 from manual.trace import Trace
 from manual.training import evaluate
 
@@ -25,6 +26,30 @@ def compiled_run() -> Callable[..., int]:
     """The one compiled function."""
     rooms = sorted(Path(__file__).parent.glob("*.py"))
     return entry(hashlib.sha256(b"".join(room.read_bytes() for room in rooms)).hexdigest())
+
+
+class _Waiting(event.Listener):
+    """Calls back when `run` is about to be compiled, and not when it is found on disk."""
+
+    def __init__(self, waiting: Callable[[], None]) -> None:
+        self.waiting = waiting
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] is compiled_run():
+            self.waiting()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def prepare(dtype: Any, waiting: Callable[[], None]) -> None:
+    """Have the compiled code of a dtype at hand: from this process, from disk, or compiled now.
+
+    `waiting` is called before it is compiled, which takes many seconds once on a machine.
+    """
+    model = manual.MLP((1, 1), dtype=dtype)
+    with event.install_listener("numba:compile", _Waiting(waiting)):
+        CompiledEngine(model, "mse", SGD(model.parameters)).predict(np.zeros((0, 1), dtype))
 
 
 def unsupported(architecture: manual.Architecture, dtype: Any = np.float64) -> str | None:
@@ -57,8 +82,8 @@ class CompiledEngine:
         self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
         self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
         self.dtype = np.dtype(model.dtype)
-        count = parameter_count(model.architecture)
-        self.flat, self.flat_gradients, *self.moments = (np.zeros(count, self.dtype) for _ in range(4))
+        count = model.counts.parameters
+        self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
         self.views = views(model.architecture, self.flat)
         self.gradients = views(model.architecture, self.flat_gradients)
         self.spec, self.numbers = np.zeros(12, np.int64), np.zeros(NUMBERS)
@@ -87,8 +112,17 @@ class CompiledEngine:
             uniforms = self.model.generator.random(len(rows) * width // batch_size) if drops else NOTHING
             last = first + len(rates[first : first + piece])
             done = self._run(
-                TRAIN, buffer, x, y, labels, rows, batch_size, losses_[first:last], drops,
-                rates=rates[first:last], uniforms=uniforms,
+                TRAIN,
+                buffer,
+                x,
+                y,
+                labels,
+                rows,
+                batch_size,
+                losses_[first:last],
+                drops,
+                rates=rates[first:last],
+                uniforms=uniforms,
             )
             finite = done == last - first and bool(np.isfinite(losses_[last - 1]))
             self._publish(done if finite else done - 1, rates[first + done - 1])
@@ -104,7 +138,17 @@ class CompiledEngine:
         output = np.empty((n, sizes[-1]), self.dtype)
         self._adopt()
         results = np.empty(n * sizes[-1])
-        self._run(PREDICT, self._buffer(PREDICTED_ROWS), x, self.real, self.labels, np.arange(n), PREDICTED_ROWS, results, False)
+        self._run(
+            PREDICT,
+            self._buffer(PREDICTED_ROWS),
+            x,
+            self.real,
+            self.labels,
+            np.arange(n),
+            PREDICTED_ROWS,
+            results,
+            False,
+        )
         output.ravel()[:] = results
         return output
 
@@ -132,12 +176,27 @@ class CompiledEngine:
         buffer = Buffer(self.model.architecture, n, self.dtype)
         drops = self.model.training and self.model.architecture.dropout > 0
         depth = self.model.architecture.depth
-        loss, gradients = np.empty(1), np.zeros_like(self.flat)
+        loss, gradients = np.empty(1), aligned(self.flat.size, self.dtype)
         for i in range(1, depth):
             if drops:
                 buffer.stage(i - 1, MASK, n)[...] = leaves[f"mask{i}"]
-        self._run(TRACE, buffer, inputs, targets, labels, np.arange(n), n, loss, drops, gradients, reduction=reduction)
-        found: dict[str, Any] = {"loss": self.dtype.type(loss[0]), "dx": buffer.piece(buffer.dx, self.model.architecture.sizes[0], n)}
+        self._run(
+            TRACE,
+            buffer,
+            inputs,
+            targets,
+            labels,
+            np.arange(n),
+            n,
+            loss,
+            drops,
+            gradients,
+            reduction=reduction,
+        )
+        found: dict[str, Any] = {
+            "loss": self.dtype.type(loss[0]),
+            "dx": buffer.piece(buffer.dx, self.model.architecture.sizes[0], n),
+        }
         for i in range(1, depth + 1):
             arriving = "dloss" if i == depth else f"dh{i}" if drops else f"da{i}"
             places = {f"z{i}": Z, f"a{i}": A, f"h{i}": H, f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
@@ -147,24 +206,63 @@ class CompiledEngine:
         return Trace(stages, leaves, found)
 
     def _run(
-        self, mode: int, buffer: Buffer, x: Array, y: Array, labels: Array, rows: Array, batch_size: int,
-        results: Array, drops: bool, gradients: Array | None = None, *, rates: Array = NOTHING,
-        uniforms: Array = NOTHING, reduction: str = "mean",
+        self,
+        mode: int,
+        buffer: Buffer,
+        x: Array,
+        y: Array,
+        labels: Array,
+        rows: Array,
+        batch_size: int,
+        results: Array,
+        drops: bool,
+        gradients: Array | None = None,
+        *,
+        rates: Array = NOTHING,
+        uniforms: Array = NOTHING,
+        reduction: str = "mean",
     ) -> int:
         """The compiled function on these arrays; how many batches it went through."""
         optimizer, architecture = self.optimizer, self.model.architecture
         self.spec[:] = (
-            mode, BLAS[self.dtype.name], losses.ROWS.index(self.loss), optimizers.ROWS.index(type(optimizer)),
-            batch_size, optimizer.steps, self._fresh(), drops, buffer.x, buffer.y, buffer.scratch, buffer.dx,
+            mode,
+            BLAS[self.dtype.name],
+            losses.ROWS.index(self.loss),
+            optimizers.ROWS.index(type(optimizer)),
+            batch_size,
+            optimizer.steps,
+            self._fresh(),
+            drops,
+            buffer.x,
+            buffer.y,
+            buffer.scratch,
+            buffer.dx,
         )
         slope = float(self.dtype.type(architecture.negative_slope))
         self.numbers[:] = (
-            *optimizers.hyperparameters(optimizer), self.l1, architecture.dropout, slope, reduction == "sum",
+            *optimizers.hyperparameters(optimizer),
+            self.l1,
+            architecture.dropout,
+            slope,
+            reduction == "sum",
         )
         g = self.flat_gradients if gradients is None else gradients
         done = compiled_run()(
-            self.spec, buffer.table, self.numbers, x, y, labels, rows, rates, uniforms,
-            self.flat, g, *self.moments, buffer.numbers, buffer.chosen, results,
+            self.spec,
+            buffer.table,
+            self.numbers,
+            x,
+            y,
+            labels,
+            rows,
+            rates,
+            uniforms,
+            self.flat,
+            g,
+            *self.moments,
+            buffer.numbers,
+            buffer.chosen,
+            results,
         )
         if done < 0:
             raise IndexError(f"an index is not among the {x.size // architecture.sizes[0]} samples")
@@ -179,15 +277,15 @@ class CompiledEngine:
         inputs = self.model.architecture.sizes[0]
         if x.ndim != 2 or x.shape[1] != inputs:
             raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
-        return np.require(x, self.dtype, "CAW").reshape(-1)
+        return np.require(x, self.dtype, ("C", "A", "W")).reshape(-1)
 
     def _data(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
-        """x flat, y flat, and the labels; what there is none of is empty. ValueError where they do not fit."""
+        """x flat, y flat, and the labels; what there is none of is empty. ValueError where one misfits."""
         flat, y = self._inputs(x), np.asarray(y)
         self.row.check(np.broadcast_to(ZERO, (len(x), self.model.architecture.sizes[-1])), y)
         if y.ndim == 1:
-            return flat, self.real, np.require(y, np.int64, "CAW")
-        return flat, np.require(y, self.dtype, "CAW").reshape(-1), self.labels
+            return flat, self.real, np.require(y, np.int64, ("C", "A", "W"))
+        return flat, np.require(y, self.dtype, ("C", "A", "W")).reshape(-1), self.labels
 
     def _fresh(self) -> bool:
         first = self.optimizer.state["layers.0.weight"]

@@ -5,7 +5,8 @@ feature that is 1, so that z = W a + b and dW, db are one product each. Stages a
 samples of a feature lie side by side. The input alone is (n, in + 1), as its rows are gathered.
 """
 
-from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -17,17 +18,21 @@ from manual.numbers import Array
 # among the parameters, and where the stages lie in the buffer.
 COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "below", "dh", "da", "dz")
 INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, BELOW, DH, DA, DZ = range(len(COLUMNS))
+LINE = 64  # bytes
 
 
-def parameter_count(architecture: Architecture) -> int:
-    return architecture.counts().parameters
+def aligned(size: int, dtype: Any) -> Array:
+    """Zeros that start on a cache line, so that no vector of them lies on two."""
+    raw = np.zeros(size * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
 
 
 def views(architecture: Architecture, flat: Array) -> dict[str, Array]:
     """A flat array's parts by `state_dict` name, in torch's shapes."""
     found: dict[str, Array] = {}
     offset = 0
-    for i, (inputs, outputs) in enumerate(zip(architecture.sizes, architecture.sizes[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(pairwise(architecture.sizes)):
         matrix = flat[offset : offset + outputs * (inputs + 1)].reshape(outputs, inputs + 1)
         found[f"layers.{i}.weight"], found[f"layers.{i}.bias"] = matrix[:, :-1], matrix[:, -1]
         offset += matrix.size
@@ -41,13 +46,13 @@ def views(architecture: Architecture, flat: Array) -> dict[str, Array]:
 class Buffer:
     """The stages of one pass over up to `capacity` samples, and where each lies."""
 
-    def __init__(self, architecture: Architecture, capacity: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
+    def __init__(self, architecture: Architecture, capacity: int, dtype: Any) -> None:
         self.architecture, self.capacity = architecture, capacity
         sizes, depth = architecture.sizes, architecture.depth
         self.table = np.zeros((depth, len(COLUMNS)), np.int64)
         self.end = 0
         self.x = self.place(sizes[0] + 1)
-        weight, slope = 0, sum(o * (i + 1) for i, o in zip(sizes, sizes[1:], strict=False))
+        weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
             row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
@@ -61,7 +66,7 @@ class Buffer:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
         self.y, self.scratch = self.place(sizes[-1]), self.place(2)
         self.dx = self.place(sizes[0])
-        self.numbers, self.chosen = np.zeros(self.end, dtype), np.zeros(capacity, np.int64)
+        self.numbers, self.chosen = aligned(self.end, dtype), np.zeros(capacity, np.int64)
 
     def place(self, features: int) -> int:
         """The offset of a new piece, on a cache line."""

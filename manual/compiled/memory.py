@@ -13,7 +13,7 @@ from numba.extending import get_cython_function_address, intrinsic
 # Sums may be taken in any order and products fused into them; NaN and infinity stay what they are.
 FASTMATH = {"contract", "reassoc", "nsz"}
 loops = njit(fastmath=FASTMATH, error_model="numpy", nogil=True)
-strict = njit(error_model="numpy", nogil=True)
+strict = njit(fastmath={"contract"}, error_model="numpy", nogil=True)
 
 BLAS = {
     "float32": get_cython_function_address("scipy.linalg.cython_blas", "sgemm"),

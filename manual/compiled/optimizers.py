@@ -33,7 +33,13 @@ def moments(optimizer: Optimizer) -> tuple[str | None, str | None]:
 def hyperparameters(optimizer: Optimizer) -> tuple[float, ...]:
     """What `update` reads, in the order of its row; the last is the weight decay."""
     if isinstance(optimizer, SGD):
-        row: tuple[float, ...] = (optimizer.momentum, optimizer.dampening, float(optimizer.nesterov), 0.0, 0.0)
+        row: tuple[float, ...] = (
+            optimizer.momentum,
+            optimizer.dampening,
+            float(optimizer.nesterov),
+            0.0,
+            0.0,
+        )
     elif isinstance(optimizer, RMSprop):
         row = (optimizer.momentum, optimizer.alpha, optimizer.eps, 0.0, 0.0)
     elif isinstance(optimizer, Adagrad):

@@ -12,17 +12,17 @@ from numba import njit
 from manual.compiled import losses, optimizers
 from manual.compiled.activations import PRELU, activate, differentiate, slope_gradient
 from manual.compiled.layout import (
-    A,
     DA,
     DH,
     DZ,
-    H,
     INPUTS,
     MASK,
     OUTPUTS,
     ROW,
     SLOPE,
     WEIGHT,
+    A,
+    H,
     Z,
 )
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
@@ -31,11 +31,22 @@ from manual.compiled.optimizers import update
 
 TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds, and `numbers` after the optimizer's hyperparameters.
-SPEC = ("mode", "blas", "loss", "optimizer", "batch_size", "steps", "fresh", "drops", "x", "y", "scratch", "dx")
-MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X_AT, Y_AT, SCRATCH, DX_AT = range(len(SPEC))
-L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(
-    optimizers.HYPERPARAMETERS, optimizers.HYPERPARAMETERS + 4
+SPEC = (
+    "mode",
+    "blas",
+    "loss",
+    "optimizer",
+    "batch_size",
+    "steps",
+    "fresh",
+    "drops",
+    "x",
+    "y",
+    "scratch",
+    "dx",
 )
+MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X_AT, Y_AT, SCRATCH, DX_AT = range(len(SPEC))
+L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(optimizers.HYPERPARAMETERS, optimizers.HYPERPARAMETERS + 4)
 NUMBERS = optimizers.HYPERPARAMETERS + 4
 N_BIT, T_BIT = ord("N"), ord("T")
 
@@ -107,7 +118,16 @@ def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> Non
 
 @loops
 def loss_and_gradient(
-    spec: Any, layers: Any, numbers: Any, w: Any, y: Any, labels: Any, chosen: Any, rows: Any, start: int, n: int
+    spec: Any,
+    layers: Any,
+    numbers: Any,
+    w: Any,
+    y: Any,
+    labels: Any,
+    chosen: Any,
+    rows: Any,
+    start: int,
+    n: int,
 ) -> float:
     """The batch's loss, and dloss in the place of the last layer's dh."""
     T = w.dtype.type
@@ -127,9 +147,7 @@ def loss_and_gradient(
         for k in range(features):
             w[spec[Y_AT] + k * n + r] = source[k]
     if row == CROSS_ENTROPY:
-        return (
-            losses.soft_cross_entropy(w, o, spec[Y_AT], d, features, n, T(count), spec[SCRATCH]) / count
-        )
+        return losses.soft_cross_entropy(w, o, spec[Y_AT], d, features, n, T(count), spec[SCRATCH]) / count
     return losses.elementwise(row, w, o, spec[Y_AT], d, features * n, T(count)) / count
 
 
@@ -156,7 +174,20 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: in
             turned, stride, d_below = T_BIT, n, layers[i - 1, DH]
         gemm(blas, turned, N_BIT, k, outputs, n, pointer(w, below), stride, dz, n, dw, k)
         if i > 0 or spec[MODE] == TRACE:
-            gemm(blas, N_BIT, T_BIT, n, inputs, outputs, dz, n, pointer(p, layers[i, WEIGHT]), k, pointer(w, d_below), n)
+            gemm(
+                blas,
+                N_BIT,
+                T_BIT,
+                n,
+                inputs,
+                outputs,
+                dz,
+                n,
+                pointer(p, layers[i, WEIGHT]),
+                k,
+                pointer(w, d_below),
+                n,
+            )
 
 
 @loops
