@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba.core import event
@@ -63,6 +63,8 @@ def unsupported(architecture: manual.Architecture, dtype: Any = np.float64) -> s
 
 # Rows that are predicted at once, and doubles that are drawn at once for dropout (1 MB).
 PREDICTED_ROWS, DRAWN = 256, 2**17
+# One layout of what comes from outside, so that one compiled signature takes it.
+LAYOUT: tuple[Literal["C", "A", "W"], ...] = ("C", "A", "W")
 NOTHING, ZERO = np.zeros(0), np.zeros(())
 
 
@@ -100,6 +102,7 @@ class CompiledEngine:
     def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
         """As `manual.training.Engine` says; it stops after a loss that is not finite."""
         x, y, labels = self._data(x, y)
+        indices, rates = np.require(indices, np.int64, LAYOUT), np.require(rates, np.float64, LAYOUT)
         architecture = self.model.architecture
         drops = self.model.training and architecture.dropout > 0
         buffer = self._buffer(min(batch_size, len(indices)))
@@ -277,15 +280,15 @@ class CompiledEngine:
         inputs = self.model.architecture.sizes[0]
         if x.ndim != 2 or x.shape[1] != inputs:
             raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
-        return np.require(x, self.dtype, ("C", "A", "W")).reshape(-1)
+        return np.require(x, self.dtype, LAYOUT).reshape(-1)
 
     def _data(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """x flat, y flat, and the labels; what there is none of is empty. ValueError where one misfits."""
         flat, y = self._inputs(x), np.asarray(y)
         self.row.check(np.broadcast_to(ZERO, (len(x), self.model.architecture.sizes[-1])), y)
         if y.ndim == 1:
-            return flat, self.real, np.require(y, np.int64, ("C", "A", "W"))
-        return flat, np.require(y, self.dtype, ("C", "A", "W")).reshape(-1), self.labels
+            return flat, self.real, np.require(y, np.int64, LAYOUT)
+        return flat, np.require(y, self.dtype, LAYOUT).reshape(-1), self.labels
 
     def _fresh(self) -> bool:
         first = self.optimizer.state["layers.0.weight"]

@@ -1,0 +1,102 @@
+"""The instrument on the compiled engine: its kernels are judged stage by stage like any other engine's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
+from manual.compiled import CompiledEngine
+from manual.numbers import Array
+from manual.trace import Trace
+from mlp_torch.verify.dyadic import problem
+from mlp_torch.verify.ledger import RefusedError
+from mlp_torch.verify.report import Report
+from mlp_torch.verify.verdicts import compare_traces
+from tests.problems import DTYPES, Problem, problems
+
+ENGINES = ("manual", "compiled")
+
+
+def compiled(model: MLP, loss: str, x: Array, y: Array, masks: Any = None, reduction: Any = "mean") -> Trace:
+    engine = CompiledEngine(model, loss, OPTIMIZERS["sgd"](model.parameters))
+    return engine.trace(x, y, masks, reduction)
+
+
+def judged(model: MLP, loss: str, x: Array, y: Array) -> Report:
+    masks = model.draw_masks(len(x))
+    ours = model.trace(x, y, loss, masks=masks)
+    return compare_traces(ours, compiled(model, loss, x, y, masks), engines=ENGINES)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_no_stage_is_wrong_for_any_activation(activation: str, dtype: str) -> None:
+    p = Problem(7, (5, 11, 3, 2), 1)
+    model = p.model(DTYPES[dtype], activation=activation, output_activation=activation, dropout=0.3)
+    assert judged(model, "mse", *p.batch("mse", DTYPES[dtype])).passed
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", [*LOSSES, "cross_entropy of probabilities"])
+def test_no_stage_is_wrong_for_any_loss(loss: str, dtype: str) -> None:
+    p, row = Problem(7, (5, 11, 3), 2), loss.split()[0]
+    model = p.model(DTYPES[dtype], activation="tanh")
+    assert judged(model, row, *p.batch(row, DTYPES[dtype], probabilities=loss != row)).passed
+
+
+@given(
+    p=problems(),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    output=st.sampled_from(list(ACTIVATIONS)),
+    loss=st.sampled_from(list(LOSSES)),
+    dtype=st.sampled_from(list(DTYPES)),
+    size=st.sampled_from([0.1, 1, 30]),
+)
+def test_no_stage_of_a_random_network_is_wrong(
+    p: Problem, activation: str, output: str, loss: str, dtype: str, size: float
+) -> None:
+    model = p.model(DTYPES[dtype], activation=activation, output_activation=output)
+    x, y = p.batch(loss, DTYPES[dtype])
+    report = judged(model, loss, (size * x).astype(dtype), y)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("loss", ["mse", "hinge", "multi_margin", "l1"])
+def test_where_nothing_rounds_both_engines_have_the_same_bits(loss: str) -> None:
+    model = MLP((5, 3, 2), activation="relu", dropout=0.5)
+    try:
+        p = problem(model.architecture, loss, 4, reduction="mean", dtype=np.float64, seed=0)
+    except RefusedError as refusal:
+        pytest.fail(str(refusal))
+    report = compare_traces(
+        p.trace(), compiled(p.model, loss, p.x, p.y, p.masks, p.reduction), engines=ENGINES
+    )
+    rounded = {s.name for s in report.stages.values() if s.verdict != "exact"} - set(p.ledger.inexact)
+    assert rounded == set()
+
+
+@pytest.mark.parametrize("stage", ["z1", "a1", "dz1", "dloss", "dW2", "db1", "dx"])
+def test_a_stage_that_is_off_by_a_hundred_roundings_is_wrong(stage: str) -> None:
+    p = Problem(7, (5, 11, 3), 2)
+    model = p.model(np.float32, activation="tanh")
+    x, y = p.batch("mse", np.float32)
+    theirs = compiled(model, "mse", x, y)
+    theirs.values[stage] = theirs[stage] * np.float32(1 + 100 * 2.0**-23)
+    report = compare_traces(model.trace(x, y, "mse"), theirs, engines=ENGINES)
+    assert stage in {row.name for row in report.stages.values() if row.verdict == "wrong"}
+
+
+def test_a_kernel_that_was_fed_another_constant_is_wrong_at_its_stage() -> None:
+    """The compiled loop of leaky_relu with a slope of 0.02, where the network's is 0.01."""
+    p = Problem(7, (5, 11, 3), 2)
+    model = p.model(activation="leaky_relu")
+    x, y = p.batch("mse")
+    faulty = p.model(activation="leaky_relu", negative_slope="0.02")
+    theirs = compiled(faulty, "mse", x, y)
+    ours = model.trace(x, y, "mse")
+    report = compare_traces(ours, Trace(ours.stages, theirs.leaves, theirs.values), engines=ENGINES)
+    assert not report.passed
+    assert "a1" in {row.name for row in report.stages.values() if row.verdict == "wrong"}
