@@ -1,5 +1,6 @@
 """The compiled engine: the hand-written step of `manual` as machine code (needs numba and SciPy)."""
 
-from manual.compiled.engine import CompiledEngine, prepare, unsupported
+from manual.compiled.engine import CompiledEngine
+from manual.compiled.ready import prepare, unsupported
 
 __all__ = ["CompiledEngine", "prepare", "unsupported"]

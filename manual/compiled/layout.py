@@ -19,6 +19,9 @@ from manual.numbers import Array
 COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "below", "dh", "da", "dz")
 INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, BELOW, DH, DA, DZ = range(len(COLUMNS))
 LINE = 64  # bytes
+NARROW = (
+    128  # inputs, up to which a batch is also kept as (in + 1, n): wider ones cost more to turn than it saves
+)
 
 
 def aligned(size: int, dtype: Any) -> Array:
@@ -51,7 +54,8 @@ class Buffer:
         sizes, depth = architecture.sizes, architecture.depth
         self.table = np.zeros((depth, len(COLUMNS)), np.int64)
         self.end = 0
-        self.x = self.place(sizes[0] + 1)
+        x = self.place(sizes[0] + 1)
+        turned = self.place(sizes[0] + 1 if sizes[0] <= NARROW else 0)
         weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
@@ -64,8 +68,9 @@ class Buffer:
             row[A] = row[H] = self.place(sizes[layer + 1] + 1)
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
-        self.y, self.scratch = self.place(sizes[-1]), self.place(2)
-        self.dx = self.place(sizes[0])
+        y, scratch = self.place(sizes[-1]), self.place(2)
+        dx = self.place(sizes[0])
+        self.dx, self.places = dx, (x, turned, y, scratch, dx)
         self.numbers, self.chosen = aligned(self.end, dtype), np.zeros(capacity, np.int64)
 
     def place(self, features: int) -> int:

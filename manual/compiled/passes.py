@@ -17,6 +17,7 @@ from manual.compiled.layout import (
     DZ,
     INPUTS,
     MASK,
+    NARROW,
     OUTPUTS,
     ROW,
     SLOPE,
@@ -32,23 +33,19 @@ from manual.compiled.optimizers import update
 TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds, and `numbers` after the optimizer's hyperparameters.
 SPEC = (
-    "mode",
-    "blas",
-    "loss",
-    "optimizer",
-    "batch_size",
-    "steps",
-    "fresh",
-    "drops",
-    "x",
-    "y",
-    "scratch",
-    "dx",
+    *("mode", "blas", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
+    *("x", "turned", "y", "scratch", "dx"),
 )
-MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X_AT, Y_AT, SCRATCH, DX_AT = range(len(SPEC))
+MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X, TURNED, Y, SCRATCH, DX = range(len(SPEC))
 L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(optimizers.HYPERPARAMETERS, optimizers.HYPERPARAMETERS + 4)
 NUMBERS = optimizers.HYPERPARAMETERS + 4
 N_BIT, T_BIT = ord("N"), ord("T")
+# The arguments of `run`: int64, float64 or the network's dtype, and the number of axes.
+ENTRY: tuple[tuple[str, int], ...] = (
+    *(("i", 1), ("i", 2), ("f", 1)),  # spec, layers, numbers
+    *(("T", 1), ("T", 1), ("i", 1), ("i", 1), ("f", 1), ("f", 1)),  # x, y, labels, indices, rates, uniforms
+    *(("T", 1), ("T", 1), ("T", 1), ("T", 1), ("T", 1), ("i", 1), ("f", 1)),  # p, g, m, v, w, chosen, results
+)
 
 
 @loops
@@ -62,19 +59,26 @@ def fill(w: Any, start: int, stride: int, n: int) -> None:
 @loops
 def ones(spec: Any, layers: Any, w: Any, n: int) -> None:
     """The feature that is 1 in every layer's input, for batches of n samples."""
-    fill(w, spec[X_AT] + layers[0, INPUTS], layers[0, INPUTS] + 1, n)
+    inputs = layers[0, INPUTS]
+    fill(w, spec[X] + inputs, inputs + 1, n)
+    if inputs <= NARROW:
+        fill(w, spec[TURNED] + inputs * n, 1, n)
     for i in range(len(layers) - 1):
         fill(w, layers[i, A] + layers[i, OUTPUTS] * n, 1, n)
         fill(w, layers[i, H] + layers[i, OUTPUTS] * n, 1, n)
 
 
 @loops
-def gather(x: Any, w: Any, x_at: int, inputs: int, indices: Any, start: int, n: int) -> None:
-    """The rows of a batch, each followed by its 1."""
+def gather(spec: Any, x: Any, w: Any, inputs: int, indices: Any, start: int, n: int) -> None:
+    """The rows of a batch, each followed by its 1; narrow ones also as (in + 1, n), as forward likes them."""
     for r in range(n):
-        row, source = at(w, x_at + r * (inputs + 1), inputs), at(x, indices[start + r] * inputs, inputs)
+        source = at(x, indices[start + r] * inputs, inputs)
+        row, column = at(w, spec[X] + r * (inputs + 1), inputs), pointer(w, spec[TURNED] + r)
         for j in range(inputs):
             row[j] = source[j]
+        if inputs <= NARROW:
+            for j in range(inputs):
+                column[j * n] = source[j]
 
 
 @loops
@@ -103,7 +107,9 @@ def multiply(w: Any, a_at: int, mask_at: int, h_at: int, size: int) -> None:
 @loops
 def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> None:
     """z = [W b] [a; 1], a = f(z), h = a · mask, layer by layer; the first layer reads x (n, in + 1)."""
-    below, turned, stride = spec[X_AT], T_BIT, layers[0, INPUTS] + 1
+    below, turned, stride = spec[X], T_BIT, layers[0, INPUTS] + 1
+    if layers[0, INPUTS] <= NARROW:
+        below, turned, stride = spec[TURNED], N_BIT, n
     for i in range(len(layers)):
         k, outputs, row = layers[i, INPUTS] + 1, layers[i, OUTPUTS], layers[i, ROW]
         weight, z = pointer(p, layers[i, WEIGHT]), pointer(w, layers[i, Z])
@@ -145,10 +151,22 @@ def loss_and_gradient(
     for r in range(n):
         source = at(y, rows[start + r] * features, features)
         for k in range(features):
-            w[spec[Y_AT] + k * n + r] = source[k]
+            w[spec[Y] + k * n + r] = source[k]
     if row == CROSS_ENTROPY:
-        return losses.soft_cross_entropy(w, o, spec[Y_AT], d, features, n, T(count), spec[SCRATCH]) / count
-    return losses.elementwise(row, w, o, spec[Y_AT], d, features * n, T(count)) / count
+        return losses.soft_cross_entropy(w, o, spec[Y], d, features, n, T(count), spec[SCRATCH]) / count
+    return losses.elementwise(row, w, o, spec[Y], d, features * n, T(count)) / count
+
+
+# The same product for one output, which BLAS takes several times as long for
+@loops
+def weigh(w: Any, a_at: int, dz_at: int, g: Any, weight: int, k: int, n: int) -> None:
+    """[dW db] of a single neuron: each input's dot product with dz over the samples."""
+    dz = at(w, dz_at, n)
+    for j in range(k):
+        a, total = at(w, a_at + j * n, n), w.dtype.type(0)
+        for r in range(n):
+            total += dz[r] * a[r]
+        g[weight + j] = total
 
 
 # z = [W b] [a; 1], so [dW db] = dz [a; 1]ᵀ and da = Wᵀ dz
@@ -168,11 +186,14 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: in
             g[layers[i, SLOPE]] = slope_gradient(w, delta, z, outputs * n)
         differentiate(row, w, delta, z, layers[i, A], layers[i, DZ], outputs, n, slope, spec[SCRATCH])
         k, dz, dw = inputs + 1, pointer(w, layers[i, DZ]), pointer(g, layers[i, WEIGHT])
-        below, turned, stride, d_below = spec[X_AT], N_BIT, k, spec[DX_AT]
+        below, turned, stride, d_below = spec[X], N_BIT, k, spec[DX]
         if i > 0:
             below = layers[i - 1, H] if spec[DROPS] else layers[i - 1, A]
             turned, stride, d_below = T_BIT, n, layers[i - 1, DH]
-        gemm(blas, turned, N_BIT, k, outputs, n, pointer(w, below), stride, dz, n, dw, k)
+        if outputs == 1 and i > 0:
+            weigh(w, below, layers[i, DZ], g, layers[i, WEIGHT], k, n)
+        else:
+            gemm(blas, turned, N_BIT, k, outputs, n, pointer(w, below), stride, dz, n, dw, k)
         if i > 0 or spec[MODE] == TRACE:
             gemm(
                 blas,
@@ -243,7 +264,7 @@ def entry(sources: str) -> Callable[..., int]:
             if n != filled:
                 ones(spec, layers, w, n)
                 filled = n
-            gather(x, w, spec[X_AT], inputs, indices, start, n)
+            gather(spec, x, w, inputs, indices, start, n)
             if spec[MODE] == TRAIN and spec[DROPS]:
                 drawn = draw(w, layers, uniforms, drawn, n, numbers[DROPOUT])
             forward(spec, layers, numbers, p, w, n)

@@ -1,0 +1,56 @@
+"""What can be compiled, and having it at hand: from this process, from disk, or compiled after a word."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import event
+
+from manual.architecture import Architecture
+from manual.compiled.memory import BLAS
+from manual.compiled.passes import ENTRY, entry
+
+
+@cache
+def compiled_run() -> Callable[..., int]:
+    """The one compiled function, named on disk by the text of all rooms that it is made of."""
+    rooms = sorted(Path(__file__).parent.glob("*.py"))
+    return entry(hashlib.sha256(b"".join(room.read_bytes() for room in rooms)).hexdigest())
+
+
+class _Waiting(event.Listener):
+    """Calls back when `run` is about to be compiled, and not when it is found on disk."""
+
+    def __init__(self, waiting: Callable[[], None]) -> None:
+        self.waiting = waiting
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] is compiled_run():
+            self.waiting()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
+    """Have the compiled code of a dtype at hand.
+
+    `waiting` is called before it is compiled, which takes many seconds once on a machine.
+    """
+    kinds = {"i": types.int64, "f": types.float64, "T": getattr(types, np.dtype(dtype).name)}
+    signature = tuple(types.Array(kinds[kind], rank, "C") for kind, rank in ENTRY)
+    with event.install_listener("numba:compile", _Waiting(waiting)):
+        compiled_run().compile(signature)  # type: ignore[attr-defined]
+
+
+def unsupported(architecture: Architecture, dtype: Any = np.float64) -> str | None:
+    """Why the compiled engine cannot train such a network, or None where it can."""
+    if architecture.normalization != "none":
+        return f"the compiled engine has no {architecture.normalization}"
+    if np.dtype(dtype).name not in BLAS:
+        return f"the compiled engine takes float32 and float64, not {np.dtype(dtype)}"
+    return None
