@@ -64,6 +64,7 @@ class CompiledEngine:
         self.slope = float(self.dtype.type(architecture.negative_slope))
         self.spec, self.numbers = np.zeros(len(SPEC), np.int64), np.zeros(NUMBERS)
         self.buffers: dict[int, Buffer] = {}
+        self.uniforms = NOTHING
         self.nothing = Data(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
         self._adopt()
 
@@ -158,9 +159,10 @@ class CompiledEngine:
     ) -> int:
         """The compiled function on these arrays; how many batches it went through."""
         optimizer, architecture = self.optimizer, self.model.architecture
-        drops, uniforms = self.drops if drops is None else drops, NOTHING
-        if drops and mode == TRAIN:
-            uniforms = self.model.generator.random(len(rows) * sum(architecture.sizes[1:-1]))
+        drops = self.drops if drops is None else drops
+        uniforms = (
+            self._draw(len(rows) * sum(architecture.sizes[1:-1])) if drops and mode == TRAIN else NOTHING
+        )
         fresh = "momentum_buffer" not in optimizer.state["layers.0.weight"]
         self.spec[:] = (mode, *self.rows, buffer.capacity, optimizer.steps, fresh, drops, *buffer.places)
         self.numbers[:] = (
@@ -178,6 +180,13 @@ class CompiledEngine:
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done
+
+    def _draw(self, n: int) -> Array:
+        """The next n numbers of the masks' generator, in memory that is kept."""
+        if len(self.uniforms) < n:
+            self.uniforms = np.empty(n)
+        self.model.generator.random(out=self.uniforms[:n])
+        return self.uniforms[:n]
 
     def _buffer(self, capacity: int) -> Buffer:
         if capacity not in self.buffers:

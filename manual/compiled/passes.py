@@ -287,5 +287,10 @@ def entry(sources: str) -> Callable[..., int]:
                 update(spec[OPTIMIZER], numbers, rates[done - 1], step, fresh, p, g, m, v)
         return done
 
-    compiled: Callable[..., int] = njit(fastmath=FASTMATH, error_model="numpy", nogil=True, cache=True)(run)
+    options = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True}
+    compiled: Callable[..., int]
+    try:
+        compiled = njit(cache=True, **options)(run)
+    except RuntimeError:  # no folder to keep it in: neither beside these rooms nor the user's cache
+        compiled = njit(**options)(run)
     return compiled

@@ -474,6 +474,14 @@ def test_before_the_code_is_compiled_the_wait_is_announced_and_the_cache_may_lie
         waits.clear()
 
 
+def test_without_a_folder_to_keep_it_in_the_code_is_compiled_for_the_process_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
+    assert entry("nowhere").stats.cache_path is None  # type: ignore[attr-defined]
+
+
 def test_a_change_in_any_room_asks_for_new_code() -> None:
     assert entry("a")._cache._index_key((), cpu_target.target_context.codegen()) != entry(
         "b"
