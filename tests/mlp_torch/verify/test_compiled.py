@@ -1,5 +1,6 @@
 """The instrument on the compiled engine: its kernels are judged stage by stage like any other engine's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
-from manual.compiled import CompiledEngine
+from manual.compiled import CompiledEngine, engine
+from manual.compiled.activations import RELU
+from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.verify.dyadic import problem
@@ -86,6 +89,34 @@ def test_a_stage_that_is_off_by_a_hundred_roundings_is_wrong(stage: str) -> None
     theirs = compiled(model, "mse", x, y)
     theirs.values[stage] = theirs[stage] * np.float32(1 + 100 * 2.0**-23)
     report = compare_traces(model.trace(x, y, "mse"), theirs, engines=ENGINES)
+    assert stage in {row.name for row in report.stages.values() if row.verdict == "wrong"}
+
+
+FAULTS: dict[str, tuple[Callable[[Buffer], None], str]] = {
+    "another activation": (lambda b: b.table[0].__setitem__(ROW, RELU), "a1"),
+    "weights from one place further": (
+        lambda b: b.table[1].__setitem__(WEIGHT, b.table[1, WEIGHT] + 1),
+        "z2",
+    ),
+    "a layer too few inputs": (lambda b: b.table[1].__setitem__(INPUTS, b.table[1, INPUTS] - 1), "z2"),
+    "a gradient written over z": (lambda b: b.table[1].__setitem__(DH, b.table[1, Z]), "z2"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_pass_of_the_compiled_loops_with_a_fault_is_wrong_where_the_fault_is(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, stage = FAULTS[fault]
+
+    class Faulty(Buffer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            plant(self)
+
+    monkeypatch.setattr(engine, "Buffer", Faulty)
+    p = Problem(7, (5, 11, 3, 2), 2)
+    report = judged(p.model(activation="tanh"), "mse", *p.batch("mse"))
     assert stage in {row.name for row in report.stages.values() if row.verdict == "wrong"}
 
 
