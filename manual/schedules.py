@@ -52,5 +52,7 @@ def learning_rate(schedule: str, base: float, step: Any, total_steps: int, warmu
 
     The first `warmup_steps` rise linearly to the schedule's start.
     """
+    if warmup_steps == 0:
+        return base * SCHEDULES[schedule](step, max(1, total_steps))
     factor = SCHEDULES[schedule](np.maximum(step - warmup_steps, 0), max(1, total_steps - warmup_steps))
     return base * factor * np.minimum(1.0, (step + 1) / (warmup_steps + 1))
