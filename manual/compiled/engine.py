@@ -7,9 +7,24 @@ import numpy as np
 
 import manual
 from manual.compiled import losses, optimizers
-from manual.compiled.layout import DA, DH, DZ, MASK, A, Buffer, H, Z, aligned, views
+from manual.compiled.layout import (
+    DA,
+    DH,
+    DZ,
+    MASK,
+    NUMBERS,
+    PREDICT,
+    SPEC,
+    TRACE,
+    TRAIN,
+    A,
+    Buffer,
+    H,
+    Z,
+    aligned,
+    views,
+)
 from manual.compiled.memory import BLAS
-from manual.compiled.passes import NUMBERS, PREDICT, SPEC, TRACE, TRAIN
 from manual.compiled.ready import compiled_run, unsupported
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array

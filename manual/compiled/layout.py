@@ -12,16 +12,26 @@ import numpy as np
 
 from manual.architecture import Architecture
 from manual.compiled.activations import ROWS
+from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.numbers import Array
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, and where the stages lie in the buffer.
-COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "below", "dh", "da", "dz")
-INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, BELOW, DH, DA, DZ = range(len(COLUMNS))
-LINE = 64  # bytes
-NARROW = (
-    128  # inputs, up to which a batch is also kept as (in + 1, n): wider ones cost more to turn than it saves
+COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "dh", "da", "dz")
+INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, DH, DA, DZ = range(len(COLUMNS))
+TRAIN, TRACE, PREDICT = 0, 1, 2
+# What `spec` holds, and `numbers` after the optimizer's hyperparameters.
+SPEC = (
+    *("mode", "blas", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
+    *("x", "turned", "y", "scratch", "dx"),
 )
+MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X, TURNED, Y, SCRATCH, DX = range(len(SPEC))
+L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 4)
+NUMBERS = HYPERPARAMETERS + 4
+LINE = 64  # bytes
+# Inputs up to which a batch is also kept as (in + 1, n), in which forward's product is faster; wider
+# ones cost more to turn than that saves.
+NARROW = 128
 
 
 def aligned(size: int, dtype: Any) -> Array:

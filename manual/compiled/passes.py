@@ -9,36 +9,48 @@ from typing import Any
 
 from numba import njit
 
-from manual.compiled import losses, optimizers
+from manual.compiled import losses
 from manual.compiled.activations import PRELU, activate, differentiate, slope_gradient
+from manual.compiled.batches import draw, gather, multiply, ones
 from manual.compiled.layout import (
+    BATCH_SIZE,
+    BLAS_AT,
     DA,
     DH,
+    DROPOUT,
+    DROPS,
+    DX,
     DZ,
+    FRESH,
     INPUTS,
+    L1,
+    LOSS,
     MASK,
+    MODE,
     NARROW,
+    NEGATIVE_SLOPE,
+    OPTIMIZER,
     OUTPUTS,
+    PREDICT,
     ROW,
+    SCRATCH,
     SLOPE,
+    STEPS,
+    SUM,
+    TRACE,
+    TRAIN,
+    TURNED,
     WEIGHT,
     A,
     H,
+    X,
+    Y,
     Z,
 )
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import FASTMATH, at, gemm, loops, pointer
 from manual.compiled.optimizers import update
 
-TRAIN, TRACE, PREDICT = 0, 1, 2
-# What `spec` holds, and `numbers` after the optimizer's hyperparameters.
-SPEC = (
-    *("mode", "blas", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
-    *("x", "turned", "y", "scratch", "dx"),
-)
-MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X, TURNED, Y, SCRATCH, DX = range(len(SPEC))
-L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(optimizers.HYPERPARAMETERS, optimizers.HYPERPARAMETERS + 4)
-NUMBERS = optimizers.HYPERPARAMETERS + 4
 N_BIT, T_BIT = ord("N"), ord("T")
 # The arguments of `run`: int64, float64 or the network's dtype, and the number of axes.
 ENTRY: tuple[tuple[str, int], ...] = (
@@ -46,62 +58,6 @@ ENTRY: tuple[tuple[str, int], ...] = (
     *(("T", 1), ("T", 1), ("i", 1), ("i", 1), ("f", 1), ("f", 1)),  # x, y, labels, indices, rates, uniforms
     *(("T", 1), ("T", 1), ("T", 1), ("T", 1), ("T", 1), ("i", 1), ("f", 1)),  # p, g, m, v, w, chosen, results
 )
-
-
-@loops
-def fill(w: Any, start: int, stride: int, n: int) -> None:
-    """n ones, every `stride` entries."""
-    one = w.dtype.type(1)
-    for i in range(n):
-        w[start + i * stride] = one
-
-
-@loops
-def ones(spec: Any, layers: Any, w: Any, n: int) -> None:
-    """The feature that is 1 in every layer's input, for batches of n samples."""
-    inputs = layers[0, INPUTS]
-    fill(w, spec[X] + inputs, inputs + 1, n)
-    if inputs <= NARROW:
-        fill(w, spec[TURNED] + inputs * n, 1, n)
-    for i in range(len(layers) - 1):
-        fill(w, layers[i, A] + layers[i, OUTPUTS] * n, 1, n)
-        fill(w, layers[i, H] + layers[i, OUTPUTS] * n, 1, n)
-
-
-@loops
-def gather(spec: Any, x: Any, w: Any, inputs: int, indices: Any, start: int, n: int) -> None:
-    """The rows of a batch, each followed by its 1; narrow ones also as (in + 1, n), as forward likes them."""
-    for r in range(n):
-        source = at(x, indices[start + r] * inputs, inputs)
-        row, column = at(w, spec[X] + r * (inputs + 1), inputs), pointer(w, spec[TURNED] + r)
-        for j in range(inputs):
-            row[j] = source[j]
-        if inputs <= NARROW:
-            for j in range(inputs):
-                column[j * n] = source[j]
-
-
-@loops
-def draw(w: Any, layers: Any, uniforms: Any, start: int, n: int, p: float) -> int:
-    """mask = [u ≥ p] / (1 − p), layer by layer; u (n, size) as the plain network draws it."""
-    T = w.dtype.type
-    scale = T(1) / (T(1) - T(p))
-    for i in range(len(layers) - 1):
-        size = layers[i, OUTPUTS]
-        mask = at(w, layers[i, MASK], size * n)
-        for r in range(n):
-            for j in range(size):
-                mask[j * n + r] = scale if uniforms[start + j] >= p else T(0)
-            start += size
-    return start
-
-
-@loops
-def multiply(w: Any, a_at: int, mask_at: int, h_at: int, size: int) -> None:
-    """h = a · mask; backward the same with the gradients."""
-    a, mask, h = at(w, a_at, size), at(w, mask_at, size), at(w, h_at, size)
-    for i in range(size):
-        h[i] = a[i] * mask[i]
 
 
 @loops
