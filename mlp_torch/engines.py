@@ -6,6 +6,7 @@ imported when it is chosen, so that what needs no torch does not wait for it.
 """
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -53,10 +54,15 @@ def by_hand(kind: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
-def _compiled(*arguments: Any) -> Any:
-    from manual.compiled import CompiledEngine
+def compiled(model: manual.MLP, *arguments: Any) -> Any:
+    """The compiled engine; where its code is not on disk yet, stderr says what the wait is for."""
+    from manual.compiled import CompiledEngine, prepare
 
-    return CompiledEngine(*arguments)
+    def waiting() -> None:
+        print(f"compiling the {model.dtype} step, once for this machine …", file=sys.stderr, flush=True)
+
+    prepare(model.dtype, waiting)
+    return CompiledEngine(model, *arguments)
 
 
 def _module(config: Train, architecture: Architecture) -> Any:
@@ -130,7 +136,7 @@ class Row:
 
 
 ENGINES: dict[str, Row] = {
-    "compiled": Row(by_hand(_compiled), "compiled", _compiled_unsupported),
+    "compiled": Row(by_hand(compiled), "compiled", _compiled_unsupported),
     "torch": Row(_torch, "torch", _torch_unsupported),
     "manual": Row(by_hand(BufferedEngine), "buffered"),
     "autograd": Row(_autograd),

@@ -13,7 +13,7 @@ from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.optimizers import SGD
 from manual.trace import Trace
-from mlp_torch.engines import compiled_unsupported
+from mlp_torch.engines import compiled, compiled_unsupported
 from mlp_torch.model import MLP, to_manual
 
 # trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
@@ -38,10 +38,8 @@ def _buffered(module: MLP, loss: str) -> Pass:
 
 
 def _compiled(module: MLP, loss: str) -> Pass:
-    from manual.compiled import CompiledEngine
-
     model = to_manual(module)
-    return CompiledEngine(model, loss, SGD(model.parameters)).trace
+    return compiled(model, loss, SGD(model.parameters)).trace
 
 
 def _torch(module: MLP, loss: str) -> Pass:

@@ -15,7 +15,7 @@ from manual.buffered.program import Call, Program, Workspace
 from manual.numbers import Array
 from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-BLOCK = 8192  # entries: five arrays of them lie in the first or second cache
+BLOCK_BYTES = 2**17  # of one array: five of them lie in a core's second cache
 Rates = dict[str, float]
 
 
@@ -163,8 +163,9 @@ class Update:
         self.moments = {name: workspace.new(parameters.size) for name in names}
         self.rate = {name: workspace.new() for name in self.rule.rates(optimizer, 1, 0.0)}
         do = Program(workspace)
-        for start in range(0, parameters.size, BLOCK):
-            block = slice(start, start + BLOCK)
+        blocks = -(-parameters.nbytes // BLOCK_BYTES)
+        for i in range(blocks):
+            block = slice(i * parameters.size // blocks, (i + 1) * parameters.size // blocks)
             self._write(do, parameters[block], gradients[block], [m[block] for m in self.moments.values()])
         self.calls: list[Call] = do.calls
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
-from mlp_torch.buffered import TorchEngine
 from mlp_torch.autograd import AutogradEngine
+from mlp_torch.buffered import TorchEngine
 from mlp_torch.model import MLP, OPTIMIZERS, to_torch
 from tests.problems import Problem
 
