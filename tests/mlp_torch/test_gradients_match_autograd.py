@@ -57,7 +57,9 @@ def test_every_stage_is_autograds(
     activation: str, loss: str, normalization: str, dtype: str, problem: Problem
 ) -> None:
     ours = assert_agree(problem, loss, dtype, activation=activation, normalization=normalization)
-    if activation not in FLAT_SOMEWHERE and loss not in PIECEWISE_LOSSES:
+    # two features standardised are ±1, whatever z is: what is left of the gradient is ε's
+    flat = normalization == "layer_norm" and 2 in problem.sizes[1:-1]
+    if activation not in FLAT_SOMEWHERE and loss not in PIECEWISE_LOSSES and not flat:
         assert share_of_gradients(ours) > 0.9
         assert np.unique(ours["dloss"]).size > 1
 
