@@ -1,6 +1,7 @@
 """The engines of torch.autograd: the reference, and the reference in lock-step with the plain formulas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,13 +9,26 @@ import torch
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
 from manual.training import ManualEngine, Stepwise
+from mlp_torch.errors import UserError
 from mlp_torch.model import LOSSES, MLP, Dropout, load_arrays, state_arrays
 
 
 class AutogradEngine(Stepwise):
-    """The nn.Module with torch's gradient and optimizer; `l1` adds λ Σ|W| over the weights."""
+    """The nn.Module with torch's gradient and optimizer; `l1` adds λ Σ|W| over the weights.
 
-    def __init__(self, model: MLP, loss: str, optimizer: torch.optim.Optimizer, l1: float = 0.0) -> None:
+    With `compiled`, training passes go through torch.compile, which needs a C++ compiler.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        loss: str,
+        optimizer: torch.optim.Optimizer,
+        l1: float = 0.0,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self.forward: Callable[..., Any] = torch.compile(model) if compiled else model
         self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
         self.weights = [p for n, p in model.named_parameters() if n.startswith("layers.") and p.ndim == 2]
         self.device = self.weights[0].device
@@ -25,7 +39,11 @@ class AutogradEngine(Stepwise):
         for i, dropout in enumerate(self.model.dropouts, start=1):
             assert isinstance(dropout, Dropout)
             dropout.next_mask = None if masks is None else self._tensor(masks[f"mask{i}"])
-        output = self.model(self._tensor(x))
+        try:
+            output = self.forward(self._tensor(x))
+        except torch._dynamo.exc.TorchDynamoException as error:
+            why = str(error).strip().splitlines()[0]
+            raise UserError(f"--compile: torch.compile cannot ({why}); leave the flag out") from None
         MANUAL_LOSSES[self.loss].check(output.detach(), y)
         loss = LOSSES[self.loss](output, self._tensor(y))
         if self.l1:

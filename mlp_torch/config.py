@@ -177,6 +177,8 @@ class Train(Network):
     """Stop after so many epochs without a lower validation loss, and restore the best weights."""
     fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
     """How the torch engine may round float32 products: tf32 on a GPU, bf16 on the cpu, in torch's words."""
+    compile: bool = False
+    """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
     """Judge the gradients while training, every so many steps; TensorBoard shows error over bound."""
     name: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
@@ -244,6 +246,12 @@ class Train(Network):
                 self.fp32_precision,
                 "is about float32 products; use --dtype float32",
             )
+        require(
+            not self.compile or self.engine == "autograd",
+            "--compile",
+            f"with --engine {self.engine}",
+            "torch.compile is for autograd's passes; the others are calls already; use --engine autograd",
+        )
         if self.name is not None:
             require_folder_name("--name", self.name)
 

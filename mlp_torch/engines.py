@@ -89,7 +89,7 @@ def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
     module = _module(config, architecture)
     options: Any = config.optimizer_options()
     optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    return AutogradEngine(module, loss, optimizer, config.l1)
+    return AutogradEngine(module, loss, optimizer, config.l1, compiled=config.compile)
 
 
 def _both(config: Train, architecture: Architecture, loss: str) -> Any:

@@ -121,3 +121,23 @@ def test_one_pool_of_threads_works_and_all_threads_come_back(work, numpys, torch
             assert blas() == {2}
         finally:
             torch.set_num_threads(before)
+
+
+@pytest.mark.long
+def test_compiled_passes_of_autograd_train_as_the_others_do(runs):
+    flags = "--data moons --hidden 8 --epochs 3 --engine autograd --dtype float64"
+    assert train(runs, flags, "plain") == 0
+    assert train(runs, f"{flags} --compile", "compiled") == 0
+    plain, compiled = weights(runs / "plain"), weights(runs / "compiled")
+    assert all(np.allclose(compiled[n], plain[n], rtol=0, atol=1e-12) for n in plain)
+
+
+def test_a_missing_compiler_is_said_in_one_line(runs, monkeypatch, capsys):
+    def fails(x):
+        raise torch._dynamo.exc.BackendCompilerFailed(None, RuntimeError("no compiler"), None)
+
+    monkeypatch.setattr(torch, "compile", lambda model: fails)
+    assert train(runs, "--data xor --engine autograd --compile") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mlp train: --compile: torch.compile cannot (")
+    assert error.count("\n") == 1
