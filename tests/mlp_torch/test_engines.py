@@ -124,6 +124,7 @@ def test_one_pool_of_threads_works_and_all_threads_come_back(work, numpys, torch
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, on its way to inductor
 def test_compiled_passes_of_autograd_train_as_the_others_do(runs):
     flags = "--data moons --hidden 8 --epochs 3 --engine autograd --dtype float64"
     assert train(runs, flags, "plain") == 0
