@@ -30,7 +30,7 @@ from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.trace import Trace
-from manual.training import evaluate
+from manual.training import NumPyEngine
 
 # Rows that are predicted at once, and doubles that are drawn at once for dropout (1 MB).
 PREDICTED_ROWS, DRAWN = 256, 2**17
@@ -45,7 +45,7 @@ class Data(NamedTuple):
     labels: Array
 
 
-class CompiledEngine:
+class CompiledEngine(NumPyEngine):
     """`ManualEngine` compiled: the same network, loss, optimizer and penalty, and the same formulas.
 
     The parameters and moments move into flat arrays; `model.parameters` and `optimizer.state` become
@@ -58,7 +58,8 @@ class CompiledEngine:
             reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
         if reason is not None:
             raise ValueError(reason)
-        self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
+        super().__init__(model, loss)
+        self.optimizer, self.l1 = optimizer, l1
         self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count = model.counts.parameters
@@ -119,18 +120,6 @@ class CompiledEngine:
         data = self.nothing._replace(x=self._inputs(x))
         self._run(PREDICT, self._buffer(PREDICTED_ROWS), data, np.arange(n), results.reshape(-1), drops=False)
         return results.astype(self.dtype)
-
-    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
-        return evaluate(self.predict(x), y, self.loss)
-
-    def parameters(self) -> dict[str, Array]:
-        self._adopt()
-        return {name: view.copy() for name, view in self.views.items()}
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        for name, value in parameters.items():
-            self.model.parameters[name] = value
-        self._adopt()
 
     def trace(
         self, x: Array, y: Array, masks: Mapping[str, Array] | None = None, reduction: Reduction = "mean"
