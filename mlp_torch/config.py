@@ -77,7 +77,7 @@ class Network:
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     """The arithmetic."""
     device: Annotated[str, one_of(DEVICES)] = "auto"
-    """Where autograd computes; auto takes a GPU if there is one."""
+    """Where torch computes; auto takes a GPU if there is one."""
     batch_size: int = 32
     """Samples in a batch; 1 is the single sample, a number beyond the data the full batch."""
     dropout: float = 0.0
@@ -152,9 +152,7 @@ class Train(Network):
     """
 
     engine: Annotated[str, one_of(ENGINES)] = "auto"
-    """Who computes the gradients. By hand: compiled (numba), torch (its kernels, CPU or GPU), manual
-    (NumPy); autograd is the reference, both runs the plain NumPy formulas and autograd in lock-step;
-    auto takes the fastest by hand that can do what is asked."""
+    """By hand: compiled (numba), torch, manual (NumPy); or autograd; both in lock-step; auto: the fastest."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Passes over the training data; if not given, as many as the data set needs (digits: 30)."""
     lr: float = 3e-3
@@ -283,8 +281,7 @@ class Compare(Network):
     dtype: Annotated[str, one_of(DTYPES)] = "float64"
     """The arithmetic."""
     engine: Annotated[str, one_of(HAND_WRITTEN)] = "manual"
-    """The hand-written step: the plain formulas, or the fast one of --engine manual (buffered), compiled
-    or torch of `mlp train`."""
+    """The hand-written step: the plain formulas, or a fast one of `mlp train` (its manual is buffered)."""
     tier: Annotated[str, one_of(TIERS)] = "all"
     """Which kind of proof is asked for."""
     json: bool = False
