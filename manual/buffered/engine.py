@@ -49,6 +49,9 @@ class BufferedEngine(NumPyEngine):
     def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
         """As `manual.training.Engine` says; it stops after a chunk with a loss that is not finite."""
         self._check(x, y)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(x):
+            raise IndexError(f"an index is not among the {len(x)} samples")
+        self.model.training = True
         losses = np.empty(len(rates))
         done = 0
         while done < len(rates):
@@ -120,6 +123,8 @@ class BufferedEngine(NumPyEngine):
         self._checked = x, y
 
     def _of_size(self, n: int, columns: bool, wanted: int) -> "Batches":
+        if n == 1 and self.model.architecture.normalization == "batch_norm":
+            raise ValueError("batch_norm needs at least 2 samples in a training batch, got 1")
         bytes_of_one = n * (self.model.architecture.sizes[0] + 1) * self.model.dtype.itemsize
         places = min(max(1, CHUNK_BYTES // bytes_of_one), wanted)
         key = (n, places, columns)

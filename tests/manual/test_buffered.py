@@ -237,6 +237,11 @@ def test_inputs_that_do_not_fit_are_named() -> None:
         learner.epoch(x, np.array([0, 2, 0, 0]), np.arange(4), 4, rates)
     with pytest.raises(ValueError, match="y has shape"):
         learner.epoch(x, np.zeros((4, 3)), np.arange(4), 4, rates)
+    with pytest.raises(IndexError, match="an index is not among the 4 samples"):
+        learner.epoch(x, np.zeros(4, int), np.array([0, 4]), 2, rates)
+    learner = engine(BufferedEngine, PROBLEM.model(normalization="batch_norm"), "cross_entropy")
+    with pytest.raises(ValueError, match="batch_norm needs at least 2 samples in a training batch, got 1"):
+        learner.epoch(x, np.zeros(4, int), np.arange(4), 3, np.full(2, 0.1))
 
 
 def test_a_chunk_takes_several_batches_and_gives_what_single_ones_give(
