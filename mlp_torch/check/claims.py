@@ -123,9 +123,14 @@ class Context:
     def expired(self) -> bool:
         return time.thread_time() > self.deadline
 
-    def name_constant(self, c: float) -> list[list[tuple[str, str, str]]]:
-        """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name."""
+    def name_constant(self, c: float, part: Part | None = None) -> list[list[tuple[str, str, str]]]:
+        """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name.
+
+        `part`: the array that shows the factor, up to its own rounding.
+        """
         tolerance = max(self.rtol, 1e-12) * 4
+        if part is not None and (h := self.h.get(part)) is not None:
+            tolerance += self.floor[part] / max(norm(h), 1e-300)
         readings: list[list[tuple[str, str, str]]] = []
         sign = [("sign", "sign", "has the opposite sign")] if c < 0 else []
         if abs(abs(c) - 1) <= tolerance:

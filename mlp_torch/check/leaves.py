@@ -107,18 +107,20 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
     """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
     if abs(value - 1) < 1e-6 or not 1e-10 < abs(value) < 1e10:
         return  # rounding, or nothing that anybody wrote
-    readings = c.name_constant(value)
+    readings = c.name_constant(value, part)
     n = c.problem.samples
+    h = c.h[part]
+    slack = 4 * c.rtol + (0.0 if h is None else c.floor[part] / max(norm(h), 1e-300))
     if part.role == "b" and n > 1:
         for v, words in (
             (1 / n, "is the mean over the samples where the sum belongs"),
             (float(n), "is the sum over the samples where the mean belongs"),
         ):
             claim = make("wrong_bias_reduction", f"{v:.9g}", words, odd=0.9)
-            if abs(value - v) <= 4 * c.rtol * v:
+            if abs(value - v) <= slack * v:
                 yield (claim,)
-            for reading in c.name_constant(value / v):
-                if len(reading) == 1 and reading[0][0] == "constant_factor":
+            for reading in c.name_constant(value / v, part):
+                if len(reading) == 1:
                     yield claim, make(*reading[0])
     for reading in readings:
         yield tuple(

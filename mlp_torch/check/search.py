@@ -8,10 +8,12 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check import faults, leaves
+from mlp_torch.check.chain_constants import chain_constants
 from mlp_torch.check.claims import Claim, Claims, Context, cost, norm
+from mlp_torch.check.equivalence import coinciding
 from mlp_torch.check.fitting import fitted
 from mlp_torch.check.forward import Part
-from mlp_torch.check.ranking import coinciding, doubtful, order, others, ranked
+from mlp_torch.check.ranking import doubtful, order, others, ranked
 from mlp_torch.check.repeats import of_the_chain
 from mlp_torch.check.thinning import thin
 
@@ -78,7 +80,8 @@ class _Searcher:
             what = frozenset((x.kind, x.layer) for x in claims)
             if what not in found or order(claims) < order(found[what]):
                 found[what] = claims
-            if not waiting:
+            # a cut to some length explains any one number: better sets have all the time there is
+            if not waiting and not any(x.kind == "clipping" for x in claims):
                 waiting = True
                 self.c.deadline = min(self.c.deadline, time.thread_time() + PATIENCE)
             if len(found) >= LIMIT or self.c.expired():
@@ -104,7 +107,7 @@ class _Searcher:
             if cost(now) > budget or not self._may(claims):
                 continue
             balanced = bool(claims) and claims[0].kind == "broadcast" and not da.any()
-            if claims and norm(dz) <= 1e-12 * norm(da) and not balanced:
+            if claims and _nothing(dz, da) and not balanced:
                 continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
@@ -160,7 +163,7 @@ class _Searcher:
         left = budget - cost(now)
         if left >= 1 or now:
             spent = left < 1 and of_the_chain(now)  # a constant would be one mistake too many
-            for claims, factor in () if spent else self._chain_constants(number, da, dz, now):
+            for claims, factor in () if spent else chain_constants(self.c, number, dz, now, self.lowest):
                 if cost(claims) > budget or not self._may(claims):
                     continue
                 for more in self._leaves(number, da * factor, dz * factor, claims, budget, shared):
@@ -179,63 +182,6 @@ class _Searcher:
                 if cost((*now, lost)) <= budget:
                     for more in self._leaves(number, da, da, (*now, lost), budget, shared):
                         yield more, dz
-
-    def _chain_constants(
-        self, number: int, da: Array, dz: Array, now: Claims
-    ) -> Iterator[tuple[Claims, float]]:
-        c = self.c
-        seen: set[float] = set()
-        for part in c.problem.layers[number - 1].parts:
-            h = c.h.get(part)
-            if h is None or part.role == "slope" or part.name in self.lowest:
-                continue
-            D = c.problem.leaf(part, dz)
-            if D.shape != h.shape or not c.spanned(part, D):
-                continue
-            R = c.problem.regulariser(part)
-            values: list[float] = []
-            for rest in (h - R, h) if R.any() else (h,):
-                value = c.ratio(rest, D, part)
-                if value is None:
-                    fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
-                    value = None if fits is None else float(fits[0])
-                if value is None:
-                    continue
-                # what multiplies the arrays above multiplies these too
-                values += [value, *(value / v for v in c.factors_of(x for x in now if x.name))]
-            for value in values:
-                if round(value, 12) in seen or abs(value - 1) < 1e-8:
-                    continue
-                seen.add(round(value, 12))
-                line = f"dz{number} = da{number} · f′(z{number})"
-                readings = c.name_constant(value)
-                for reading in readings:
-                    yield (
-                        (
-                            *now,
-                            *(
-                                Claim(k, f"{v} {number}" if k == "sign" else v, d, number, line=line)
-                                for k, v, d in reading
-                            ),
-                        ),
-                        value,
-                    )
-                if not readings and value < 0:  # turned round, then cut
-                    yield (
-                        (*now, Claim("sign", f"sign {number}", "has the opposite sign", number, line=line)),
-                        -1.0,
-                    )
-                if not readings and h.size >= 3 and 1e-10 < value < 1e10:
-                    claim = Claim(
-                        "constant_factor",
-                        f"{value:.9g}",
-                        f"is the true one times {value:.6g}",
-                        number,
-                        line=line,
-                        odd=1.6,
-                        nameless=True,
-                    )
-                    yield (*now, claim), value
 
     def _leaves(
         self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
@@ -298,3 +244,10 @@ class _Searcher:
                         (Claim(kind, "path", words, part.layer, part.name, "dW = Σ over its uses of aᵀ dz"),)
                     )
         return ways
+
+
+def _nothing(dz: Array, da: Array) -> bool:
+    """No sample's dz is more than the rounding of its da, which is huge where p is almost 0."""
+    return norm(dz) <= 1e-12 * norm(da) and bool(
+        (np.linalg.norm(dz, axis=1) <= 1e-12 * np.linalg.norm(da, axis=1)).all()
+    )
