@@ -118,7 +118,7 @@ class Context:
             return False
         gap = norm(h - candidate)
         size = max(norm(candidate), norm(h))
-        return gap <= slack * (self.rtol * size + self.floor[part])
+        return gap < math.inf and gap <= slack * (self.rtol * size + self.floor[part])
 
     def expired(self) -> bool:
         return time.thread_time() > self.deadline

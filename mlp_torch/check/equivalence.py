@@ -185,9 +185,7 @@ def _steps(c: Context, number: int, budget: int) -> Iterator[tuple[Claims, Array
 
 
 def _near(a: Array, b: Array) -> bool:
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return False
-    return norm(a - b) <= SAME * norm(b)
+    return a.shape == b.shape and (gap := norm(a - b)) < np.inf and gap <= SAME * norm(b)
 
 
 REWRITINGS: tuple[Rewriting, ...] = (of_loop, of_chain, of_dropout, of_bias, of_labels, of_penalty)
