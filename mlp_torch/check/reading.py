@@ -1,7 +1,7 @@
 """One standard loss over one array of somebody's forward pass, and when two of them are one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,9 @@ class Reading:
     over: str
     value: float
     gradient: Gradient | None
-    extra: str = ""  # what the author's loss holds beside it
+    penalty: Mapping[str, float] = field(
+        default_factory=dict
+    )  # λ of ½·λ·Σθ² that it holds beside it, by name
     factor: float = 0.0  # where the author's loss is this one times a constant
     broadcast: int = 0  # N where every output meets every target
     rank: tuple[bool, ...] = ()  # the lower, the likelier to be meant by the author
@@ -32,6 +34,16 @@ class Reading:
     @property
     def family(self) -> str:
         return SIBLINGS.get(self.loss, self.loss)
+
+    @property
+    def extra(self) -> str:
+        """What the author's loss holds beside this one."""
+        if self.factor:
+            return f", times {self.factor:.6g}"
+        groups: dict[str, list[str]] = {}
+        for n, v in self.penalty.items():
+            groups.setdefault(f"{v:.6g}", []).append(n)
+        return "".join(f", plus ½·{v}·Σθ² of {' and '.join(names)}" for v, names in groups.items())
 
     def __str__(self) -> str:
         square = f" broadcast to ({self.broadcast}, {self.broadcast})" if self.broadcast else ""

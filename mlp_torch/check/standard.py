@@ -13,6 +13,8 @@ from mlp_torch.check.reading import CLOSE, SIBLINGS, Gradient, Reading, distinct
 from mlp_torch.check.report import Fault, Report
 from mlp_torch.check.targets import MisfitError, target
 from mlp_torch.check.tracing import Step, Trace
+from mlp_torch.check.undescribed import describe
+from mlp_torch.check.values import check_gradients
 from mlp_torch.errors import UserError
 
 MOST = 40  # arrays of the forward pass that are tried, from the loss up
@@ -40,7 +42,13 @@ def against_standard(
         )
     if report.verdict != "wrong" or traced is None:
         return report
-    return other_loss(report, every, own, values, hand, true, allowed)
+    told = other_loss(report, every, own, values, hand, true, allowed)
+    described = describe(own, values, data, loss, true) if told is report else None
+    if described is None:
+        return told
+    named = check_gradients(dict(values), hand, data[0], data[1], **described)
+    words = f"note: your network was found to be {', '.join(described['activations'])}"
+    return _noted(replace(named, notes=report.notes), words) if named.faults else report
 
 
 def _noted(report: Report, text: str) -> Report:
@@ -135,9 +143,13 @@ def _own(every: list[Reading], loss: float, values: Gradient, true: Gradient) ->
     if plain:
         return distinct(plain)
     traced = [(r, r.gradient) for r in every if r.gradient is not None]
-    found = [replace(r, extra=text) for r, g in traced if (text := _penalty(r.value, g, loss, values, true))]
+    found = [
+        replace(r, penalty=amounts)
+        for r, g in traced
+        if (amounts := _penalty(r.value, g, loss, values, true))
+    ]
     found = found or [
-        replace(r, extra=f", times {loss / r.value:.6g}", factor=loss / r.value)
+        replace(r, factor=loss / r.value)
         for r, g in traced
         if r.reduction == "sum"
         and r.value
@@ -146,8 +158,8 @@ def _own(every: list[Reading], loss: float, values: Gradient, true: Gradient) ->
     return distinct(found)
 
 
-def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gradient) -> str:
-    """The words for λ/2·Σθ² where that is all the author's loss holds beside this one, else "" ."""
+def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gradient) -> dict[str, float]:
+    """λ of ½·λ·Σθ² by name where that is all the author's loss holds beside this one, else {}."""
     amounts: dict[str, float] = {}
     for n, t in true.items():
         theta, rest = values[n], t - g[n]
@@ -156,12 +168,7 @@ def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gra
             continue
         amount = float((rest * theta).sum()) / square
         if np.linalg.norm(rest - amount * theta) > CLOSE * np.linalg.norm(t):
-            return ""
+            return {}
         amounts[n] = amount
     total = sum(v / 2 * float((values[n] ** 2).sum()) for n, v in amounts.items())
-    if not amounts or abs(value + total - loss) > CLOSE * abs(loss):
-        return ""
-    groups: dict[str, list[str]] = {}
-    for n, v in amounts.items():
-        groups.setdefault(f"{v:.6g}", []).append(n)
-    return "".join(f", plus ½·{v}·Σθ² of {' and '.join(names)}" for v, names in groups.items())
+    return amounts if abs(value + total - loss) <= CLOSE * abs(loss) else {}

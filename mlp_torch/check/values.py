@@ -66,7 +66,7 @@ def check_gradients(
     hand = {
         n: as_float(v, f"the gradient of {n}") for n, v in aligned.items() if v is not None and n in values
     }
-    given = _given(
+    given = prepare(
         values, x, y, layers, activations, loss, reduction, samples, output_samples, weight_layout,
         ones_in_x, l2, l1, sample_weight,
     )  # fmt: skip
@@ -114,7 +114,7 @@ def check_step(
         u = np.finfo(np.float32 if _single(old[name]) or _single(new[name]) else np.float64).eps
         floors[name] = float(4 * u * np.linalg.norm(np.abs(value) + np.abs(later[name])) / lr)
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
-    given = _given(
+    given = prepare(
         values, x, y, options.pop("layers", None), options.pop("activations", None),
         options.pop("loss", None), options.pop("reduction", "mean_over_samples"),
         options.pop("samples", None),
@@ -134,11 +134,13 @@ def _single(value: Any) -> bool:
     return str(getattr(value, "dtype", "")).endswith(("float32", "float16", "bfloat16"))
 
 
-def _given(
+def prepare(
     values: dict[str, Array], x: Any, y: Any, layers: Sequence[Layer] | None,
-    activations: Sequence[str] | None, loss: str | None, reduction: str, samples: str | None,
-    output_samples: str | None, weight_layout: Any, ones_in_x: bool, l2: Any, l1: Any, sample_weight: Any,
+    activations: Sequence[str] | None, loss: str | None, reduction: str, samples: str | None = None,
+    output_samples: str | None = None, weight_layout: Any = None, ones_in_x: bool = False, l2: Any = None,
+    l1: Any = None, sample_weight: Any = None,
 ) -> layout.Given:  # fmt: skip
+    """What was handed over, checked, before any layout is chosen. Raises UserError."""
     for kind, name, choices in (("loss", loss, LOSSES), ("reduction", reduction, REDUCTIONS)):
         try:
             choose(kind, str(name), list(choices))
