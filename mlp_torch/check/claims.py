@@ -63,6 +63,7 @@ class Claim:
     line: str = ""
     odd: float = 1.0
     nameless: bool = False
+    value: float = field(default=1.0, compare=False)  # of an array that was cut: what is left of it
 
     @property
     def key(self) -> tuple[str, str]:

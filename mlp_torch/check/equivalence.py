@@ -76,6 +76,26 @@ def of_dropout(c: Context, claims: Claims) -> Iterator[Claims]:
                         yield _swapped(claims, (claim,), (constant,))
 
 
+def of_number(c: Context, claims: Claims) -> Iterator[Claims]:
+    """A constant that has other names, or is the learning rate times another one."""
+    if any("rate" in x.kind for x in claims):
+        return
+    for key in dict.fromkeys(x.key for x in claims if x.kind == "constant_factor" and not x.nameless):
+        ours = tuple(x for x in claims if x.key == key)
+        for value in c.factors_of(ours[:1])[:1]:
+            for reading in c.name_constant(value):
+                if any("rate" in kind for kind, _, _ in reading):
+                    yield tuple(
+                        y
+                        for x in claims
+                        for y in (
+                            [replace(x, kind=k, variant=v, detail=d) for k, v, d in reading]
+                            if x in ours
+                            else [x]
+                        )
+                    )
+
+
 def of_bias(c: Context, claims: Claims) -> Iterator[Claims]:
     """N or 1/N on biases may be a sum for a mean, or the reverse, in the biases."""
     n = float(c.problem.samples)
@@ -166,6 +186,9 @@ def of_labels(c: Context, claims: Claims) -> Iterator[Claims]:
     penalised = [q for q in c.h if c.problem.penalties.get((q.layer, q.role), Penalties()) != Penalties()]
     words = "subtracts the penalty's gradient"
     turned = tuple(Claim("wrong_regulariser", "sign", words, q.layer, q.name) for q in penalised)
+    if turned:
+        chain = Claim("sign", f"sign {L}", "has the opposite sign", L, line=f"dz{L} = da{L} · f′(z{L})")
+        yield (*_swapped(claims, ours, (chain,)), *turned)
     for way, dz in _steps(c, L, 1):
         if way and _near(dz, -true):
             yield (*_swapped(claims, ours, way), *turned)
@@ -188,4 +211,4 @@ def _near(a: Array, b: Array) -> bool:
     return a.shape == b.shape and (gap := norm(a - b)) < np.inf and gap <= SAME * norm(b)
 
 
-REWRITINGS: tuple[Rewriting, ...] = (of_loop, of_chain, of_dropout, of_bias, of_labels, of_penalty)
+REWRITINGS: tuple[Rewriting, ...] = (of_loop, of_chain, of_number, of_dropout, of_bias, of_labels, of_penalty)

@@ -253,7 +253,11 @@ def _nothing_below(c: Context, number: int, u: Array) -> bool:
     parts = [q for q in c.problem.layers[number - 1].parts if q in c.h and q.role != "slope"]
     for part in parts:
         h = c.h[part]
-        if h is None or not c.same(h, c.problem.regulariser(part), part):
+        if h is None:
+            return False
+        R = c.problem.regulariser(part)
+        # the penalty's gradient alone, or that with a slip of its own
+        if not c.same(h, R, part) and not (h.size > 2 and R.any() and c.ratio(h, R, part) is not None):
             return False
     return bool(parts) and norm(u) > 0 and norm(c.problem.down(number, u)) > 0
 

@@ -136,9 +136,9 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
         text = f"is cut to {abs(value):.6g} of its length, in the right direction"
         # what was cut to a length is the longest of all; any other length is a mistake of its own
         variant = "norm" if longest else f"norm {abs(value):.6g}"
-        yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest))
+        yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest, value=value))
         return
-    if size >= 2 and longest:
+    if size >= 2 and longest and abs(abs(value) - 1) > 1e-3:
         # a constant made it longer and the cut shorter: any constant that is large enough
         rate = [(1 / c.lr, "missing_learning_rate", f"divided by the learning rate {c.lr:g}")] if c.lr else []
         plain = [(v, "constant_factor", words[0][1]) for v, words in c.constants[:10]]

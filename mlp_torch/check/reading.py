@@ -24,9 +24,7 @@ class Reading:
     over: str
     value: float
     gradient: Gradient | None
-    penalty: Mapping[str, float] = field(
-        default_factory=dict
-    )  # λ of ½·λ·Σθ² that it holds beside it, by name
+    penalty: Mapping[str, float] = field(default_factory=dict)  # λ of ½·λ·Σθ² beside it, by name
     factor: float = 0.0  # where the author's loss is this one times a constant
     broadcast: int = 0  # N where every output meets every target
     rank: tuple[bool, ...] = ()  # the lower, the likelier to be meant by the author

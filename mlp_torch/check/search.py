@@ -88,6 +88,11 @@ class _Searcher:
                 break
         return list(found.values())
 
+    def _share(self, number: int) -> Array | float:
+        """What softmax multiplies da with: a probability of almost 0 has a huge da and a plain dz."""
+        softmax = self.c.problem.layers[number - 1].activation == "softmax"
+        return self.c.problem.f[number] if softmax else 1.0
+
     def _steps(self, number: int, u: Array | None, left: int) -> Iterator[faults.Step]:
         if u is None:
             yield from faults.top(self.c, left)
@@ -107,7 +112,7 @@ class _Searcher:
             if cost(now) > budget or not self._may(claims):
                 continue
             balanced = bool(claims) and claims[0].kind == "broadcast" and not da.any()
-            if claims and _nothing(dz, da) and not balanced:
+            if claims and _nothing(dz, da * self._share(number)) and not balanced:
                 continue  # a slip that leaves nothing is told as the zero that it is
             yield from self._leaf_and_down(number, da, dz, now, budget, shared)
             if self.c.expired():
@@ -144,7 +149,8 @@ class _Searcher:
             for extra, carried in passes:
                 if not np.isfinite(carried).all() or cost((*claims, *extra)) > budget:
                     continue
-                factors = self.c.factors_of(x for x in claims if x.layer == number and x.name)
+                ours = [x for x in claims if x.layer == number and x.name]
+                factors = self.c.factors_of(ours) + [x.value for x in ours if x.kind == "clipping"]
                 for way, below in faults.ways_down(self.c, number, carried, left, factors):
                     after = (*claims, *extra, *way)
                     if cost(after) <= budget and self._may(after):
@@ -247,7 +253,7 @@ class _Searcher:
 
 
 def _nothing(dz: Array, da: Array) -> bool:
-    """No sample's dz is more than the rounding of its da, which is huge where p is almost 0."""
+    """No sample's dz is more than the rounding of its da."""
     return norm(dz) <= 1e-12 * norm(da) and bool(
         (np.linalg.norm(dz, axis=1) <= 1e-12 * np.linalg.norm(da, axis=1)).all()
     )

@@ -17,6 +17,7 @@ from mlp_torch.check.undescribed import describe
 from mlp_torch.check.values import check_gradients
 from mlp_torch.errors import UserError
 
+SLIGHT = 1e-6  # a relative gap that no slip makes
 MOST = 40  # arrays of the forward pass that are tried, from the loss up
 
 
@@ -43,7 +44,10 @@ def against_standard(
     if report.verdict != "wrong" or traced is None:
         return report
     told = other_loss(report, every, own, values, hand, true, allowed)
-    described = describe(own, values, data, loss, true) if told is report else None
+    apart = max(row.relative for row in report.arrays.values() if row.verdict != "right")
+    if told is not report or apart < SLIGHT:
+        return told
+    described = describe(own, values, data, loss, true)
     if described is None:
         return told
     named = check_gradients(dict(values), hand, data[0], data[1], **described)

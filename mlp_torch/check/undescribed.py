@@ -36,9 +36,7 @@ def describe(
             for activations in _activations(values) if name else ():
                 options: dict[str, Any] = {"loss": name, "reduction": reading.reduction}
                 if reading.penalty:
-                    options["l2"] = Penalty(
-                        None, half=True, on_biases=True, per_array={n: v for n, v in reading.penalty.items()}
-                    )
+                    options["l2"] = Penalty(None, half=True, on_biases=True, per_array=reading.penalty)
                 found = _fitting(values, data, activations, options, loss, true)
                 if found is not None:
                     return found
