@@ -195,8 +195,9 @@ def _fits(
     if abs(first) < 1e-300 or abs(first - 1) < 1e-7:
         return
     for reading in factor(c, first, part, make):
-        # the constant multiplied the data's part alone, or the penalty's gradient too
-        for amount in dict.fromkeys((second / first, second / abs(first), second)):
+        # the constant, and the sign, multiplied the data's part alone, or the penalty's gradient too
+        shares = (second / first, second / abs(first), second, second * np.sign(first))
+        for amount in dict.fromkeys(shares):
             ratio = amount / wanted if wanted else np.nan
             if wanted and abs(ratio - 1) < 1e-8:
                 yield reading

@@ -48,6 +48,10 @@ def other_loss(
     )
     sets = [[Fault("loss_mismatch", None, wrong, f"is right for {r}", is_own)] for r in distinct(fits)]
     first = distinct(fits)[0]
+    for r in distinct(fits) if own else ():
+        if r.family == own[0].family and constant == 1:  # the same loss, summed or averaged otherwise
+            words = f"has its data part times {r.value / own[0].value:.6g}" if own[0].value else ""
+            sets += [[Fault("constant_factor", None, wrong, words, is_own)]] if words else []
     names = (first.loss, own[0].loss if own else "none of the standard losses")
     if own and first.loss == own[0].loss:
         names = (f"{first.loss}, reduction {first.reduction}", f"{own[0].loss}, reduction {own[0].reduction}")

@@ -58,6 +58,17 @@ def test_everything_turned_round_is_also_the_data_turned_and_the_penalty_subtrac
     assert {"sign", "wrong_regulariser"} in sets(report)
 
 
+def test_a_constant_on_the_data_alone_and_a_sign_on_everything():
+    P, x, y = network(8)
+    a1 = np.tanh(x @ P["W1"] + P["b1"])
+    G = backward(P, x, a1, a1 @ P["W2"] + P["b2"] - y, 1 - a1**2)  # not divided by N
+    G = {n: -(g + (0.1 * P[n] if n[0] == "W" else 0)) for n, g in G.items()}
+    report = check_gradients(
+        P, G, x, y, activations=["tanh", "identity"], loss="half_squared_error", l2=Penalty(0.1)
+    )
+    assert {"sign", "constant_factor"} in sets(report)
+
+
 def test_a_turned_mean_over_the_biases_is_a_sign_and_a_reduction():
     P, x, y = network(3)
     a1 = np.tanh(x @ P["W1"] + P["b1"])
