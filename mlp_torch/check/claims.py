@@ -63,7 +63,9 @@ class Claim:
     line: str = ""
     odd: float = 1.0
     nameless: bool = False
-    value: float = field(default=1.0, compare=False)  # of an array that was cut: what is left of it
+    value: float = field(
+        default=1.0, compare=False
+    )  # what is left of an array that was cut; an update's rate
 
     @property
     def key(self) -> tuple[str, str]:

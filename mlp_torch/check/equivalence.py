@@ -175,6 +175,22 @@ def of_chain(c: Context, claims: Claims) -> Iterator[Claims]:
                 yield _swapped(claims, slips, way)
             elif value != 1 and _near(dz, value * own):
                 yield _swapped(claims, ours, way)
+            elif value < 0 and (share := c.ratio(value * own, dz)) is not None and share > 0:
+                for reading in c.name_constant(share):
+                    more = (Claim(*named, number, line=ours[0].line) for named in reading[:1])
+                    yield _swapped(claims, ours, (*way, *more))
+
+
+def of_update(c: Context, claims: Claims) -> Iterator[Claims]:
+    """Weights updated without the learning rate by an array that was cut: it may have lacked the rate."""
+    for update in claims:
+        if update.kind != "updated_weights_used" or update.value != 1 or c.lr in (None, 1):
+            continue
+        cut = next((x for x in claims if x.kind == "clipping" and x.layer == update.layer and x.name), None)
+        if cut is not None:
+            words = f"is the true one divided by the learning rate {c.lr:g}, then cut"
+            kind = "missing_learning_rate"
+            yield (*claims, replace(cut, kind=kind, variant=kind, detail=words))
 
 
 def of_labels(c: Context, claims: Claims) -> Iterator[Claims]:
@@ -211,4 +227,13 @@ def _near(a: Array, b: Array) -> bool:
     return a.shape == b.shape and (gap := norm(a - b)) < np.inf and gap <= SAME * norm(b)
 
 
-REWRITINGS: tuple[Rewriting, ...] = (of_loop, of_chain, of_number, of_dropout, of_bias, of_labels, of_penalty)
+REWRITINGS: tuple[Rewriting, ...] = (
+    of_loop,
+    of_chain,
+    of_number,
+    of_dropout,
+    of_bias,
+    of_update,
+    of_labels,
+    of_penalty,
+)

@@ -1,6 +1,7 @@
 """The table of hypotheses on the chain: the loss's derivative, dropout, the way through the weights."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -227,6 +228,7 @@ def ways_down(
         # or before the constant that all arrays were multiplied with
         before = [h / v for v in factors]
         for rate in (c.lr, 1.0):
+            claim = replace(claim, value=rate or 1.0)
             for move in (h,) if again else (h, own, *before):
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T

@@ -107,6 +107,31 @@ def test_weights_updated_with_a_gradient_that_was_cut_afterwards():
     assert {"clipping", "updated_weights_used", "wrong_regulariser"} in sets(report)
 
 
+def test_a_cut_hides_that_the_update_s_array_lacked_the_learning_rate():
+    P, x, y = network(9)
+    a1 = np.tanh(x @ P["W1"] + P["b1"])
+    dz2 = a1 @ P["W2"] + P["b2"] - y
+    step = a1.T @ dz2 / 0.1
+    dz1 = dz2 @ (P["W2"] - 0.1 * step).T * (1 - a1**2)
+    G = {"W1": x.T @ dz1, "b1": dz1.sum(axis=0), "W2": step, "b2": dz2.sum(axis=0)}
+    G = {n: g * min(1, 1.5 / np.linalg.norm(g)) for n, g in G.items()}
+    report = check_gradients(
+        P, G, x, y, activations=["tanh", "identity"], loss="half_squared_error", reduction="sum", lr=0.1
+    )
+    assert {"clipping", "updated_weights_used", "missing_learning_rate"} in sets(report)
+
+
+def test_a_lost_sign_times_2_where_every_output_is_too_small_is_a_sign():
+    P, x, y = network(10, lambda r: r.uniform(50, 60, size=(N, 2)))
+    a1 = np.tanh(x @ P["W1"] + P["b1"])
+    G = backward(P, x, a1, 2 * np.abs(a1 @ P["W2"] + P["b2"] - y), 1 - a1**2)
+    report = check_gradients(
+        P, G, x, y, activations=["tanh", "identity"], loss="squared_error", reduction="sum"
+    )
+    assert {"sign"} in sets(report)
+    assert {"wrong_loss_derivative", "constant_factor"} in sets(report)
+
+
 def saturated(quotient, slip=1.0):
     """bce over a neuron at 1 − 2e-9 whose label is 0; the gradient by the quotient loses half the digits."""
     P, x, y = network(6, lambda r: np.tile([[0.0, 1.0]], (N, 1)))
