@@ -168,6 +168,7 @@ def of_chain(c: Context, claims: Claims) -> Iterator[Claims]:
         for x in ours:
             value *= -1.0 if x.kind == "sign" else 1.0
             value *= next(iter(c.factors_of([x])), 1.0) if x.kind == "constant_factor" else 1.0
+        yield from _of_one_sample(c, claims, ours, number, own)
         for way, dz in steps:
             if {x.key for x in way} == keys or not way:
                 continue
@@ -179,6 +180,18 @@ def of_chain(c: Context, claims: Claims) -> Iterator[Claims]:
                 for reading in c.name_constant(share):
                     more = (Claim(*named, number, line=ours[0].line) for named in reading[:1])
                     yield _swapped(claims, ours, (*way, *more))
+
+
+def _of_one_sample(c: Context, claims: Claims, ours: Claims, number: int, own: Array) -> Iterator[Claims]:
+    """Where one sample alone has a dz, sums that are not reset count it a few times: a constant."""
+    n, active = c.problem.samples, np.flatnonzero(np.abs(own).sum(axis=1))
+    if number < len(c.problem.layers) or len(active) != 1 or n == 1:
+        return
+    words = "counts early samples again and again: the sum is not set to 0"
+    for constant in (x for x in ours if x.kind == "constant_factor"):
+        if n - int(active[0]) in np.round(c.factors_of([constant]), 9):
+            stale = Claim("stale_gradient", "running", words, number, line=constant.line)
+            yield _swapped(claims, (constant,), (stale,))
 
 
 def of_update(c: Context, claims: Claims) -> Iterator[Claims]:

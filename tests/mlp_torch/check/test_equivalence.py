@@ -132,6 +132,21 @@ def test_a_lost_sign_times_2_where_every_output_is_too_small_is_a_sign():
     assert {"wrong_loss_derivative", "constant_factor"} in sets(report)
 
 
+def test_sums_that_are_not_reset_are_a_constant_where_one_sample_alone_counts():
+    P, x, _ = network(11)
+    a1 = np.tanh(x @ P["W1"] + P["b1"])
+    o = a1 @ P["W2"] + P["b2"]
+    y = o.copy()
+    y[2] -= 1
+    dz2 = (o - y) * (N - np.arange(N))[:, None]
+    G = backward(P, x, a1, dz2, 1.0)
+    report = check_gradients(
+        P, G, x, y, activations=["tanh", "identity"], loss="half_squared_error", reduction="sum"
+    )
+    assert {"constant_factor", "missing_activation_derivative"} in sets(report)
+    assert {"stale_gradient", "missing_activation_derivative"} in sets(report)
+
+
 def saturated(quotient, slip=1.0):
     """bce over a neuron at 1 − 2e-9 whose label is 0; the gradient by the quotient loses half the digits."""
     P, x, y = network(6, lambda r: np.tile([[0.0, 1.0]], (N, 1)))
