@@ -6,6 +6,7 @@ imported when it is chosen, so that what needs no torch does not wait for it.
 """
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -143,17 +144,21 @@ ENGINES: dict[str, Row] = {
     "both": Row(_both),
 }
 
-# Below this work a step the loops around the products cost more than the products, and compiled ones
-# win; above, torch's kernels on all cores do.
-COMPILED_STEP_FLOPS = 60e6
+# The fastest first, up to so much work a step: what stands around the products costs less and less beside
+# them, until torch's own products decide. Measured by tests/benchmarks.
+FASTEST: tuple[tuple[float, tuple[str, ...]], ...] = (
+    (20e6, ("compiled", "manual", "torch")),
+    (1e9, ("compiled", "torch", "manual")),
+    (math.inf, ("torch", "compiled", "manual")),
+)
 
 
 def choose_engine(config: Train, architecture: Architecture, device: str) -> tuple[str, str]:
     """The engine that `auto` takes on that device, and why: the fastest that can do what is asked."""
     work = step_flops(architecture.sizes, config.batch_size)
-    order = ["compiled", "manual"] if work < COMPILED_STEP_FLOPS else ["torch", "manual"]
+    order = next(names for most, names in FASTEST if work < most)
     if device != "cpu" or config.fp32_precision != "ieee":
-        order = ["torch", "autograd"]
+        order = ("torch", "autograd")
     passed_over: list[str] = []
     for name in order:
         reason = ENGINES[name].unsupported(replace(config, device=device), architecture)

@@ -1,6 +1,7 @@
 """This project's engines, each driven by the one loop of `manual.training.fit`."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from race.problems import LR, Problem
 def engine(name: str, model: MLP, problem: Problem) -> Any:
     """The engine of that name for a network: Adam with its defaults. NumPy's need no torch."""
     loss = problem.spec.loss
-    if name == "auto":
-        name = chosen(problem)
     if name == "manual":
         from manual.buffered import BufferedEngine
 
@@ -52,9 +51,17 @@ class Engine:
     """One engine, from the problem's first weights and in its order."""
 
     def __init__(self, problem: Problem, name: str) -> None:
-        self.problem, self.name = problem, name
+        self.problem, self.name = problem, chosen(problem) if name == "auto" else name
+        self.threads: list[AbstractContextManager[None]] = []  # entered for the rest of the process
 
     def prepare(self, seed: int) -> None:
+        """The network anew, and once the threads that `mlp train` would take."""
+        if not self.threads:
+            from mlp_torch.machine import threads
+
+            numpys = self.name in ("compiled", "manual")
+            self.threads.append(threads(self.problem.spec.sizes, self.problem.spec.batch, numpys))
+            self.threads[0].__enter__()
         self.seed = seed
         model = MLP(self.problem.spec.sizes, seed=seed, dtype=np.float32)
         self.engine = engine(self.name, model, self.problem)
