@@ -209,7 +209,7 @@ def entry(sources: str) -> Callable[..., int]:
         results: Any,
     ) -> int:
         """The number of batches that were gone through; `results` holds their losses, or the outputs."""
-        sources  # noqa: B018
+        sources  # noqa: B018  # numba keeps it among the names that the cached code stands for
         inputs, outputs = layers[0, INPUTS], layers[len(layers) - 1, OUTPUTS]
         size, done, drawn, filled = spec[BATCH_SIZE], 0, 0, 0
         for i in range(len(indices)):

@@ -44,7 +44,7 @@ def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
     kinds = {"i": types.int64, "f": types.float64, "T": getattr(types, np.dtype(dtype).name)}
     signature = tuple(types.Array(kinds[kind], rank, "C") for kind, rank in ENTRY)
     with event.install_listener("numba:compile", _Waiting(waiting)):
-        compiled_run().compile(signature)  # type: ignore[attr-defined]
+        compiled_run().compile(signature)  # type: ignore[attr-defined]  # numba's dispatcher has it
 
 
 def unsupported(architecture: Architecture, dtype: Any = np.float64) -> str | None:
