@@ -174,7 +174,7 @@ class Train(Network):
     early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
     """Stop after so many epochs without a lower validation loss, and restore the best weights."""
     fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
-    """How the torch engine may round float32 products: tf32 on a GPU, bf16 on the cpu, in torch's words."""
+    """How the torch engine may round float32 products, in torch's words; meant for GPUs."""
     compile: bool = False
     """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None

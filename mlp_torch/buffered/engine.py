@@ -19,8 +19,9 @@ from mlp_torch.buffered.buffers import Buffers, Flat, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, cuda_graph
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
-from mlp_torch.buffered.products import PRECISIONS, precision
+from mlp_torch.buffered.products import precision
 from mlp_torch.buffered.step import Step, Task, take_down
+from mlp_torch.config import PRECISIONS
 from mlp_torch.model import MLP, load_arrays, state_arrays
 from mlp_torch.trace import stages_of, to_array
 

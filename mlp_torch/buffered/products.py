@@ -16,7 +16,6 @@ from torch import Tensor
 from mlp_torch.buffered.buffers import Buffers, Op
 
 ONEDNN_FLOPS = 3e8
-PRECISIONS = ("ieee", "tf32", "bf16")
 
 
 def _linear(a: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
