@@ -1,6 +1,16 @@
 """What the tests of mlp_torch share."""
 
+import numpy as np
 import pytest
+
+from manual.compiled import prepare
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_step():
+    """Compiled before any test reads stderr, where the wait for it is said."""
+    prepare(np.float32)
+    prepare(np.float64)
 
 
 @pytest.fixture
