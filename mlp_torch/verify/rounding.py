@@ -230,7 +230,9 @@ def normalization_error(s: Standardized, gamma: Array, beta: Array, r: Rounding)
 def normalization_backward_error(s: Standardized, g: Array, g_error: Array, axis: int, r: Rounding) -> Array:
     """The error of dz = (g − mean(g) − x̂ mean(g x̂))/σ, where g = dn γ has size |g| and errs by g_error.
 
-    Also as b z + c with b from 1/σ³, where x̂ mean(g x̂) is a difference of terms of size |z| + |μ|.
+    Also as b z + c with b from 1/σ³, where x̂ mean(g x̂) is a difference of terms of size |z| + |μ|. What is
+    flushed on the way there, a sum's term or a product with 1/σ, is then multiplied by 1/σ³ and twice by
+    such a size.
     """
     n = s.x.shape[axis]
 
@@ -245,4 +247,6 @@ def normalization_backward_error(s: Standardized, g: Array, g_error: Array, axis
     error = g_error + mean(g_error) + r.gamma(n + 4) * mean_g + third
     error = error + r.gamma(6) * (size + mean_g + x_size * mean_gx + s.rstd * s.scale * mean_gx)
     whole = size + mean_g + 2 * x_size * mean_gx
-    return s.rstd * (error * (1 + s.rstd_error) ** 3 + 3 * s.rstd_error * (1 + s.rstd_error) ** 2 * whole)
+    flushed = n * r.tiny * (1 + s.rstd) ** 3 * (1 + s.scale) ** 2
+    moved = error * (1 + s.rstd_error) ** 3 + 3 * s.rstd_error * (1 + s.rstd_error) ** 2 * whole
+    return s.rstd * moved + flushed
