@@ -31,8 +31,8 @@ def versions() -> list[str]:
 
 def blas() -> str:
     """The BLAS libraries that NumPy and SciPy bring, with their versions and kernels."""
-    import numpy  # noqa: F401
-    import scipy.linalg  # noqa: F401
+    import numpy  # noqa: F401  # threadpoolctl sees the libraries that are loaded
+    import scipy.linalg  # noqa: F401  # likewise
     from threadpoolctl import threadpool_info
 
     pools = [p for p in threadpool_info() if p["user_api"] == "blas"]

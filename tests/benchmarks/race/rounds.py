@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -142,14 +143,14 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
                 measured[name].missing = f"{missing} is not installed"
                 continue
             tell(f"{spec.name} {name}: first run")
-            guarded(name, lambda name=name: start(name))  # type: ignore[misc]
+            guarded(name, partial(start, name))
         for number in range(1, rounds + 1):
             if number == SETTLED + 1:
                 for name in set(workers) - contenders(measured):
                     workers.pop(name).close()
             tell(f"{spec.name} round {number} of {rounds}: {len(workers)} candidates")
             for name in list(workers)[:: 1 if number % 2 else -1]:
-                guarded(name, lambda name=name, number=number: again(name, number))  # type: ignore[misc]
+                guarded(name, partial(again, name, number))
     digests = {run.digest for m in measured.values() if (run := m.first)}
     if len(digests) > 1:
         raise RuntimeError(f"{spec.name}: the candidates had different data")
