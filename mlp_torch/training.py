@@ -130,7 +130,7 @@ def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
     from mlp_torch.verify.plot import draw
 
     x, y = first_batch(data, config)
-    return draw(in_float64(engine), x, y, data.loss)
+    return draw(in_float64(engine), x, y, data.loss, engine=ENGINES[config.engine].step)
 
 
 def in_float64(engine: AnyEngine) -> MLP:

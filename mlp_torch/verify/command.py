@@ -38,7 +38,7 @@ def run(config: Compare) -> int:
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
 
-            save_figure(draw(model, x, y, data.loss), config.plot)
+            save_figure(draw(model, x, y, data.loss, engine=config.engine), config.plot)
     if config.json:
         print(report.to_json())
     else:

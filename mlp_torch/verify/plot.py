@@ -11,7 +11,8 @@ from manual.losses import Reduction
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.errors import UserError
-from mlp_torch.model import MLP, to_manual
+from mlp_torch.model import MLP
+from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import shares
 
@@ -21,11 +22,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "os^vDPX"
 
 
-def draw(model: MLP, x: Array, y: Array, loss: str, reduction: Reduction = "mean") -> Figure:
-    """Two panels for one batch: manual against autograd, and each one's error in units of its bound."""
+def draw(
+    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction = "mean", engine: str = "manual"
+) -> Figure:
+    """Two panels for one batch: that hand-written step against autograd, and both errors under the bound."""
+    by_hand = hand_written(engine, model, loss)
     theirs = trace(model, x, y, loss, reduction=reduction)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-    ours = to_manual(model).trace(x, y, loss, reduction=reduction, masks=masks)
+    ours = by_hand(x, y, reduction=reduction, masks=masks)
     figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     names = _scatter(left, ours, theirs)
