@@ -25,6 +25,7 @@ from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data import Data, load
 from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
 from mlp_torch.errors import UserError
+from mlp_torch.interrupts import held, released, released_each
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
@@ -43,36 +44,38 @@ def run(
     kept. Raises UserError for what the user can put right, a loss that is not finite among it. `around`
     makes a context, in which the training that it is given runs; it may set its `after_epoch`.
     """
-    check_name(config.runs_dir, config.name)
-    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
-    config, why = resolve(config, data)
-    check_batches(config, len(data.train))
-    architecture = config.architecture(data.inputs, data.outputs)
-    engine = build(config, architecture, data.loss)
-    report = check_gradients(engine, data, config)
+    with released():
+        check_name(config.runs_dir, config.name)
+        data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+        config, why = resolve(config, data)
+        check_batches(config, len(data.train))
+        architecture = config.architecture(data.inputs, data.outputs)
+        engine = build(config, architecture, data.loss)
+        report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
         print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
         return 1
-    path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
-    if why:
-        print(f"engine: {config.engine}, {why}")
-    training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
-    try:
-        n = min(config.batch_size, len(data.train))
-        with threads(architecture.sizes, n, config.engine in ON_CPU):
-            if around is contextlib.nullcontext:  # not in a sweep, where it would cost more than many a trial
-                training.folder.show("gradient_check", picture(engine, data, config))
-            with around(training):
-                training.train()
-                summarize(training, report)
-    except WrongGradientError as error:
-        print(error)
-        kept = f"{weights_of(training.last)} are kept in {path}"
-        print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
-        return 1
-    finally:
-        training.folder.close()
+    with held():
+        path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
+        if why:
+            print(f"engine: {config.engine}, {why}")
+        training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
+        try:
+            n = min(config.batch_size, len(data.train))
+            with threads(architecture.sizes, n, config.engine in ON_CPU):
+                if around is contextlib.nullcontext:  # in a sweep it would cost more than many a trial
+                    training.folder.show("gradient_check", picture(engine, data, config))
+                with around(training):
+                    training.train()
+                    summarize(training, report)
+        except WrongGradientError as error:
+            print(error)
+            kept = f"{weights_of(training.last)} are kept in {path}"
+            print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
+            return 1
+        finally:
+            training.folder.close()
     return 130 if training.interrupted else 0
 
 
@@ -183,7 +186,7 @@ class Training:
         )
         try:
             with Display(config.epochs) as display:
-                for epoch in epochs:
+                for epoch in released_each(epochs):
                     validation, accuracy = self.end_epoch(epoch)
                     display.show(epoch.epoch, epoch.loss, validation, accuracy)
                     if self.after_epoch is not None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from mlp_torch.config import Train
 from mlp_torch.data import load
 from mlp_torch.errors import UserError
+from mlp_torch.interrupts import held
 from mlp_torch.sweep.config import TRIALS, Sweep
 from mlp_torch.sweep.space import Dimension, Raw, combinations, with_values, words
 from mlp_torch.terminal import Terminal
@@ -44,10 +45,11 @@ def run(config: Sweep) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--runs-dir {config.runs_dir}: {folder} cannot be made ({error.strerror})") from None
-    study = open_study(config, name, folder)
-    print(f"study {name}: {len(study.get_trials(deepcopy=False))} trials so far, runs in {folder}")
-    code = search(config, study, folder, dimensions)
-    found = conclude(study, base, dimensions, folder)
+    with held():
+        study = open_study(config, name, folder)
+        print(f"study {name}: {len(study.get_trials(deepcopy=False))} trials so far, runs in {folder}")
+        code = search(config, study, folder, dimensions)
+        found = conclude(study, base, dimensions, folder)
     return code or (0 if found else 1)
 
 
