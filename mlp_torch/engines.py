@@ -21,7 +21,7 @@ from manual.numbers import Array
 from manual.training import Engine, ManualEngine
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
-from mlp_torch.machine import check_memory, step_flops
+from mlp_torch.machine import check_memory, step_flops, step_threads
 
 
 class AnyEngine(Engine, Protocol):
@@ -43,19 +43,19 @@ def manual_model(config: Network, architecture: Architecture) -> manual.MLP:
     return manual.MLP(architecture.sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 
-def by_hand(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A builder of an engine on the NumPy network."""
-
-    def build(config: Train, architecture: Architecture, loss: str) -> Any:
-        model = manual_model(config, architecture)
-        options = config.optimizer_options()
-        optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
-        return kind(model, loss, optimizer, config.l1)
-
-    return build
+def _by_hand(config: Train, architecture: Architecture, loss: str) -> tuple[manual.MLP, str, Any, float]:
+    """What every engine on the NumPy network is made of: the network, loss, optimizer and penalty."""
+    model = manual_model(config, architecture)
+    options = config.optimizer_options()
+    optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
+    return model, loss, optimizer, config.l1
 
 
-def compiled(model: manual.MLP, *arguments: Any) -> Any:
+def _manual(config: Train, architecture: Architecture, loss: str) -> Any:
+    return BufferedEngine(*_by_hand(config, architecture, loss))
+
+
+def compiled(model: manual.MLP, loss: str, optimizer: Any, l1: float = 0.0, threads: int = 1) -> Any:
     """The compiled engine; where its code is not on disk yet, stderr says what the wait is for."""
     from manual.compiled import CompiledEngine, prepare
 
@@ -63,7 +63,12 @@ def compiled(model: manual.MLP, *arguments: Any) -> Any:
         print(f"compiling the {model.dtype} step, once for this machine …", file=sys.stderr, flush=True)
 
     prepare(model.dtype, waiting)
-    return CompiledEngine(model, *arguments)
+    return CompiledEngine(model, loss, optimizer, l1, threads)
+
+
+def _compiled(config: Train, architecture: Architecture, loss: str) -> Any:
+    threads = step_threads(architecture.sizes, config.batch_size)
+    return compiled(*_by_hand(config, architecture, loss), threads=threads)
 
 
 def _module(config: Train, architecture: Architecture) -> Any:
@@ -96,7 +101,7 @@ def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
 def _both(config: Train, architecture: Architecture, loss: str) -> Any:
     from mlp_torch.autograd import BothEngine
 
-    plain = by_hand(ManualEngine)(config, architecture, loss)
+    plain = ManualEngine(*_by_hand(config, architecture, loss))
     return BothEngine(plain, _autograd(config, architecture, loss))
 
 
@@ -108,9 +113,8 @@ def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
 
 def compiled_unsupported(architecture: Architecture) -> str | None:
     """Why the compiled step cannot train this network here, with the remedy."""
-    for package in ("numba", "scipy"):
-        if importlib.util.find_spec(package) is None:
-            return f"it needs {package}: python -m pip install -e '.[fast]'"
+    if importlib.util.find_spec("numba") is None:
+        return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
     return unsupported(architecture)
@@ -137,9 +141,9 @@ class Row:
 
 
 ENGINES: dict[str, Row] = {
-    "compiled": Row(by_hand(compiled), "compiled", _compiled_unsupported),
+    "compiled": Row(_compiled, "compiled", _compiled_unsupported),
     "torch": Row(_torch, "torch", _torch_unsupported),
-    "manual": Row(by_hand(BufferedEngine), "buffered"),
+    "manual": Row(_manual, "buffered"),
     "autograd": Row(_autograd),
     "both": Row(_both),
 }

@@ -46,6 +46,20 @@ def step_flops(sizes: Sequence[int], batch_size: int) -> int:
     return 6 * batch_size * sum(a * b for a, b in pairwise(sizes))
 
 
+# What a thread of the compiled step is worth having for, and the fewest samples that keep it busy; a step
+# of many threads is bound by memory, which adding up their gradients takes too.
+FLOPS_OF_A_THREAD, SAMPLES_OF_A_THREAD, MOST_THREADS = 10e6, 32, 8
+
+
+def step_threads(sizes: Sequence[int], batch_size: int) -> int:
+    """How many threads share a batch in the compiled step; OMP_NUM_THREADS is an upper limit, as for BLAS."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    cores = min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
+    worth = int(step_flops(sizes, batch_size) // FLOPS_OF_A_THREAD)
+    return max(1, min(cores, worth, batch_size // SAMPLES_OF_A_THREAD, MOST_THREADS))
+
+
 @contextmanager
 def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iterator[None]:
     """In the block, one thread if the network's steps are small, else all cores for one pool of threads.

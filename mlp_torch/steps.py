@@ -8,12 +8,15 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
+from manual.numbers import Array
 from manual.optimizers import SGD
 from manual.trace import Trace
 from mlp_torch.engines import compiled, compiled_unsupported
+from mlp_torch.machine import step_threads
 from mlp_torch.model import MLP, to_manual
 
 # trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
@@ -38,8 +41,13 @@ def _buffered(module: MLP, loss: str) -> Pass:
 
 
 def _compiled(module: MLP, loss: str) -> Pass:
-    model = to_manual(module)
-    return compiled(model, loss, SGD(model.parameters)).trace
+    def trace(x: Array, y: Array, **options: Any) -> Trace:
+        model = to_manual(module)
+        threads = step_threads(model.architecture.sizes, len(x))  # those that will train
+        traced: Trace = compiled(model, loss, SGD(model.parameters), threads=threads).trace(x, y, **options)
+        return traced
+
+    return trace
 
 
 def _torch(module: MLP, loss: str) -> Pass:

@@ -2,55 +2,48 @@
 
 from typing import Any
 
-from manual.compiled.layout import INPUTS, MASK, NARROW, OUTPUTS, TURNED, A, H, X
+from manual.compiled.layout import BELOW, INPUTS, MASK, OUTPUTS, STRIDE, TURNED
 from manual.compiled.memory import at, loops, pointer
+from manual.compiled.products import turn
 
 
 @loops
-def fill(w: Any, start: int, stride: int, n: int) -> None:
-    """n ones, every `stride` entries."""
-    one = w.dtype.type(1)
-    for i in range(n):
-        w[start + i * stride] = one
-
-
-@loops
-def ones(spec: Any, layers: Any, w: Any, n: int) -> None:
+def ones(layers: Any, w: Any, n: int) -> None:
     """The feature that is 1 in every layer's input, for batches of n samples."""
-    inputs = layers[0, INPUTS]
-    fill(w, spec[X] + inputs, inputs + 1, n)
-    if inputs <= NARROW:
-        fill(w, spec[TURNED] + inputs * n, 1, n)
-    for i in range(len(layers) - 1):
-        fill(w, layers[i, A] + layers[i, OUTPUTS] * n, 1, n)
-        fill(w, layers[i, H] + layers[i, OUTPUTS] * n, 1, n)
+    one = w.dtype.type(1)
+    for i in range(len(layers)):
+        feature = at(w, layers[i, BELOW] + layers[i, INPUTS] * n, n)
+        for r in range(n):
+            feature[r] = one
 
 
 @loops
-def gather(spec: Any, x: Any, w: Any, inputs: int, indices: Any, start: int, n: int) -> None:
-    """The rows of a batch, each followed by its 1; narrow ones also as (in + 1, n), as forward likes them."""
+def gather(layers: Any, x: Any, w: Any, indices: Any, start: int, n: int) -> None:
+    """The rows of a batch as (n, in) and as (in, n)."""
+    inputs, stride, turned = layers[0, INPUTS], layers[0, STRIDE], layers[0, TURNED]
     for r in range(n):
-        source = at(x, indices[start + r] * inputs, inputs)
-        row, column = at(w, spec[X] + r * (inputs + 1), inputs), pointer(w, spec[TURNED] + r)
+        source, row = at(x, indices[start + r] * inputs, inputs), at(w, turned + r * stride, inputs)
         for j in range(inputs):
             row[j] = source[j]
-        if inputs <= NARROW:
-            for j in range(inputs):
-                column[j * n] = source[j]
+    turn(pointer(w, turned), stride, pointer(w, layers[0, BELOW]), n, n, inputs)
 
 
 @loops
-def draw(w: Any, layers: Any, uniforms: Any, start: int, n: int, p: float) -> int:
-    """mask = [u ≥ p] / (1 − p), layer by layer; u (n, size) as the plain network draws it."""
+def draw(w: Any, layers: Any, uniforms: Any, start: int, whole: int, first: int, n: int, p: float) -> int:
+    """mask = [u ≥ p] / (1 − p), layer by layer, for n samples of a whole batch; where its numbers end.
+
+    u (whole, size) as the plain network draws it.
+    """
     T = w.dtype.type
     scale = T(1) / (T(1) - T(p))
     for i in range(len(layers) - 1):
         size = layers[i, OUTPUTS]
         mask = at(w, layers[i, MASK], size * n)
         for r in range(n):
+            u = at(uniforms, start + (first + r) * size, size)
             for j in range(size):
-                mask[j * n + r] = scale if uniforms[start + j] >= p else T(0)
-            start += size
+                mask[j * n + r] = scale if u[j] >= p else T(0)
+        start += whole * size
     return start
 
 

@@ -1,12 +1,15 @@
 """The compiled engine: a whole epoch of `manual`'s network as one call of compiled code."""
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import manual
 from manual.compiled import losses, optimizers
+from manual.compiled.crew import APART, rest_address
 from manual.compiled.layout import (
     DA,
     DH,
@@ -24,7 +27,6 @@ from manual.compiled.layout import (
     aligned,
     views,
 )
-from manual.compiled.memory import BLAS
 from manual.compiled.ready import compiled_run, unsupported
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
@@ -32,9 +34,11 @@ from manual.optimizers import Optimizer
 from manual.trace import Trace
 from manual.training import NumPyEngine
 
-# Rows that are predicted at once, and doubles that are drawn at once for dropout (1 MB).
-PREDICTED_ROWS, DRAWN = 256, 2**17
+# Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
+# with a crew, which has to be called together each time, 8 MB.
+PREDICTED_ROWS, DRAWN, DRAWN_FOR_A_CREW = 256, 2**17, 2**20
 NOTHING, ZERO = np.zeros(0), np.zeros(())
+REST, NOBODY_WAITS = rest_address(), np.iinfo(np.int64).max
 
 
 class Data(NamedTuple):
@@ -48,11 +52,16 @@ class Data(NamedTuple):
 class CompiledEngine(NumPyEngine):
     """`ManualEngine` compiled: the same network, loss, optimizer and penalty, and the same formulas.
 
+    With several `threads` each takes its share of every batch. Their number belongs to the result, as
+    sums are taken share by share; what else the machine does meanwhile does not.
+
     The parameters and moments move into flat arrays; `model.parameters` and `optimizer.state` become
     views of them, so both show the numbers of the moment. Raises ValueError for what is `unsupported`.
     """
 
-    def __init__(self, model: manual.MLP, loss: str, optimizer: Optimizer, l1: float = 0.0) -> None:
+    def __init__(
+        self, model: manual.MLP, loss: str, optimizer: Optimizer, l1: float = 0.0, threads: int = 1
+    ) -> None:
         reason = unsupported(model.architecture, model.dtype)
         if reason is None and type(optimizer) not in optimizers.ROWS:
             reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
@@ -62,8 +71,9 @@ class CompiledEngine(NumPyEngine):
         self.optimizer, self.l1 = optimizer, l1
         self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
-        count = model.counts.parameters
-        self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
+        count, self.threads = model.counts.parameters, threads
+        self.flat, *self.moments = (aligned(count, self.dtype) for _ in range(3))
+        self.flat_gradients = aligned(-(-count // 16) * 16 * threads, self.dtype)  # one after the other
         self.views = views(architecture, self.flat)
         self.gradients = views(architecture, self.flat_gradients)
         self.moment_views = [
@@ -72,14 +82,11 @@ class CompiledEngine(NumPyEngine):
             if kind is not None
         ]
         self.shown = False  # whether optimizer.state has the moments
-        self.rows = (
-            BLAS[self.dtype.name],
-            losses.ROWS.index(loss),
-            optimizers.ROWS.index(type(optimizer)),
-        )
+        self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
         self.slope = float(self.dtype.type(architecture.negative_slope))
-        self.spec, self.numbers = np.zeros(len(SPEC), np.int64), np.zeros(NUMBERS)
-        self.buffers: dict[int, Buffer] = {}
+        self.specs, self.numbers = np.zeros((threads, len(SPEC)), np.int64), np.zeros(NUMBERS)
+        self.met, self.shares = np.zeros(threads * APART, np.int64), np.zeros(threads * APART)
+        self.buffers: dict[int, list[Buffer]] = {}
         self.uniforms = NOTHING
         self.nothing = Data(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
         self._adopt()
@@ -96,10 +103,11 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(f"{len(rates)} rates for {len(indices)} indices in batches of {batch_size}")
         self._adopt()
         results = np.empty(len(rates))
-        buffer = self._buffer(min(batch_size, len(x)))
+        size = max(1, min(batch_size, len(indices)))
+        buffers = self._buffers(size)
         for steps in self._pieces(len(rates), batch_size):
             rows = indices[steps.start * batch_size : steps.stop * batch_size]
-            done = self._run(TRAIN, buffer, data, rows, results[steps], rates=rates[steps])
+            done = self._run(TRAIN, size, buffers, data, rows, results[steps], rates=rates[steps])
             finite = bool(np.isfinite(results[steps.start + done - 1]))
             self._show(done if finite else done - 1, rates[steps.start + done - 1])
             if not finite:
@@ -109,7 +117,8 @@ class CompiledEngine(NumPyEngine):
     def _pieces(self, steps: int, batch_size: int) -> Iterator[slice]:
         """All steps at once; with dropout, as many as the memory for its random numbers is meant for."""
         width = sum(self.model.architecture.sizes[1:-1]) if self.drops else 0
-        piece = max(1, DRAWN // (width * batch_size)) if width else max(1, steps)
+        most = DRAWN if self.threads == 1 else DRAWN_FOR_A_CREW
+        piece = max(1, most // (width * batch_size)) if width else max(1, steps)
         for first in range(0, steps, piece):
             yield slice(first, min(first + piece, steps))
 
@@ -118,7 +127,8 @@ class CompiledEngine(NumPyEngine):
         self._adopt()
         n, results = len(x), np.empty((len(x), self.model.architecture.sizes[-1]))
         data = self.nothing._replace(x=self._inputs(x))
-        self._run(PREDICT, self._buffer(PREDICTED_ROWS), data, np.arange(n), results.reshape(-1), drops=False)
+        size = PREDICTED_ROWS * self.threads
+        self._run(PREDICT, size, self._buffers(size), data, np.arange(n), results.reshape(-1), drops=False)
         return results.astype(self.dtype)
 
     def trace(
@@ -132,18 +142,27 @@ class CompiledEngine(NumPyEngine):
         leaves = {**self.model.leaves(np.asarray(x, self.dtype), masks), "y": np.asarray(y)}
         data, n, depth = self._data(x, y), len(x), architecture.depth
         self._adopt()
-        buffer, loss, gradients = Buffer(architecture, n, self.dtype), np.empty(1), self.flat_gradients.copy()
-        for i in range(1, depth if self.drops else 1):
-            buffer.stage(i - 1, MASK, n)[...] = leaves[f"mask{i}"]
-        self._run(TRACE, buffer, data, np.arange(n), loss, gradients, reduction=reduction)
-        found: dict[str, Any] = {
-            "loss": self.dtype.type(loss[0]),
-            "dx": buffer.piece(buffer.dx, architecture.sizes[0], n),
-        }
+        buffers, loss, gradients = self._buffers(n), np.empty(1), self.flat_gradients.copy()
+        ends = [n * i // self.threads for i in range(self.threads + 1)]
+        shares = [(buffer, slice(*end)) for buffer, end in zip(buffers, pairwise(ends), strict=True)]
+        for buffer, share in shares:
+            for i in range(1, depth if self.drops else 1):
+                mask = leaves[f"mask{i}"][share]
+                buffer.stage(i - 1, MASK, len(mask))[...] = mask
+        self._run(TRACE, n, buffers, data, np.arange(n), loss, gradients, reduction=reduction)
+
+        def stage(layer: int, column: int) -> Array:
+            return np.concatenate([b.stage(layer, column, s.stop - s.start) for b, s in shares])
+
+        found: dict[str, Any] = {"loss": self.dtype.type(loss[0])}
+        found["dx"] = np.concatenate(
+            [b.piece(b.dx, architecture.sizes[0], s.stop - s.start) for b, s in shares]
+        )
         for i in range(1, depth + 1):
             arriving = "dloss" if i == depth else f"dh{i}" if self.drops else f"da{i}"
-            places = {f"z{i}": Z, f"a{i}": A, f"h{i}": H, f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
-            found |= {name: buffer.stage(i - 1, column, n) for name, column in places.items()}
+            places = {f"z{i}": Z, f"a{i}": A if self.drops else H, f"h{i}": H}
+            places |= {f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
+            found |= {name: stage(i - 1, column) for name, column in places.items()}
         named = views(architecture, gradients)
         found |= {stage.name: named[stage.parameter] for stage in stages if stage.parameter is not None}
         return Trace(stages, leaves, found)
@@ -151,7 +170,8 @@ class CompiledEngine(NumPyEngine):
     def _run(
         self,
         mode: int,
-        buffer: Buffer,
+        size: int,
+        buffers: list[Buffer],
         data: Data,
         rows: Array,
         results: Array,
@@ -161,14 +181,16 @@ class CompiledEngine(NumPyEngine):
         reduction: str = "mean",
         drops: bool | None = None,
     ) -> int:
-        """The compiled function on these arrays; how many batches it went through."""
-        optimizer, architecture = self.optimizer, self.model.architecture
+        """The compiled function on batches of that size, a thread a buffer; how many it went through."""
+        optimizer, architecture, crew = self.optimizer, self.model.architecture, len(buffers)
         drops = self.drops if drops is None else drops
         uniforms = (
             self._draw(len(rows) * sum(architecture.sizes[1:-1])) if drops and mode == TRAIN else NOTHING
         )
         fresh = "momentum_buffer" not in optimizer.state["layers.0.weight"]
-        self.spec[:] = (mode, *self.rows, buffer.capacity, optimizer.steps, fresh, drops, *buffer.places)
+        for member, buffer in enumerate(buffers):
+            asked = (mode, *self.rows, size, optimizer.steps, fresh, drops)
+            self.specs[member] = (*asked, member, crew, REST, *buffer.places)
         self.numbers[:] = (
             *optimizers.hyperparameters(optimizer),
             self.l1,
@@ -177,13 +199,31 @@ class CompiledEngine(NumPyEngine):
             reduction == "sum",
         )
         g = self.flat_gradients if gradients is None else gradients
-        state = (self.flat, g, *self.moments, buffer.numbers, buffer.chosen)
-        done = compiled_run()(
-            self.spec, buffer.table, self.numbers, *data, rows, rates, uniforms, *state, results
-        )
+        given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)
+
+        def work(member: int) -> int:
+            buffer = buffers[member]
+            own = (*given, buffer.numbers, buffer.chosen, results, self.met, self.shares)
+            return compiled_run()(self.specs[member], buffer.table, self.numbers, *own)
+
+        done = work(0) if crew == 1 else self._together(work, crew)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done
+
+    def _together(self, work: Callable[[int], int], crew: int) -> int:
+        """The work of a crew, the first member's in this thread; its result."""
+        self.met[:] = 0
+        others = [threading.Thread(target=work, args=(member,), daemon=True) for member in range(1, crew)]
+        try:
+            for thread in others:
+                thread.start()
+            return work(0)
+        finally:
+            self.met[:] = NOBODY_WAITS  # for a thread that an error, or Ctrl-C, kept from coming
+            for thread in others:
+                if thread.ident is not None:
+                    thread.join()
 
     def _draw(self, n: int) -> Array:
         """The next n numbers of the masks' generator, in memory that is kept."""
@@ -192,10 +232,14 @@ class CompiledEngine(NumPyEngine):
         self.model.generator.random(out=self.uniforms[:n])
         return self.uniforms[:n]
 
-    def _buffer(self, capacity: int) -> Buffer:
-        if capacity not in self.buffers:
-            self.buffers[capacity] = Buffer(self.model.architecture, capacity, self.dtype)
-        return self.buffers[capacity]
+    def _buffers(self, size: int) -> list[Buffer]:
+        """A buffer for each thread, for its largest share of up to so many samples."""
+        if size not in self.buffers:
+            self.buffers[size] = [
+                Buffer(self.model.architecture, -(-size // self.threads), self.dtype)
+                for _ in range(self.threads)
+            ]
+        return self.buffers[size]
 
     def _inputs(self, x: Array) -> Array:
         inputs = self.model.architecture.sizes[0]

@@ -1,8 +1,8 @@
 """Where everything of a network lies: parameters in one flat array, the stages of a pass in another.
 
 A layer's weight and bias are one matrix [W b] of shape (out, in + 1); the layer's input has a last
-feature that is 1, so that z = W a + b and dW, db are one product each. Stages are (features, n): the
-samples of a feature lie side by side. The input alone is (n, in + 1), as its rows are gathered.
+feature that is 1, so that z = W a + b is one product. Stages are (features, n): the samples of a feature
+lie side by side. A layer's input lies there a second time, turned, as dW = dz aᵀ needs it.
 """
 
 from itertools import pairwise
@@ -16,22 +16,54 @@ from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.numbers import Array
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
-# among the parameters, and where the stages lie in the buffer.
-COLUMNS = ("inputs", "outputs", "row", "weight", "slope", "z", "a", "mask", "h", "dh", "da", "dz")
-INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, Z, A, MASK, H, DH, DA, DZ = range(len(COLUMNS))
+# among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
+# this turned, (n, in), with the distance of its rows.
+COLUMNS = (
+    *("inputs", "outputs", "row", "weight", "slope"),
+    *("below", "turned", "stride", "z", "a", "mask", "h", "dh", "da", "dz"),
+)
+(
+    INPUTS,
+    OUTPUTS,
+    ROW,
+    WEIGHT,
+    SLOPE,
+    BELOW,
+    TURNED,
+    STRIDE,
+    Z,
+    A,
+    MASK,
+    H,
+    DH,
+    DA,
+    DZ,
+) = range(len(COLUMNS))
 TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds, and `numbers` after the optimizer's hyperparameters.
 SPEC = (
-    *("mode", "blas", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
-    *("x", "turned", "y", "scratch", "dx"),
+    *("mode", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
+    *("member", "crew", "rest"),
+    *("y", "scratch", "dx"),
 )
-MODE, BLAS_AT, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, X, TURNED, Y, SCRATCH, DX = range(len(SPEC))
+(
+    MODE,
+    LOSS,
+    OPTIMIZER,
+    BATCH_SIZE,
+    STEPS,
+    FRESH,
+    DROPS,
+    MEMBER,
+    CREW,
+    REST,
+    Y,
+    SCRATCH,
+    DX,
+) = range(len(SPEC))
 L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 4)
 NUMBERS = HYPERPARAMETERS + 4
 LINE = 64  # bytes
-# Inputs up to which a batch is also kept as (in + 1, n), in which forward's product is faster; wider
-# ones cost more to turn than that saves.
-NARROW = 128
 
 
 def aligned(size: int, dtype: Any) -> Array:
@@ -64,13 +96,12 @@ class Buffer:
         sizes, depth = architecture.sizes, architecture.depth
         self.table = np.zeros((depth, len(COLUMNS)), np.int64)
         self.end = 0
-        x = self.place(sizes[0] + 1)
-        turned = self.place(sizes[0] + 1 if sizes[0] <= NARROW else 0)
+        below = self.place(sizes[0] + 1)
         weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
             row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
-            row[WEIGHT], row[SLOPE] = weight, slope
+            row[WEIGHT], row[SLOPE], row[BELOW] = weight, slope, below
             weight += row[OUTPUTS] * (row[INPUTS] + 1)
             slope += architecture.row(layer + 1).slope is not None
             for column in (Z, DA, DH, DZ):
@@ -78,9 +109,12 @@ class Buffer:
             row[A] = row[H] = self.place(sizes[layer + 1] + 1)
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
-        y, scratch = self.place(sizes[-1]), self.place(2)
-        dx = self.place(sizes[0])
-        self.dx, self.places = dx, (x, turned, y, scratch, dx)
+            below = row[H]
+            # an odd number of cache lines, so that rows do not fall on the same places of the cache
+            row[STRIDE] = (-(-sizes[layer] // 16) | 1) * 16
+            row[TURNED] = self.place(row[STRIDE])
+        y, scratch, self.dx = self.place(sizes[-1]), self.place(2), self.place(sizes[0])
+        self.places = (y, scratch, self.dx)
         self.numbers, self.chosen = aligned(self.end, dtype), np.zeros(capacity, np.int64)
 
     def place(self, features: int) -> int:

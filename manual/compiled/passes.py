@@ -12,9 +12,11 @@ from numba import njit
 from manual.compiled import losses
 from manual.compiled.activations import PRELU, activate, differentiate, slope_gradient
 from manual.compiled.batches import draw, gather, multiply, ones
+from manual.compiled.crew import APART, PIECE, add_up, meet, part
 from manual.compiled.layout import (
     BATCH_SIZE,
-    BLAS_AT,
+    BELOW,
+    CREW,
     DA,
     DH,
     DROPOUT,
@@ -26,16 +28,18 @@ from manual.compiled.layout import (
     L1,
     LOSS,
     MASK,
+    MEMBER,
     MODE,
-    NARROW,
     NEGATIVE_SLOPE,
     OPTIMIZER,
     OUTPUTS,
     PREDICT,
+    REST,
     ROW,
     SCRATCH,
     SLOPE,
     STEPS,
+    STRIDE,
     SUM,
     TRACE,
     TRAIN,
@@ -43,39 +47,34 @@ from manual.compiled.layout import (
     WEIGHT,
     A,
     H,
-    X,
     Y,
     Z,
 )
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
-from manual.compiled.memory import FASTMATH, at, gemm, loops, pointer
+from manual.compiled.memory import FASTMATH, at, loops, pointer
 from manual.compiled.optimizers import update
+from manual.compiled.products import product, turn
 
-N_BIT, T_BIT = ord("N"), ord("T")
 # The arguments of `run`: int64, float64 or the network's dtype, and the number of axes.
 ENTRY: tuple[tuple[str, int], ...] = (
     *(("i", 1), ("i", 2), ("f", 1)),  # spec, layers, numbers
     *(("T", 1), ("T", 1), ("i", 1), ("i", 1), ("f", 1), ("f", 1)),  # x, y, labels, indices, rates, uniforms
     *(("T", 1), ("T", 1), ("T", 1), ("T", 1), ("T", 1), ("i", 1), ("f", 1)),  # p, g, m, v, w, chosen, results
+    *(("i", 1), ("f", 1)),  # met, shares
 )
 
 
 @loops
 def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> None:
-    """z = [W b] [a; 1], a = f(z), h = a · mask, layer by layer; the first layer reads x (n, in + 1)."""
-    below, turned, stride = spec[X], T_BIT, layers[0, INPUTS] + 1
-    if layers[0, INPUTS] <= NARROW:
-        below, turned, stride = spec[TURNED], N_BIT, n
+    """z = [W b] [a; 1], a = f(z), h = a · mask, layer by layer; where nothing drops, a lies where h does."""
     for i in range(len(layers)):
         k, outputs, row = layers[i, INPUTS] + 1, layers[i, OUTPUTS], layers[i, ROW]
-        weight, z = pointer(p, layers[i, WEIGHT]), pointer(w, layers[i, Z])
-        gemm(spec[BLAS_AT], turned, N_BIT, n, outputs, k, pointer(w, below), stride, weight, k, z, n)
+        weight, below, z = pointer(p, layers[i, WEIGHT]), pointer(w, layers[i, BELOW]), layers[i, Z]
+        product(weight, k, 1, below, n, pointer(w, z), n, outputs, n, k)
         slope = p[layers[i, SLOPE]] if row == PRELU else p.dtype.type(numbers[NEGATIVE_SLOPE])
-        activate(row, w, layers[i, Z], layers[i, A], outputs, n, slope, spec[SCRATCH])
-        below, turned, stride = layers[i, A], N_BIT, n
+        activate(row, w, z, layers[i, A if spec[DROPS] else H], outputs, n, slope, spec[SCRATCH])
         if spec[DROPS] and i < len(layers) - 1:
             multiply(w, layers[i, A], layers[i, MASK], layers[i, H], outputs * n)
-            below = layers[i, H]
 
 
 @loops
@@ -90,12 +89,13 @@ def loss_and_gradient(
     rows: Any,
     start: int,
     n: int,
+    whole: int,
 ) -> float:
-    """The batch's loss, and dloss in the place of the last layer's dh."""
+    """The loss of n samples of a whole batch, and dloss in the place of the last layer's dh."""
     T = w.dtype.type
     last = len(layers) - 1
     row, features, o, d = spec[LOSS], layers[last, OUTPUTS], layers[last, A], layers[last, DH]
-    count = float(n) if row in (CROSS_ENTROPY, MULTI_MARGIN) else float(n * features)
+    count = float(whole) if row in (CROSS_ENTROPY, MULTI_MARGIN) else float(whole * features)
     if numbers[SUM] != 0.0:
         count = 1.0
     if len(labels) > 0:
@@ -113,26 +113,13 @@ def loss_and_gradient(
     return losses.elementwise(row, w, o, spec[Y], d, features * n, T(count)) / count
 
 
-# The same product for one output, which BLAS takes several times as long for
-@loops
-def weigh(w: Any, a_at: int, dz_at: int, g: Any, weight: int, k: int, n: int) -> None:
-    """[dW db] of a single neuron: each input's dot product with dz over the samples."""
-    dz = at(w, dz_at, n)
-    for j in range(k):
-        a, total = at(w, a_at + j * n, n), w.dtype.type(0)
-        for r in range(n):
-            total += dz[r] * a[r]
-        g[weight + j] = total
-
-
-# z = [W b] [a; 1], so [dW db] = dz [a; 1]ᵀ and da = Wᵀ dz
+# z = [W b] [a; 1], so dW = dz aᵀ, db = dz 1 and da = Wᵀ dz
 @loops
 def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: int) -> None:
     """All gradients, from dloss down; dx only in a trace."""
-    blas = spec[BLAS_AT]
     for i in range(len(layers) - 1, -1, -1):
         inputs, outputs, row = layers[i, INPUTS], layers[i, OUTPUTS], layers[i, ROW]
-        z, delta = layers[i, Z], layers[i, DH]
+        k, weight, z, delta = inputs + 1, layers[i, WEIGHT], layers[i, Z], layers[i, DH]
         if spec[DROPS] and i < len(layers) - 1:
             multiply(w, delta, layers[i, MASK], layers[i, DA], outputs * n)
             delta = layers[i, DA]
@@ -140,31 +127,20 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: in
         if row == PRELU:
             slope = p[layers[i, SLOPE]]
             g[layers[i, SLOPE]] = slope_gradient(w, delta, z, outputs * n)
-        differentiate(row, w, delta, z, layers[i, A], layers[i, DZ], outputs, n, slope, spec[SCRATCH])
-        k, dz, dw = inputs + 1, pointer(w, layers[i, DZ]), pointer(g, layers[i, WEIGHT])
-        below, turned, stride, d_below = spec[X], N_BIT, k, spec[DX]
+        a = layers[i, A if spec[DROPS] else H]
+        differentiate(row, w, delta, z, a, layers[i, DZ], outputs, n, slope, spec[SCRATCH])
+        dz, turned, stride = pointer(w, layers[i, DZ]), pointer(w, layers[i, TURNED]), layers[i, STRIDE]
         if i > 0:
-            below = layers[i - 1, H] if spec[DROPS] else layers[i - 1, A]
-            turned, stride, d_below = T_BIT, n, layers[i - 1, DH]
-        if outputs == 1 and i > 0:
-            weigh(w, below, layers[i, DZ], g, layers[i, WEIGHT], k, n)
-        else:
-            gemm(blas, turned, N_BIT, k, outputs, n, pointer(w, below), stride, dz, n, dw, k)
+            turn(pointer(w, layers[i, BELOW]), n, turned, stride, inputs, n)
+        product(dz, n, 1, turned, stride, pointer(g, weight), k, outputs, inputs, n)
+        for j in range(outputs):
+            of_neuron, total = at(w, layers[i, DZ] + j * n, n), w.dtype.type(0)
+            for r in range(n):
+                total += of_neuron[r]
+            g[weight + j * k + inputs] = total
         if i > 0 or spec[MODE] == TRACE:
-            gemm(
-                blas,
-                N_BIT,
-                T_BIT,
-                n,
-                inputs,
-                outputs,
-                dz,
-                n,
-                pointer(p, layers[i, WEIGHT]),
-                k,
-                pointer(w, d_below),
-                n,
-            )
+            d_below = pointer(w, layers[i - 1, DH] if i > 0 else spec[DX])
+            product(pointer(p, weight), 1, k, dz, n, d_below, n, inputs, n, outputs)
 
 
 @loops
@@ -207,40 +183,72 @@ def entry(sources: str) -> Callable[..., int]:
         w: Any,
         chosen: Any,
         results: Any,
+        met: Any,
+        shares: Any,
     ) -> int:
-        """The number of batches that were gone through; `results` holds their losses, or the outputs."""
+        """The number of batches that were gone through; `results` holds their losses, or the outputs.
+
+        One member of a crew goes through its share of each batch; `g` has room for all their gradients.
+        """
         sources  # noqa: B018  # numba keeps it among the names that the cached code stands for
         inputs, outputs = layers[0, INPUTS], layers[len(layers) - 1, OUTPUTS]
-        size, done, drawn, filled = spec[BATCH_SIZE], 0, 0, 0
+        size, done, drawn, filled, meetings = spec[BATCH_SIZE], 0, 0, 0, 0
+        member, crew, room = spec[MEMBER], spec[CREW], len(g) // spec[CREW]
+        mine, (low, high) = at(g, member * room, room), part(len(p), member, crew)
         for i in range(len(indices)):
             if indices[i] < 0 or (indices[i] + 1) * inputs > len(x):
                 return -1
-        for start in range(0, len(indices), size):
-            n = min(size, len(indices) - start)
+        for begin in range(0, len(indices), size):
+            whole = min(size, len(indices) - begin)
+            first = whole * member // crew
+            start, n = begin + first, whole * (member + 1) // crew - first
             if n != filled:
-                ones(spec, layers, w, n)
+                ones(layers, w, n)
                 filled = n
-            gather(spec, x, w, inputs, indices, start, n)
+            gather(layers, x, w, indices, start, n)
             if spec[MODE] == TRAIN and spec[DROPS]:
-                drawn = draw(w, layers, uniforms, drawn, n, numbers[DROPOUT])
-            forward(spec, layers, numbers, p, w, n)
+                drawn = draw(w, layers, uniforms, drawn, whole, first, n, numbers[DROPOUT])
             done += 1
+            if n > 0:
+                forward(spec, layers, numbers, p, w, n)
             if spec[MODE] == PREDICT:
                 o = layers[len(layers) - 1, A]
                 for r in range(n):
                     for k in range(outputs):
                         results[(start + r) * outputs + k] = w[o + k * n + r]
                 continue
-            loss = loss_and_gradient(spec, layers, numbers, w, y, labels, chosen, indices, start, n)
-            backward(spec, layers, numbers, p, g, w, n)
-            if numbers[L1] != 0.0 and spec[MODE] == TRAIN:
-                loss += penalize(layers, numbers[L1], p, g)
-            results[done - 1] = loss
+            loss = 0.0
+            if n > 0:
+                loss = loss_and_gradient(
+                    spec, layers, numbers, w, y, labels, chosen, indices, start, n, whole
+                )
+                backward(spec, layers, numbers, p, mine, w, n)
+            else:
+                mine[:] = w.dtype.type(0)
+            if numbers[L1] != 0.0 and spec[MODE] == TRAIN and member == 0:
+                loss += penalize(layers, numbers[L1], p, mine)
+            if crew > 1:
+                shares[member * APART] = loss
+                meetings += 1
+                meet(met, meetings, member, crew, spec[REST])
+                loss = 0.0
+                for other in range(crew):
+                    loss += shares[other * APART]
+            if member == 0:
+                results[done - 1] = loss
             if not math.isfinite(loss):
                 break
-            if spec[MODE] == TRAIN:
-                step, fresh = spec[STEPS] + done, spec[FRESH] and done == 1
-                update(spec[OPTIMIZER], numbers, rates[done - 1], step, fresh, p, g, m, v)
+            step, fresh = spec[STEPS] + done, spec[FRESH] and done == 1
+            for at_once in range(low, high, PIECE):  # what was added up is used before it leaves the cache
+                count = min(PIECE, high - at_once)
+                add_up(g, room, crew, at_once, count)
+                if spec[MODE] == TRAIN:
+                    theta, gradient = at(p, at_once, count), at(g, at_once, count)
+                    moments = at(m, at_once, count), at(v, at_once, count)
+                    update(spec[OPTIMIZER], numbers, rates[done - 1], step, fresh, theta, gradient, *moments)
+            if crew > 1:
+                meetings += 1
+                meet(met, meetings, member, crew, spec[REST])
         return done
 
     options = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True}

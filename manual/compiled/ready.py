@@ -11,8 +11,9 @@ from numba import types
 from numba.core import event
 
 from manual.architecture import Architecture
-from manual.compiled.memory import BLAS
 from manual.compiled.passes import ENTRY, entry
+
+DTYPES = ("float32", "float64")
 
 
 @cache
@@ -51,6 +52,6 @@ def unsupported(architecture: Architecture, dtype: Any = np.float64) -> str | No
     """Why the compiled engine cannot train such a network, or None where it can."""
     if architecture.normalization != "none":
         return f"the compiled engine has no {architecture.normalization}"
-    if np.dtype(dtype).name not in BLAS:
+    if np.dtype(dtype).name not in DTYPES:
         return f"the compiled engine takes float32 and float64, not {np.dtype(dtype)}"
     return None

@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,14 @@ rows = {
 
 
 def pair(
-    model: MLP, loss: str, optimizer: str = "sgd", l1: float = 0.0, **options: Any
+    model: MLP, loss: str, optimizer: str = "sgd", l1: float = 0.0, threads: int = 1, **options: Any
 ) -> tuple[ManualEngine, CompiledEngine]:
     """Both engines on copies of one network."""
     plain, ours = copy.deepcopy(model), copy.deepcopy(model)
     rule = OPTIMIZERS[optimizer]
     return (
         ManualEngine(plain, loss, rule(plain.parameters, 0.1, **options), l1),
-        CompiledEngine(ours, loss, rule(ours.parameters, 0.1, **options), l1),
+        CompiledEngine(ours, loss, rule(ours.parameters, 0.1, **options), l1, threads),
     )
 
 
@@ -101,15 +102,21 @@ def test_every_stage_of_a_pass_is_that_of_the_plain_network(activation: str, los
         assert near_kink(plain) or disagreements(plain, ours) == {}
 
 
-@given(p=problems(hidden=3), **rows, loss=st.sampled_from(list(LOSSES)), dtype=st.sampled_from(list(DTYPES)))
+@given(
+    p=problems(hidden=3),
+    **rows,
+    loss=st.sampled_from(list(LOSSES)),
+    dtype=st.sampled_from(list(DTYPES)),
+    threads=st.integers(1, 3),
+)
 def test_random_networks_have_the_stages_of_the_plain_network(
-    p: Problem, loss: str, dtype: str, **options: Any
+    p: Problem, loss: str, dtype: str, threads: int, **options: Any
 ) -> None:
     model = p.model(DTYPES[dtype], **options)
     x, y = p.batch(loss, DTYPES[dtype])
     masks = model.draw_masks(len(x))
     plain = model.trace(x, y, loss, masks=masks)
-    ours = pair(model, loss)[1].trace(x, y, masks)
+    ours = pair(model, loss, threads=threads)[1].trace(x, y, masks)
     assert near_kink(plain) or disagreements(plain, ours) == {}
 
 
@@ -204,6 +211,7 @@ def test_elementary_functions_are_within_the_4_ulp_of_the_certificates(name: str
     rule=st.sampled_from(OPTIMIZER_OPTIONS),
     l1=st.sampled_from([0.0, 0.01]),
     batch_size=st.integers(1, 8),
+    threads=st.integers(1, 3),
 )
 def test_epochs_leave_the_parameters_moments_and_losses_of_the_plain_engine(
     p: Problem,
@@ -212,12 +220,13 @@ def test_epochs_leave_the_parameters_moments_and_losses_of_the_plain_engine(
     rule: tuple[str, dict[str, Any]],
     l1: float,
     batch_size: int,
+    threads: int,
     **options: Any,
 ) -> None:
     name, hyperparameters = rule
     model = p.model(DTYPES[dtype], **options)
     x, y = p.batch(loss, DTYPES[dtype])
-    plain, ours = pair(model, loss, name, l1, **hyperparameters)
+    plain, ours = pair(model, loss, name, l1, threads, **hyperparameters)
     steps = {"epochs": 2, "batch_size": batch_size, "lr": 0.01, "schedule": "cosine"}
     for a, b in zip(fit(plain, x, y, **steps), fit(ours, x, y, **steps), strict=True):
         if near_kink(copy.deepcopy(plain.model).trace(x, y, loss)):
@@ -257,9 +266,10 @@ def test_dropout_draws_the_masks_of_the_plain_network_however_the_epoch_is_cut(
     model = Problem(7, (5, 3, 11, 2), 0).model(activation="tanh", dropout=0.5)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(29, 5)), rng.normal(size=(29, 2))
-    for drawn in (engine.DRAWN, 1, 100):
+    for drawn, threads in ((engine.DRAWN, 1), (1, 1), (100, 1), (1, 2), (100, 3)):
         monkeypatch.setattr(engine, "DRAWN", drawn)
-        plain, ours = pair(model, "mse", "sgd", momentum=0.9)
+        monkeypatch.setattr(engine, "DRAWN_FOR_A_CREW", drawn)
+        plain, ours = pair(model, "mse", "sgd", threads=threads, momentum=0.9)
         a, b = (list(fit(e, x, y, epochs=3, batch_size=4, lr=0.1))[-1].loss for e in (plain, ours))
         assert b == pytest.approx(a, rel=1e-12)
         assert ours.model.generator.random() == plain.model.generator.random()
@@ -277,17 +287,75 @@ def test_in_evaluation_mode_nothing_is_dropped() -> None:
     assert gap(ours.parameters(), plain.parameters()) < 1e-13
 
 
-def test_the_same_seed_gives_the_same_bits_whole_or_in_pieces() -> None:
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_seed_and_threads_give_the_same_bits_whole_or_in_pieces(threads: int) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(29, 5)).astype(np.float32), rng.integers(0, 3, 29)
     found = []
     for pieces in ([(0, 8)], [(0, 8)], [(0, 3), (3, 4), (4, 8)]):
         model = MLP((5, 7, 3), dtype=np.float32, dropout=0.2)
-        e = CompiledEngine(model, "cross_entropy", OPTIMIZERS["adam"](model.parameters))
+        e = CompiledEngine(model, "cross_entropy", OPTIMIZERS["adam"](model.parameters), threads=threads)
         for first, last in pieces:
             e.epoch(x, y, np.arange(29)[first * 4 : last * 4], 4, np.full(last - first, 0.01))
         found.append(e.flat.tobytes())
     assert len(set(found)) == 1
+
+
+# ---- several threads -------------------------------------------------------------------------------
+
+
+def crew(threads: int, n: int = 29) -> tuple[CompiledEngine, Array, Array]:
+    rng = np.random.default_rng(0)
+    model = MLP((5, 7, 2))
+    e = CompiledEngine(model, "mse", OPTIMIZERS["sgd"](model.parameters), threads=threads)
+    return e, rng.normal(size=(n, 5)), rng.normal(size=(n, 2))
+
+
+def test_a_crew_stops_together_at_the_step_whose_loss_is_not_finite() -> None:
+    for bad in range(8):
+        e, x, y = crew(3)
+        y[8 + bad] = np.nan  # in the second batch, so in each member's share once
+        losses_ = e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
+        assert np.isfinite(losses_).tolist() == [True, False]
+        assert e.optimizer.steps == 1
+        assert np.isfinite(e.flat).all()
+
+
+def test_a_crew_refuses_a_bad_index_together() -> None:
+    e, x, y = crew(3)
+    with pytest.raises(IndexError, match="29 samples"):
+        e.epoch(x, y, np.array([0, 1, 2, 29]), 4, np.ones(1))
+
+
+def test_members_that_had_to_wait_for_one_who_never_came_go_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C reaches the first member before it begins."""
+    e, x, y = crew(3)
+    together, seen = e._together, []
+
+    def interrupted(work: Any, crew: int) -> int:
+        def without_the_first(member: int) -> int:
+            if member == 0:
+                raise KeyboardInterrupt
+            seen.append(member)
+            return int(work(member))
+
+        return together(without_the_first, crew)
+
+    monkeypatch.setattr(e, "_together", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
+    assert sorted(seen) == [1, 2]
+    assert threading.active_count() == before
+
+
+def test_more_threads_than_cores_or_samples_still_agree() -> None:
+    one, x, y = crew(1)
+    many, _, _ = crew(11)
+    for e in (one, many):
+        e.epoch(x, y, np.arange(29), 5, np.full(6, 0.1))
+    assert gap(many.parameters(), one.parameters()) < 1e-13
+    assert gap({"": many.predict(x)}, {"": one.predict(x)}) < 1e-13
 
 
 # ---- at its doors ----------------------------------------------------------------------------------

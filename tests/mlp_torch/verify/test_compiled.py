@@ -23,15 +23,23 @@ from tests.problems import DTYPES, Problem, problems
 ENGINES = ("manual", "compiled")
 
 
-def compiled(model: MLP, loss: str, x: Array, y: Array, masks: Any = None, reduction: Any = "mean") -> Trace:
-    engine = CompiledEngine(model, loss, OPTIMIZERS["sgd"](model.parameters))
+def compiled(
+    model: MLP,
+    loss: str,
+    x: Array,
+    y: Array,
+    masks: Any = None,
+    reduction: Any = "mean",
+    threads: int = 1,
+) -> Trace:
+    engine = CompiledEngine(model, loss, OPTIMIZERS["sgd"](model.parameters), threads=threads)
     return engine.trace(x, y, masks, reduction)
 
 
-def judged(model: MLP, loss: str, x: Array, y: Array) -> Report:
+def judged(model: MLP, loss: str, x: Array, y: Array, threads: int = 1) -> Report:
     masks = model.draw_masks(len(x))
     ours = model.trace(x, y, loss, masks=masks)
-    return compare_traces(ours, compiled(model, loss, x, y, masks), engines=ENGINES)
+    return compare_traces(ours, compiled(model, loss, x, y, masks, threads=threads), engines=ENGINES)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -57,25 +65,27 @@ def test_no_stage_is_wrong_for_any_loss(loss: str, dtype: str) -> None:
     loss=st.sampled_from(list(LOSSES)),
     dtype=st.sampled_from(list(DTYPES)),
     size=st.sampled_from([0.1, 1, 30]),
+    threads=st.integers(1, 3),
 )
 def test_no_stage_of_a_random_network_is_wrong(
-    p: Problem, activation: str, output: str, loss: str, dtype: str, size: float
+    p: Problem, activation: str, output: str, loss: str, dtype: str, size: float, threads: int
 ) -> None:
     model = p.model(DTYPES[dtype], activation=activation, output_activation=output)
     x, y = p.batch(loss, DTYPES[dtype])
-    report = judged(model, loss, (size * x).astype(dtype), y)
+    report = judged(model, loss, (size * x).astype(dtype), y, threads)
     assert report.passed, report
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("loss", ["mse", "hinge", "multi_margin", "l1"])
-def test_where_nothing_rounds_both_engines_have_the_same_bits(loss: str) -> None:
+def test_where_nothing_rounds_both_engines_have_the_same_bits(loss: str, threads: int) -> None:
     model = MLP((5, 3, 2), activation="relu", dropout=0.5)
     try:
         p = problem(model.architecture, loss, 4, reduction="mean", dtype=np.float64, seed=0)
     except RefusedError as refusal:
         pytest.fail(str(refusal))
     report = compare_traces(
-        p.trace(), compiled(p.model, loss, p.x, p.y, p.masks, p.reduction), engines=ENGINES
+        p.trace(), compiled(p.model, loss, p.x, p.y, p.masks, p.reduction, threads), engines=ENGINES
     )
     rounded = {s.name for s in report.stages.values() if s.verdict != "exact"} - set(p.ledger.inexact)
     assert rounded == set()
@@ -131,3 +141,29 @@ def test_a_kernel_that_was_fed_another_constant_is_wrong_at_its_stage() -> None:
     report = compare_traces(ours, Trace(ours.stages, theirs.leaves, theirs.values), engines=ENGINES)
     assert not report.passed
     assert "a1" in {row.name for row in report.stages.values() if row.verdict == "wrong"}
+
+
+def test_a_crew_whose_second_member_went_through_the_samples_of_the_first_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together = CompiledEngine._together
+
+    def twice_the_first(self: CompiledEngine, work: Any, crew: int) -> int:
+        gradients = together(self, work, crew)
+        self.buffers[7][1].numbers[:] = self.buffers[7][0].numbers[: len(self.buffers[7][1].numbers)]
+        return gradients
+
+    monkeypatch.setattr(CompiledEngine, "_together", twice_the_first)
+    p = Problem(7, (5, 11, 3, 2), 2)
+    report = judged(p.model(activation="tanh"), "mse", *p.batch("mse"), threads=2)
+    assert "z1" in {row.name for row in report.stages.values() if row.verdict == "wrong"}
+
+
+def test_a_crew_that_forgot_a_members_gradient_is_wrong() -> None:
+    p = Problem(7, (5, 11, 3, 2), 2)
+    model = p.model(activation="tanh")
+    x, y = p.batch("mse")
+    theirs = compiled(model, "mse", x, y, threads=2)
+    theirs.values["dW2"] = compiled(model, "mse", x[:3], y[:3])["dW2"] * 3 / 7  # the first member's alone
+    report = compare_traces(model.trace(x, y, "mse"), theirs, engines=ENGINES)
+    assert {row.name for row in report.stages.values() if row.verdict == "wrong"} == {"dW2"}

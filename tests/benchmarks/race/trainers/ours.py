@@ -19,9 +19,11 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
 
         return BufferedEngine(model, loss, OPTIMIZERS["adam"](model.parameters, LR))
     if name == "compiled":
-        from manual.compiled import CompiledEngine
+        from mlp_torch.engines import compiled
+        from mlp_torch.machine import step_threads
 
-        return CompiledEngine(model, loss, OPTIMIZERS["adam"](model.parameters, LR))
+        threads = step_threads(problem.spec.sizes, problem.spec.batch)
+        return compiled(model, loss, OPTIMIZERS["adam"](model.parameters, LR), threads=threads)
     from mlp_torch.model import to_torch
 
     module = to_torch(model)
