@@ -64,7 +64,7 @@ def step_threads(sizes: Sequence[int], batch_size: int) -> int:
 def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iterator[None]:
     """In the block, one thread if the network's steps are small, else all cores for one pool of threads.
 
-    That is torch's, or with `numpys` that of NumPy's and SciPy's BLAS: where both have threads, each
+    That is torch's, or with `numpys` that of NumPy's BLAS: where both have threads, each
     pool's idle ones spin beside the other's at work, and steps take many times as long.
     """
     torch = sys.modules.get("torch")  # its pool is there only if it was imported

@@ -142,3 +142,49 @@ def test_a_missing_compiler_is_said_in_one_line(runs, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("mlp train: --compile: torch.compile cannot (")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "cores", "limit", "threads"),
+    [
+        (SMALL, 8, None, 1),  # 3 MFLOP: not worth a second thread
+        (LARGE, 1, None, 1),
+        (LARGE, 6, None, 6),
+        (LARGE, 64, None, 8),
+        (LARGE, 6, "2", 2),
+        (LARGE, 2, "16", 2),
+        (LARGE, 6, "3,1", 3),
+        (LARGE, 6, "many", 6),
+        (((784, 256, 128, 10), 128), 6, None, 4),  # 32 samples each
+        (((784, 2048, 10), 20), 6, None, 1),
+    ],
+)
+def test_a_batch_is_shared_by_as_many_threads_as_its_work_its_samples_and_the_machine_are_for(
+    work, cores, limit, threads, monkeypatch
+):
+    from mlp_torch.machine import step_threads
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert step_threads(*work) == threads
+
+
+def test_what_is_judged_before_training_is_the_shared_step_that_trains(monkeypatch):
+    from manual.compiled import CompiledEngine
+    from mlp_torch import MLP, compare
+
+    crews = []
+    init = CompiledEngine.__init__
+
+    def noted(self, *arguments):
+        init(self, *arguments)
+        crews.append(self.threads)
+
+    monkeypatch.setattr(CompiledEngine, "__init__", noted)
+    monkeypatch.setattr("mlp_torch.steps.step_threads", lambda sizes, n: 3)
+    model = MLP((5, 7, 3)).double()
+    report = compare(model, np.ones((7, 5)), np.arange(7) % 3, loss="cross_entropy", engine="compiled")
+    assert report.passed
+    assert set(crews) == {3}
