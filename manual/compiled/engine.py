@@ -212,18 +212,30 @@ class CompiledEngine(NumPyEngine):
         return done
 
     def _together(self, work: Callable[[int], int], crew: int) -> int:
-        """The work of a crew, the first member's in this thread; its result."""
+        """The work of a crew, the first member's in this thread; its result. Raises what a member raised."""
         self.met[:] = 0
-        others = [threading.Thread(target=work, args=(member,), daemon=True) for member in range(1, crew)]
+        errors: list[BaseException] = []
+
+        def other(member: int) -> None:
+            try:
+                work(member)
+            except BaseException as error:
+                errors.append(error)
+                self.met[:] = NOBODY_WAITS
+
+        threads = [threading.Thread(target=other, args=(member,), daemon=True) for member in range(1, crew)]
         try:
-            for thread in others:
+            for thread in threads:
                 thread.start()
-            return work(0)
+            done = work(0)
         finally:
-            self.met[:] = NOBODY_WAITS  # for a thread that an error, or Ctrl-C, kept from coming
-            for thread in others:
+            self.met[:] = NOBODY_WAITS  # for this thread, if an error or Ctrl-C kept it from coming
+            for thread in threads:
                 if thread.ident is not None:
                     thread.join()
+        for error in errors:
+            raise error
+        return done
 
     def _draw(self, n: int) -> Array:
         """The next n numbers of the masks' generator, in memory that is kept."""

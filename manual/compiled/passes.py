@@ -236,11 +236,12 @@ def entry(sources: str) -> Callable[..., int]:
                     loss += shares[other * APART]
             if member == 0:
                 results[done - 1] = loss
-            if not math.isfinite(loss):
+            if spec[MODE] == TRAIN and not math.isfinite(loss):
                 break
             step, fresh = spec[STEPS] + done, spec[FRESH] and done == 1
-            for at_once in range(low, high, PIECE):  # what was added up is used before it leaves the cache
-                count = min(PIECE, high - at_once)
+            piece = PIECE if crew > 1 else high  # what was added up is used before it leaves the cache
+            for at_once in range(low, high, piece):
+                count = min(piece, high - at_once)
                 add_up(g, room, crew, at_once, count)
                 if spec[MODE] == TRAIN:
                     theta, gradient = at(p, at_once, count), at(g, at_once, count)

@@ -327,25 +327,27 @@ def test_a_crew_refuses_a_bad_index_together() -> None:
         e.epoch(x, y, np.array([0, 1, 2, 29]), 4, np.ones(1))
 
 
-def test_members_that_had_to_wait_for_one_who_never_came_go_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when Ctrl-C reaches the first member before it begins."""
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_nobody_waits_for_a_member_that_an_error_or_ctrl_c_kept_from_coming(
+    missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     e, x, y = crew(3)
     together, seen = e._together, []
 
     def interrupted(work: Any, crew: int) -> int:
-        def without_the_first(member: int) -> int:
-            if member == 0:
+        def without(member: int) -> int:
+            if member == missing:
                 raise KeyboardInterrupt
             seen.append(member)
             return int(work(member))
 
-        return together(without_the_first, crew)
+        return together(without, crew)
 
     monkeypatch.setattr(e, "_together", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
-    assert sorted(seen) == [1, 2]
+    assert sorted(seen) == [member for member in range(3) if member != missing]
     assert threading.active_count() == before
 
 
