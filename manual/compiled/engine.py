@@ -217,6 +217,8 @@ class CompiledEngine(NumPyEngine):
         errors: list[BaseException] = []
 
         def other(member: int) -> None:
+            if self.met[0] == NOBODY_WAITS:  # begun so late that the crew has gone: its arrays are in use
+                return
             try:
                 work(member)
             except BaseException as error:
@@ -231,10 +233,13 @@ class CompiledEngine(NumPyEngine):
         finally:
             self.met[:] = NOBODY_WAITS  # for this thread, if an error or Ctrl-C kept it from coming
             for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-        for error in errors:
-            raise error
+                while thread.is_alive():
+                    try:
+                        thread.join()
+                    except KeyboardInterrupt as error:  # what they write in is not free before they end
+                        errors.append(error)
+        for raised in errors:
+            raise raised
         return done
 
     def _draw(self, n: int) -> Array:
