@@ -181,3 +181,12 @@ def faulty(table: Mapping[str, Any], name: str, factor: float = 1 + 1e-9) -> Any
     field = "jacobian_product" if getattr(row, "jacobian_product", None) else "derivative"
     right = getattr(row, field)
     return replace(row, **{field: lambda *a, **o: right(*a, **o) * factor})
+
+
+def gap(ours: Any, theirs: Any) -> float:
+    """The largest difference, in units of the largest number (at least 1)."""
+    a, b = (
+        np.concatenate([np.ravel(side[name]).astype(np.float64) for name in theirs])
+        for side in (ours, theirs)
+    )
+    return float(np.abs(a - b).max() / max(1.0, np.abs(b).max()))

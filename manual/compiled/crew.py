@@ -6,25 +6,68 @@ again and again, and soon lets other threads of the machine run in between.
 
 import ctypes
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from manual.compiled.memory import at, loops, pointer
+from manual.numbers import Array
 
 ir = cgutils.ir
 # Words and shares of two threads do not share a cache line; so many looks before a thread lets others run;
 # so many parameters are updated at once, five arrays of which stay in the cache.
 APART, LOOKS, PIECE = 8, 300, 2**12
+NOBODY_WAITS = np.iinfo(np.int64).max  # the meeting at which a member is who will not come any more
 
 
-def rest_address() -> int:
+def _rest_address() -> int:
     """Where the system's call is that lets other threads run."""
     library = ctypes.CDLL("kernel32" if sys.platform == "win32" else None)
     call = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
     return ctypes.cast(call, ctypes.c_void_p).value or 0
+
+
+REST = _rest_address()
+
+
+def together(work: Callable[[int], int], crew: int, met: Array) -> int:
+    """work(0) in this thread and work(1) … work(crew − 1) in others, which meet by `met`; what work(0) gave.
+
+    Raises what a member raised. No thread is at work when this ends, however it does.
+    """
+    met[:] = 0
+    errors: list[BaseException] = []
+
+    def other(member: int) -> None:
+        if met[0] == NOBODY_WAITS:  # begun so late that the crew has gone: its arrays are in use
+            return
+        try:
+            work(member)
+        except BaseException as error:
+            errors.append(error)
+            met[:] = NOBODY_WAITS
+
+    threads = [threading.Thread(target=other, args=(member,), daemon=True) for member in range(1, crew)]
+    try:
+        for thread in threads:
+            thread.start()
+        done = work(0)
+    finally:
+        met[:] = NOBODY_WAITS  # for this thread, if an error or Ctrl-C kept it from coming
+        for thread in threads:
+            while thread.is_alive():
+                try:
+                    thread.join()
+                except KeyboardInterrupt as error:  # what they write in is not free before they end
+                    errors.append(error)
+    for raised in errors:
+        raise raised
+    return done
 
 
 @intrinsic

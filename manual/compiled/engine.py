@@ -1,7 +1,6 @@
 """The compiled engine: a whole epoch of `manual`'s network as one call of compiled code."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 
 import manual
 from manual.compiled import losses, optimizers
-from manual.compiled.crew import APART, rest_address
+from manual.compiled.crew import APART, REST, together
 from manual.compiled.layout import (
     DA,
     DH,
@@ -38,7 +37,6 @@ from manual.training import NumPyEngine
 # with a crew, which has to be called together each time, 8 MB.
 PREDICTED_ROWS, DRAWN, DRAWN_FOR_A_CREW = 256, 2**17, 2**20
 NOTHING, ZERO = np.zeros(0), np.zeros(())
-REST, NOBODY_WAITS = rest_address(), np.iinfo(np.int64).max
 
 
 class Data(NamedTuple):
@@ -206,40 +204,9 @@ class CompiledEngine(NumPyEngine):
             own = (*given, buffer.numbers, buffer.chosen, results, self.met, self.shares)
             return compiled_run()(self.specs[member], buffer.table, self.numbers, *own)
 
-        done = work(0) if crew == 1 else self._together(work, crew)
+        done = work(0) if crew == 1 else together(work, crew, self.met)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
-        return done
-
-    def _together(self, work: Callable[[int], int], crew: int) -> int:
-        """The work of a crew, the first member's in this thread; its result. Raises what a member raised."""
-        self.met[:] = 0
-        errors: list[BaseException] = []
-
-        def other(member: int) -> None:
-            if self.met[0] == NOBODY_WAITS:  # begun so late that the crew has gone: its arrays are in use
-                return
-            try:
-                work(member)
-            except BaseException as error:
-                errors.append(error)
-                self.met[:] = NOBODY_WAITS
-
-        threads = [threading.Thread(target=other, args=(member,), daemon=True) for member in range(1, crew)]
-        try:
-            for thread in threads:
-                thread.start()
-            done = work(0)
-        finally:
-            self.met[:] = NOBODY_WAITS  # for this thread, if an error or Ctrl-C kept it from coming
-            for thread in threads:
-                while thread.is_alive():
-                    try:
-                        thread.join()
-                    except KeyboardInterrupt as error:  # what they write in is not free before they end
-                        errors.append(error)
-        for raised in errors:
-            raise raised
         return done
 
     def _draw(self, n: int) -> Array:

@@ -110,7 +110,7 @@ class Buffer:
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
             below = row[H]
-            # an odd number of cache lines, so that rows do not fall on the same places of the cache
+            # an odd multiple of 16 numbers, so that rows do not fall on the same places of the cache
             row[STRIDE] = (-(-sizes[layer] // 16) | 1) * 16
             row[TURNED] = self.place(row[STRIDE])
         y, scratch, self.dx = self.place(sizes[-1]), self.place(2), self.place(sizes[0])

@@ -1,23 +1,14 @@
-"""The compiled engine against the plain one: every row, whole epochs, the same masks, and its disk cache."""
+"""The compiled engine against the plain one: every row, whole epochs, the same masks."""
 
 import copy
-import os
-import subprocess
-import sys
-import threading
-import time
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from flint import arb
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import njit
-from numba.core.registry import cpu_target
 
 import manual
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
@@ -27,16 +18,14 @@ from manual.compiled import (
     engine,
     losses,
     optimizers,
-    prepare,
     ready,
     unsupported,
 )
 from manual.compiled import activations as compiled_activations
 from manual.compiled.memory import loops
-from manual.compiled.passes import entry
 from manual.numbers import Array
 from manual.training import ManualEngine, NotFiniteError, fit
-from tests.problems import DTYPES, Problem, disagreements, near_kink, problems, targets
+from tests.problems import DTYPES, Problem, disagreements, gap, near_kink, problems, targets
 
 # Every optimizer with each of its options; eps is not small, or Adam steps on the rounding of what cancels.
 OPTIMIZER_OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -73,15 +62,6 @@ def pair(
         ManualEngine(plain, loss, rule(plain.parameters, 0.1, **options), l1),
         CompiledEngine(ours, loss, rule(ours.parameters, 0.1, **options), l1, threads),
     )
-
-
-def gap(ours: Any, theirs: Any) -> float:
-    """The largest difference, in units of the largest number (at least 1)."""
-    a, b = (
-        np.concatenate([np.ravel(side[name]).astype(np.float64) for name in theirs])
-        for side in (ours, theirs)
-    )
-    return float(np.abs(a - b).max() / max(1.0, np.abs(b).max()))
 
 
 # ---- one pass --------------------------------------------------------------------------------------
@@ -302,115 +282,6 @@ def test_the_same_seed_and_threads_give_the_same_bits_whole_or_in_pieces(threads
     assert len(set(found)) == 1
 
 
-# ---- several threads -------------------------------------------------------------------------------
-
-
-def crew(threads: int, n: int = 29) -> tuple[CompiledEngine, Array, Array]:
-    rng = np.random.default_rng(0)
-    model = MLP((5, 7, 2))
-    e = CompiledEngine(model, "mse", OPTIMIZERS["sgd"](model.parameters), threads=threads)
-    return e, rng.normal(size=(n, 5)), rng.normal(size=(n, 2))
-
-
-def test_a_crew_stops_together_at_the_step_whose_loss_is_not_finite() -> None:
-    for bad in range(8):
-        e, x, y = crew(3)
-        y[8 + bad] = np.nan  # in the second batch, so in each member's share once
-        losses_ = e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
-        assert np.isfinite(losses_).tolist() == [True, False]
-        assert e.optimizer.steps == 1
-        assert np.isfinite(e.flat).all()
-
-
-def test_a_crew_refuses_a_bad_index_together() -> None:
-    e, x, y = crew(3)
-    with pytest.raises(IndexError, match="29 samples"):
-        e.epoch(x, y, np.array([0, 1, 2, 29]), 4, np.ones(1))
-
-
-@pytest.mark.parametrize("missing", [0, 1, 2])
-def test_nobody_waits_for_a_member_that_an_error_or_ctrl_c_kept_from_coming(
-    missing: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    e, x, y = crew(3)
-    together, seen = e._together, []
-
-    def interrupted(work: Any, crew: int) -> int:
-        def without(member: int) -> int:
-            if member == missing:
-                raise KeyboardInterrupt
-            seen.append(member)
-            return int(work(member))
-
-        return together(without, crew)
-
-    monkeypatch.setattr(e, "_together", interrupted)
-    before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
-    assert set(seen) <= {0, 1, 2} - {missing}  # who begins after that does not work at all
-    assert threading.active_count() == before
-
-
-def test_a_thread_that_begins_after_ctrl_c_dismissed_the_crew_touches_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    e, x, y = crew(2)
-    late: list[threading.Timer] = []
-
-    class Late(threading.Thread):
-        def start(self) -> None:
-            late.append(threading.Timer(0.1, super().start))
-            late[0].start()
-            raise KeyboardInterrupt
-
-    runs = []
-    monkeypatch.setattr(engine, "compiled_run", lambda: runs.append)
-    monkeypatch.setattr(threading, "Thread", Late)
-    with pytest.raises(KeyboardInterrupt):
-        e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
-    late[0].join()
-    assert runs == []
-
-
-def test_a_second_ctrl_c_while_the_crew_ends_does_not_leave_a_thread_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    e, x, y = crew(2)
-    join, calls = threading.Thread.join, []
-
-    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
-        calls.append(self)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        join(self, timeout)
-
-    def slow(work: Any, crew: int) -> int:
-        def later(member: int) -> int:
-            done = int(work(member))
-            time.sleep(0.2 * member)
-            return done
-
-        return CompiledEngine._together(e, later, crew)
-
-    monkeypatch.setattr(e, "_together", slow)
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
-    assert len(calls) == 2
-    assert threading.active_count() == before
-
-
-def test_more_threads_than_cores_or_samples_still_agree() -> None:
-    one, x, y = crew(1)
-    many, _, _ = crew(11)
-    for e in (one, many):
-        e.epoch(x, y, np.arange(29), 5, np.full(6, 0.1))
-    assert gap(many.parameters(), one.parameters()) < 1e-13
-    assert gap({"": many.predict(x)}, {"": one.predict(x)}) < 1e-13
-
-
 # ---- at its doors ----------------------------------------------------------------------------------
 
 
@@ -543,67 +414,3 @@ def test_no_step_allocates() -> None:
         peaks.append(tracemalloc.get_traced_memory()[1] - rates.nbytes)
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
-
-
-# ---- the compiled code on disk ---------------------------------------------------------------------
-
-TRAIN = """
-import numpy as np, manual, sys
-from manual.compiled import CompiledEngine, prepare
-waits = []
-prepare(np.float32, lambda: waits.append(1))
-model = manual.MLP((3, 4, 2), dtype=np.float32)
-e = CompiledEngine(model, "mse", manual.OPTIMIZERS["adam"](model.parameters))
-e.epoch(np.ones((5, 3), np.float32), np.ones((5, 2), np.float32), np.arange(5), 2, np.full(3, 0.1))
-e.predict(np.ones((5, 3), np.float32))
-prepare(np.float32, lambda: waits.append(1))
-from manual.compiled.ready import compiled_run
-misses = sum(compiled_run().stats.cache_misses.values())
-print(len(waits), misses, len(compiled_run().signatures), "torch" in sys.modules)
-"""
-
-
-def process(**environment: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", TRAIN],
-        env=os.environ | environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-
-
-def test_a_second_process_compiles_nothing_and_has_no_torch() -> None:
-    prepare(np.float32, lambda: None)
-    assert process() == "0 0 1 False"
-
-
-def test_before_the_code_is_compiled_the_wait_is_announced_and_the_cache_may_lie_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a function in place of the whole epoch, which would take many seconds."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(ready, "ENTRY", ready.ENTRY[:1])
-    waits: list[int] = []
-    for compiles in (1, 0):
-        small = njit(cache=True)(lambda spec: 0)
-        monkeypatch.setattr(ready, "compiled_run", lambda small=small: small)
-        prepare(np.float32, lambda: waits.append(1))
-        prepare(np.float32, lambda: waits.append(1))
-        assert sum(small.stats.cache_misses.values()) == len(waits) == compiles
-        assert list(tmp_path.glob("**/*.nbc"))
-        waits.clear()
-
-
-def test_without_a_folder_to_keep_it_in_the_code_is_compiled_for_the_process_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
-    monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
-    assert entry("nowhere").stats.cache_path is None  # type: ignore[attr-defined]
-
-
-def test_a_change_in_any_room_asks_for_new_code() -> None:
-    assert entry("a")._cache._index_key((), cpu_target.target_context.codegen()) != entry(
-        "b"
-    )._cache._index_key((), cpu_target.target_context.codegen())

@@ -115,7 +115,8 @@ def test_a_processor_with_narrower_vectors_gets_its_own_tiles(name: str) -> None
     here = products.llvm.get_host_cpu_features()
     needed = [feature.removeprefix("+") for feature in features.split(",")]
     if not all(here.get(feature) for feature in needed):
-        assert shape[0] > products.VECTOR  # what cannot run here is not taken here
+        # what cannot run here is not taken here; the narrowest is for whatever is left, ARM too
+        assert shape[0] > products.VECTOR or name == "sse2"
         return
     done = subprocess.run(
         [sys.executable, "-c", THERE % (shape,)],
