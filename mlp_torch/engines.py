@@ -55,20 +55,22 @@ def _manual(config: Train, architecture: Architecture, loss: str) -> Any:
     return BufferedEngine(*_by_hand(config, architecture, loss))
 
 
-def compiled(model: manual.MLP, loss: str, optimizer: Any, l1: float = 0.0, threads: int = 1) -> Any:
-    """The compiled engine; where its code is not on disk yet, stderr says what the wait is for."""
+def compiled(model: manual.MLP, loss: str, optimizer: Any, l1: float = 0.0, *, batch_size: int) -> Any:
+    """The compiled engine, with the threads that batches of that size are worth.
+
+    Where its code is not on disk yet, stderr says what the wait is for.
+    """
     from manual.compiled import CompiledEngine, prepare
 
     def waiting() -> None:
         print(f"compiling the {model.dtype} step, once for this machine …", file=sys.stderr, flush=True)
 
     prepare(model.dtype, waiting)
-    return CompiledEngine(model, loss, optimizer, l1, threads)
+    return CompiledEngine(model, loss, optimizer, l1, step_threads(model.architecture.sizes, batch_size))
 
 
 def _compiled(config: Train, architecture: Architecture, loss: str) -> Any:
-    threads = step_threads(architecture.sizes, config.batch_size)
-    return compiled(*_by_hand(config, architecture, loss), threads=threads)
+    return compiled(*_by_hand(config, architecture, loss), batch_size=config.batch_size)
 
 
 def _module(config: Train, architecture: Architecture) -> Any:
@@ -176,6 +178,7 @@ def choose_engine(config: Train, architecture: Architecture, device: str) -> tup
 def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     """The engine that the flags describe, on `config.device`; every engine starts from the same weights.
 
+    `config.batch_size` is at most the number of samples.
     Raises UserError where it cannot do what they ask.
     """
     row = ENGINES[config.engine]

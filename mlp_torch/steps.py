@@ -16,7 +16,6 @@ from manual.numbers import Array
 from manual.optimizers import SGD
 from manual.trace import Trace
 from mlp_torch.engines import compiled, compiled_unsupported
-from mlp_torch.machine import step_threads
 from mlp_torch.model import MLP, to_manual
 
 # trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
@@ -43,8 +42,10 @@ def _buffered(module: MLP, loss: str) -> Pass:
 def _compiled(module: MLP, loss: str) -> Pass:
     def trace(x: Array, y: Array, **options: Any) -> Trace:
         model = to_manual(module)
-        threads = step_threads(model.architecture.sizes, len(x))  # those that will train
-        traced: Trace = compiled(model, loss, SGD(model.parameters), threads=threads).trace(x, y, **options)
+        engine = compiled(
+            model, loss, SGD(model.parameters), batch_size=len(x)
+        )  # with the threads that train
+        traced: Trace = engine.trace(x, y, **options)
         return traced
 
     return trace

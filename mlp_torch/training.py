@@ -50,7 +50,8 @@ def run(
         config, why = resolve(config, data)
         check_batches(config, len(data.train))
         architecture = config.architecture(data.inputs, data.outputs)
-        engine = build(config, architecture, data.loss)
+        at_once = min(config.batch_size, len(data.train))
+        engine = build(replace(config, batch_size=at_once), architecture, data.loss)
         report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
@@ -62,8 +63,7 @@ def run(
             print(f"engine: {config.engine}, {why}")
         training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
         try:
-            n = min(config.batch_size, len(data.train))
-            with threads(architecture.sizes, n, config.engine in ON_CPU):
+            with threads(architecture.sizes, at_once, config.engine in ON_CPU):
                 if around is contextlib.nullcontext:  # in a sweep it would cost more than many a trial
                     training.folder.show("gradient_check", picture(engine, data, config))
                 with around(training):

@@ -171,20 +171,35 @@ def test_a_batch_is_shared_by_as_many_threads_as_its_work_its_samples_and_the_ma
     assert step_threads(*work) == threads
 
 
-def test_what_is_judged_before_training_is_the_shared_step_that_trains(monkeypatch):
+@pytest.fixture
+def crews(monkeypatch):
+    """The number of threads of every compiled engine that is made."""
     from manual.compiled import CompiledEngine
-    from mlp_torch import MLP, compare
 
-    crews = []
+    found = []
     init = CompiledEngine.__init__
 
     def noted(self, *arguments):
         init(self, *arguments)
-        crews.append(self.threads)
+        found.append(self.threads)
 
     monkeypatch.setattr(CompiledEngine, "__init__", noted)
-    monkeypatch.setattr("mlp_torch.steps.step_threads", lambda sizes, n: 3)
+    return found
+
+
+def test_what_is_judged_before_training_is_the_shared_step_that_trains(crews, monkeypatch):
+    from mlp_torch import MLP, compare
+
+    monkeypatch.setattr("mlp_torch.engines.step_threads", lambda sizes, n: 3)
     model = MLP((5, 7, 3)).double()
     report = compare(model, np.ones((7, 5)), np.arange(7) % 3, loss="cross_entropy", engine="compiled")
     assert report.passed
     assert set(crews) == {3}
+
+
+def test_threads_are_those_that_the_samples_are_for_though_the_flag_asks_for_more(runs, crews, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    flags = "--data xor --hidden 300 --batch-size 100000 --epochs 2 --engine compiled"
+    assert train(runs, flags) == 0
+    assert set(crews) == {1}

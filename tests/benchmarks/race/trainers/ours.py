@@ -20,10 +20,9 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
         return BufferedEngine(model, loss, OPTIMIZERS["adam"](model.parameters, LR))
     if name == "compiled":
         from mlp_torch.engines import compiled
-        from mlp_torch.machine import step_threads
 
-        threads = step_threads(problem.spec.sizes, problem.spec.batch)
-        return compiled(model, loss, OPTIMIZERS["adam"](model.parameters, LR), threads=threads)
+        optimizer = OPTIMIZERS["adam"](model.parameters, LR)
+        return compiled(model, loss, optimizer, batch_size=problem.spec.batch)
     from mlp_torch.model import to_torch
 
     module = to_torch(model)
