@@ -1,7 +1,7 @@
 """How long training takes, side by side with what else one would pick; prints Markdown tables.
 
     python -m pip install -e '.[bench]'
-    python tests/benchmarks/bench_training.py              # all of it, a quarter of an hour
+    python tests/benchmarks/bench_training.py              # all of it, twenty minutes
     python tests/benchmarks/bench_training.py --readme     # into README.md and docs/training.png
     python tests/benchmarks/bench_training.py --scaling    # cost against rows and epochs
 

@@ -244,7 +244,7 @@ def test_an_unknown_loss_or_reduction_is_refused_with_advice() -> None:
     with pytest.raises(ValueError, match="did you mean 'mse'"):
         model.trace(x, y, "msee")
     with pytest.raises(ValueError, match="choose from mean, sum"):
-        model.trace(x, y, "mse", reduction="max")  # type: ignore[arg-type]
+        model.trace(x, y, "mse", reduction="max")  # type: ignore[arg-type]  # the fault that is planted
 
 
 # ---- the trace -------------------------------------------------------------------------------------

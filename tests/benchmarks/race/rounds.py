@@ -59,7 +59,7 @@ class Worker:
         here = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.row = row
-        self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed with the worker
+        self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # closed with the worker
         start = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "race.worker", row.name, spec.name, str(spec.epochs), str(folder)],

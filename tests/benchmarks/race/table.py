@@ -1,6 +1,7 @@
 """The measured rounds as Markdown: seconds and multiples of the floor, ratios, costs, final losses."""
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from race.candidates import CANDIDATES
 from race.problems import PROBLEMS
@@ -122,10 +123,7 @@ def losses(results: Results) -> list[str]:
     """What was learned: loss and accuracy on the training data after the last epoch."""
 
     def text(m: Measured) -> str:
-        loss, accuracy = (
-            middle(m, lambda run, part=part: getattr(run, part))  # type: ignore[misc]
-            for part in ("loss", "accuracy")
-        )
+        loss, accuracy = (middle(m, attrgetter(part)) for part in ("loss", "accuracy"))
         return f"{number(loss)} ({accuracy:.1%})"
 
     lines = header("loss at the end (accuracy)", list(results))

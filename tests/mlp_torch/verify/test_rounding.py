@@ -268,7 +268,9 @@ def test_a_function_that_is_five_ulp_off_is_seen(engine: str) -> None:
 
 
 def test_a_bound_of_a_sixteenth_would_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    tight = lambda p: tuple(part / 16 for part in ACTIVATION_ERRORS_BEFORE["sigmoid"](p))  # noqa: E731
+    def tight(p: Any) -> tuple[Any, ...]:
+        return tuple(part / 16 for part in ACTIVATION_ERRORS_BEFORE["sigmoid"](p))
+
     monkeypatch.setitem(ACTIVATION_ERRORS, "sigmoid", tight)
     z = np.random.default_rng(0).normal(0, 3, 3000).astype(np.float32)
     assert alarms("sigmoid", z, np.ones_like(z)) != []

@@ -64,7 +64,7 @@ class Numba(Numpy):
         self.problem = problem
 
         @numba.njit
-        def epoch(x, w1, w2, w3, z1, z2, z3, dz1, dz2, dz3, dw1, dw2, dw3, batch):  # type: ignore[no-untyped-def]
+        def epoch(x, w1, w2, w3, z1, z2, z3, dz1, dz2, dz3, dw1, dw2, dw3, batch):  # type: ignore[no-untyped-def]  # numba types it
             for start in range(0, len(x), batch):
                 a = x[start : start + batch]
                 n = len(a)
