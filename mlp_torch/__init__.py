@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlp_torch.check.autograd import check_autograd_function as check_autograd_function
-    from mlp_torch.check.functions import check_function as check_function
-    from mlp_torch.check.layers import Dropout as Dropout
-    from mlp_torch.check.layers import Layer as Layer
-    from mlp_torch.check.layers import Penalty as Penalty
-    from mlp_torch.check.values import check_gradients as check_gradients
-    from mlp_torch.check.values import check_step as check_step
+    from mlp_torch.check.describe.layers import Dropout as Dropout
+    from mlp_torch.check.describe.layers import Layer as Layer
+    from mlp_torch.check.describe.layers import Penalty as Penalty
+    from mlp_torch.check.functions.function import check_function as check_function
+    from mlp_torch.check.gradients import check_gradients as check_gradients
+    from mlp_torch.check.gradients import check_step as check_step
+    from mlp_torch.check.operations.function import check_autograd_function as check_autograd_function
     from mlp_torch.estimators import MLPClassifier as MLPClassifier
     from mlp_torch.model import MLP as MLP
     from mlp_torch.verify.comparison import compare as compare
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 # One row a public name: the module that holds it.
 EXPORTS = {
-    "Dropout": "mlp_torch.check.layers",
-    "Layer": "mlp_torch.check.layers",
-    "Penalty": "mlp_torch.check.layers",
-    "check_autograd_function": "mlp_torch.check.autograd",
-    "check_function": "mlp_torch.check.functions",
-    "check_gradients": "mlp_torch.check.values",
-    "check_step": "mlp_torch.check.values",
+    "Dropout": "mlp_torch.check.describe.layers",
+    "Layer": "mlp_torch.check.describe.layers",
+    "Penalty": "mlp_torch.check.describe.layers",
+    "check_autograd_function": "mlp_torch.check.operations.function",
+    "check_function": "mlp_torch.check.functions.function",
+    "check_gradients": "mlp_torch.check.gradients",
+    "check_step": "mlp_torch.check.gradients",
     "MLP": "mlp_torch.model",
     "MLPClassifier": "mlp_torch.estimators",
     "Report": "mlp_torch.verify.report",

@@ -17,7 +17,7 @@ from typing import Any
 import tyro
 
 from manual.architecture import choose
-from mlp_torch.check.flags import Check
+from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain

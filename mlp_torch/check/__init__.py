@@ -1,7 +1,7 @@
 """Checking anybody's hand-written backward pass, and naming the factor of the chain rule that is wrong."""
 
-from mlp_torch.check.layers import Dropout, Layer, Penalty
+from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
+from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.report import Fault, Report, Row
-from mlp_torch.check.values import check_gradients, check_step
 
 __all__ = ["Dropout", "Fault", "Layer", "Penalty", "Report", "Row", "check_gradients", "check_step"]

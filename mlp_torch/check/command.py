@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.activations import ALIASES, FORMS
-from mlp_torch.check.flags import Check
-from mlp_torch.check.layers import Dropout, Layer, Penalty
-from mlp_torch.check.order import layers_in_order
+from mlp_torch.check.config import Check
+from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
+from mlp_torch.check.describe.order import layers_in_order
+from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.report import Report
-from mlp_torch.check.values import check_gradients, check_step
 from mlp_torch.errors import UserError
 
 
@@ -121,7 +121,7 @@ def _of_function(config: Check) -> Report:
     `x` and `y`), or takes nothing and gives a Report, the arguments of check_function, or those of
     check_gradients as a dict.
     """
-    from mlp_torch.check.functions import check_function
+    from mlp_torch.check.functions.function import check_function
 
     if config.dropout is not None:
         raise UserError("--dropout: serves FILE.npz with masks; a function draws or holds its own")

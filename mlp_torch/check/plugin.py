@@ -17,11 +17,11 @@ def gradient_check() -> Callable[..., Any]:
     def check(first: Any, *rest: Any, **options: Any) -> Any:
         __tracebackhide__ = True
         if callable(first):
-            from mlp_torch.check.functions import check_function
+            from mlp_torch.check.functions.function import check_function
 
             report = check_function(first, *rest, **options)
         else:
-            from mlp_torch.check.values import check_gradients
+            from mlp_torch.check.gradients import check_gradients
 
             report = check_gradients(first, *rest, **options)
         if not report.passed:

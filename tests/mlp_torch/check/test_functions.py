@@ -8,7 +8,7 @@ import torch
 
 from mlp_torch import check_autograd_function, check_function
 from mlp_torch.__main__ import main
-from mlp_torch.check.tensors import coarse
+from mlp_torch.check.operations.tensors import coarse
 
 STUDENT = """
 import numpy as np

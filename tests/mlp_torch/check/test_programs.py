@@ -3,7 +3,7 @@
 import pytest
 
 from mlp_torch import check_gradients, check_step
-from mlp_torch.check.layers import align, flatten
+from mlp_torch.check.describe.layers import align, flatten
 from tests.mlp_torch.check.programs import PROGRAMS
 
 

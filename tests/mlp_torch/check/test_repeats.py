@@ -8,8 +8,9 @@ import pytest
 
 from manual import MLP
 from mlp_torch import check_gradients
-from mlp_torch.check import leaves, repeats, search
-from mlp_torch.check.claims import Claim, Claims
+from mlp_torch.check.faults import arrays as leaves
+from mlp_torch.check.faults.claims import Claim, Claims
+from mlp_torch.check.search import repeats, search
 from tests.mlp_torch.check.corpus import PROPORTIONS, handed_over, plant
 
 KINDS = list(PROPORTIONS)

@@ -1,0 +1,192 @@
+"""How a person describes their network: Layer, Dropout, Penalty, and parameters in any nesting by name."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manual.architecture import choose
+from manual.numbers import Array
+from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.errors import UserError
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """The dropout that follows a layer's activation.
+
+    p is the probability of dropping, `mask` has the orientation of the layer's output. scaled=True: the
+    mask already holds 1/(1−p) and the forward pass is h·mask; False: a 0/1 mask, h·mask/(1−p).
+    """
+
+    p: float
+    mask: Any
+    scaled: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p < 1:
+            raise UserError(f"Dropout(p={self.p}): the probability of dropping is at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the author's forward pass: a = activation(input · weight + bias), then dropout.
+
+    `weight` and `bias` are the author's names in `parameters` (an index where parameters are a list).
+    `bias_in_weight` says that the first or last row of the weight is the bias. `activation_parameters`:
+    leaky_relu, elu and prelu `alpha`, selu `alpha` and `scale`; prelu's alpha may be a parameter's name,
+    then its gradient is checked too. `weight_layout` ("in,out" or "out,in") settles a square weight.
+    """
+
+    weight: Any = None
+    bias: Any = None
+    activation: str = "identity"
+    activation_parameters: Mapping[str, Any] = field(default_factory=dict)
+    bias_in_weight: str | None = None
+    dropout: Dropout | None = None
+    weight_layout: str | None = None
+
+    def __post_init__(self) -> None:
+        name = self.activation or "identity"
+        object.__setattr__(self, "activation", ALIASES.get(name, name))
+        try:
+            choose("activation", self.activation, list(FORMS))
+        except ValueError as error:
+            raise UserError(f"Layer: {error}") from None
+        if self.bias_in_weight not in (None, "first", "last"):
+            raise UserError(f"bias_in_weight={self.bias_in_weight!r}: is None, 'first' or 'last'")
+        if self.bias_in_weight and self.bias is not None:
+            raise UserError(f"Layer: bias={self.bias!r} and bias_in_weight={self.bias_in_weight!r}: give one")
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A penalty in the loss: coefficient · (½ if half) · Σθ² for l2, coefficient · Σ|θ| for l1.
+
+    `over_samples` divides it by N; `on_biases` includes biases, also folded ones; `per_array` maps
+    names to coefficients and replaces `coefficient` (then None), all others 0. `half` means nothing to l1.
+    """
+
+    coefficient: float | None = None
+    half: bool = True
+    over_samples: bool = False
+    on_biases: bool = False
+    per_array: Mapping[Any, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.coefficient is None and self.per_array is None:
+            raise UserError("Penalty: give coefficient= or per_array=")
+        if self.coefficient is not None and self.per_array is not None:
+            raise UserError("Penalty: per_array= replaces coefficient=; give one of them")
+        if self.coefficient is not None and not math.isfinite(self.coefficient):
+            raise UserError(f"Penalty(coefficient={self.coefficient}): must be a finite number")
+
+    def of(self, name: str, bias: bool) -> float:
+        """The coefficient of the array `name`; `bias` says that it is one, or the folded part that is."""
+        if self.per_array is not None:
+            given = {str(key): value for key, value in self.per_array.items()}
+            if name not in given or (bias and not self.on_biases and f"{name}" not in given):
+                return 0.0
+            return float(given[name])
+        assert self.coefficient is not None
+        return float(self.coefficient) if self.on_biases or not bias else 0.0
+
+
+def flatten(tree: Any, prefix: str = "", what: str = "parameters") -> dict[str, Any]:
+    """Arrays of any nesting of dict, list, tuple and pairs, by name: {"W": [a, b]} gives W.0 and W.1.
+
+    A pair whose first member is text is a name with its array. None stays None. `what` is the argument's
+    name, for the UserError where something in it is no array.
+    """
+    if isinstance(tree, str | bytes):
+        raise UserError(f"{what}: {prefix or 'the whole'} is the text {tree[:20]!r}, no array")
+    if tree is None or isinstance(tree, np.ndarray | float | int | np.generic):
+        return {prefix or "0": tree}
+    if isinstance(tree, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = tree.items()
+    elif hasattr(tree, "detach"):
+        return {prefix or "0": _numpy(tree)}
+    elif isinstance(tree, Sequence) or hasattr(tree, "__iter__"):
+        items = list(tree)
+        if items and all(
+            isinstance(i, tuple | list) and len(i) == 2 and isinstance(i[0], str) for i in items
+        ):
+            pairs = [(i[0], i[1]) for i in items]
+        elif items and all(isinstance(i, int | float | np.number) and not isinstance(i, bool) for i in items):
+            return {prefix or "0": np.asarray(items)}
+        else:
+            pairs = list(enumerate(items))
+    else:
+        raise UserError(f"{what}: {prefix or 'the whole'} is a {type(tree).__name__}, no array")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found |= flatten(value, f"{prefix}.{key}" if prefix else str(key), what)
+    return found
+
+
+def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """The gradients under the parameters' names: equal names, or dW1, grad_W1, W1_grad …, or the same order.
+
+    Raises UserError where a parameter's gradient cannot be told.
+    """
+    if set(parameters) & set(gradients):
+        _no_strangers(parameters, [n for n in gradients if n not in parameters])
+        return {name: gradients.get(name) for name in parameters}
+
+    def bare(text: str) -> str:
+        text = text.lower()
+        for word in ("gradients", "gradient", "grads", "grad", "nabla", "delta"):
+            text = text.replace(word, "")
+        return text.strip("_. ")
+
+    by_name = {bare(name): value for name, value in gradients.items()}
+    renamed = {}
+    taken = set()
+    for name in parameters:
+        low = bare(name)
+        for candidate in (low, f"d{low}", f"d_{low}", f"g{low}", f"g_{low}"):
+            if candidate in by_name:
+                renamed[name] = by_name[candidate]
+                taken.add(candidate)
+                break
+    if renamed and len(parameters) != len(gradients):
+        _no_strangers(parameters, [n for n in gradients if bare(n) not in taken])
+        return {name: renamed.get(name) for name in parameters}
+    if len(renamed) == len(parameters):
+        return renamed
+    if len(parameters) == len(gradients):
+        return dict(zip(parameters, gradients.values(), strict=True))
+    raise UserError(
+        f"gradients are named {', '.join(gradients)} and parameters {', '.join(parameters)}; "
+        "give gradients under the parameters' names"
+    )
+
+
+def _no_strangers(parameters: Mapping[str, Any], left: Sequence[str]) -> None:
+    """Raise UserError for gradients of no parameter; those of values on the way (dZ1, dA1) are let pass."""
+    unknown = [n for n in left if not re.fullmatch(r"(d|grad|g)?_?[zahsox]\d*", n.lower())]
+    if unknown:
+        raise UserError(
+            f"gradients: {', '.join(unknown)} is the name of no parameter; there are {', '.join(parameters)}"
+        )
+
+
+def _numpy(tensor: Any) -> Any:
+    held = tensor.detach().cpu()
+    return (held.float() if str(held.dtype) == "torch.bfloat16" else held).numpy()
+
+
+def as_float(value: Any, name: str) -> Array:
+    """A float64 copy; raises UserError where the array holds no real numbers."""
+    try:
+        array = np.asarray(_numpy(value) if hasattr(value, "detach") else value)
+        if array.dtype.kind == "c":
+            raise TypeError
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float64)
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{name}: is no array of real numbers") from None

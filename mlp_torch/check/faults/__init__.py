@@ -1,0 +1,1 @@
+"""What a person gets wrong, one room a place of the chain rule."""

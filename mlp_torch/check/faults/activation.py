@@ -1,0 +1,231 @@
+"""Hypotheses on f′: every derivative that people write at a layer in place of the true one."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from manual.activations import softmax
+from manual.numbers import Array
+from mlp_torch.check.describe.activations import FORMS, jacobian
+from mlp_torch.check.faults.claims import Claim, Claims, Context, norm
+from mlp_torch.check.faults.formulas import formulas
+
+Option = tuple[Claims, Array]
+
+
+def options(c: Context, number: int, da: Array, unmasked: bool = False) -> list[Option]:
+    """(claims, dz) of a layer for da, the gradient at its activation; the true one first.
+
+    `unmasked`: da lives where dropout's mask is 0 too.
+    """
+    layer = c.problem.layers[number - 1]
+    z, f = c.problem.z[number], c.problem.f[number]
+    with np.errstate(all="ignore"):
+        if layer.activation == "softmax":
+            true, wrong = jacobian(da, f), list(_softmax(c, number, da, z, f))
+        else:
+            slope, others = slopes(c, number, unmasked)
+            true, wrong = da * slope, [(claim, da * s) for claim, s in others]
+            wrong += _of_upstream(c, number, da)
+            words = "is f′(z) alone: the upstream gradient is not multiplied in"
+            wrong.append((_claim(number, "not_multiplied_by_upstream", "dz", words), slope + 0 * da))
+    kept: list[Option] = [((), true)]
+    size = norm(true)
+    for claim, dz in wrong:
+        gap = norm(dz - true)
+        if gap > 1e-10 * size and (gap < np.inf or np.isfinite(dz).all()):
+            kept.append(((claim,), dz))
+    return kept
+
+
+def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list[tuple[Claim, Array]]]:
+    """f′ and all its slips at a layer, without those that cannot be told apart; worked out once.
+
+    They are told apart where dropout left the layer alive, or everywhere if `unmasked`.
+    """
+    key = (number, unmasked)
+    if key not in c.slopes:
+        p = c.problem
+        layer = p.layers[number - 1]
+        z, f = p.z[number], p.f[number]
+        from_z = FORMS[layer.activation].from_z
+        assert from_z is not None
+        slope = from_z(z, layer.constants)
+        alive = np.broadcast_to(unmasked or layer.factor != 0, z.shape)
+        weights = np.random.default_rng(7).uniform(1, 2, z.shape) * alive
+
+        def print_of(values: Array) -> float:
+            return float(f"{float((values * weights).sum()):.10e}")
+
+        true, ones = print_of(slope), print_of(np.ones_like(z))
+        seen: set[tuple[object, ...]] = set()
+        kept = []
+        for claim, value in _elementwise(c, number, z, f, slope):
+            if not np.isfinite(value[alive]).all():
+                continue
+            mark = print_of(np.where(alive, value, 0.0))
+            unit = claim.variant != "one" and layer.activation != "identity" and mark == ones
+            if mark == true or unit or (claim.kind, mark) in seen:
+                continue  # 1 everywhere is a missing derivative
+            seen.add((claim.kind, mark))
+            share = c.ratio(value[alive], slope[alive])
+            if layer.activation == "identity" or (share is not None and c.name_constant(share)):
+                claim = replace(claim, odd=1.5)  # a constant is its own slip, and identity has no formula
+            kept.append((claim, np.where(alive, value, 0.0)))
+        c.slopes[key] = (slope, kept)
+    found: tuple[Array, list[tuple[Claim, Array]]] = c.slopes[key]
+    return found
+
+
+def _claim(number: int, kind: str, variant: str, detail: str, odd: float = 1.0) -> Claim:
+    return Claim(kind, variant, detail, number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd)
+
+
+def _softmax(c: Context, number: int, g: Array, z: Array, s: Array) -> Iterator[tuple[Claim, Array]]:
+    kind = "wrong_softmax_jacobian"
+    total = (g * s).sum(axis=1, keepdims=True)
+    if (one := _one(c, number)) is not None:
+        yield one, g
+    yield (
+        _claim(number, kind, "diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", 0.8),
+        g * s * (1 - s),
+    )
+    yield _claim(number, kind, "twice", "has softmax's Jacobian twice", 0.8), jacobian(jacobian(g, s), s)
+    yield (
+        _claim(number, kind, "diagonal twice", "has s(1 − s) beside softmax's Jacobian"),
+        jacobian(g, s) * s * (1 - s),
+    )
+    yield _claim(number, kind, "s", "has s in place of softmax's Jacobian: −s sᵀ is missing"), g * s
+    yield (
+        _claim(number, kind, "plus", "has diag(s) + s sᵀ for softmax's Jacobian diag(s) − s sᵀ"),
+        s * (g + total),
+    )
+    yield _claim(number, kind, "outer", "has −s sᵀ alone for softmax's Jacobian"), -s * total
+    yield (
+        _claim(number, kind, "samples", "sums softmax's Jacobian over the samples"),
+        s * (g - (g * s).sum(axis=0)),
+    )
+    yield (
+        _claim(number, kind, "no product", "has Σ da without s in softmax's Jacobian"),
+        s * (g - g.sum(axis=1, keepdims=True)),
+    )
+    yield (
+        _claim(number, kind, "off diagonal", "has s(1 − s) off the diagonal too"),
+        g * s - s * (1 - s) * g.sum(axis=1, keepdims=True),
+    )
+    yield (
+        _claim(
+            number,
+            "activation_derivative_at_wrong_array",
+            "at a",
+            "has softmax's Jacobian at softmax(a), not at z",
+        ),
+        jacobian(g, softmax(s)),
+    )
+    yield (
+        _claim(number, "wrong_activation_derivative", "relu", "has relu's derivative for softmax's", 1.3),
+        g * (z > 0),
+    )
+    yield (
+        _claim(
+            number, "wrong_activation_derivative", "tanh", "has tanh's derivative 1 − a² for softmax's", 1.3
+        ),
+        g * (1 - s * s),
+    )
+
+
+def _one(c: Context, number: int) -> Claim | None:
+    name = c.problem.layers[number - 1].activation
+    if name == "identity":
+        return None
+    return _claim(number, "missing_activation_derivative", "one", f"lacks the derivative of {name}", 0.5)
+
+
+def _elementwise(c: Context, number: int, z: Array, f: Array, slope: Array) -> Iterator[tuple[Claim, Array]]:
+    """(claim, f′ as written)."""
+    problem = c.problem
+    layer = problem.layers[number - 1]
+    name, p = layer.activation, layer.constants
+    form = FORMS[name]
+    assert form.from_z is not None
+    if (one := _one(c, number)) is not None:
+        yield one, np.ones_like(z)
+    at = "activation_derivative_at_wrong_array"
+    if name != "identity":
+        yield (
+            _claim(number, at, "z-form at a", f"has the derivative of {name} at a, where z belongs", 0.6),
+            form.from_z(f, p),
+        )
+        if form.from_a is not None:
+            yield (
+                _claim(number, at, "a-form at z", f"has {form.line} of {name} at z, where a belongs", 0.6),
+                form.from_a(z, p),
+            )
+        if layer.mask is not None:
+            dropped = problem.a[number]
+            words = f"has the derivative of {name} after dropout, where it belongs before"
+            if form.from_a is not None:
+                yield _claim(number, at, "dropped", words, 0.7), form.from_a(dropped, p)
+            yield _claim(number, at, "dropped z", words, 0.8), form.from_z(dropped, p)
+        for j, other in enumerate(problem.a):
+            for label, array in (("z", problem.z[j]), ("a", other)):
+                if j == number or array.shape != z.shape or (j == 0 and label == "z"):
+                    continue
+                where = "x" if j == 0 else f"{label}{j}"
+                words = f"has the derivative of {name} at {where}, where layer {number}'s belongs"
+                claim = _claim(number, at, f"layer {j - number}", words, 1.1)
+                yield claim, form.from_z(array, p)
+                if form.from_a is not None:
+                    yield claim, form.from_a(array, p)
+    wrong = "wrong_activation_derivative"
+    if name != "identity":
+        yield _claim(number, wrong, "f", f"has {name} itself in place of its derivative", 0.7), f
+        yield _claim(number, wrong, "twice", f"has the derivative of {name} twice", 0.9), slope * slope
+        yield _claim(number, wrong, "one minus", f"has 1 − f′ for the derivative of {name}", 1.2), 1 - slope
+        yield _claim(number, wrong, "z", f"has z in place of the derivative of {name}", 1.3), z
+        yield (
+            _claim(number, wrong, "f twice", f"has the derivative of {name} at f(f(z))", 1.4),
+            form.from_z(form.f(f, p), p),
+        )
+        yield _claim(number, wrong, "inverse", f"divides by the derivative of {name}", 1.3), 1 / slope
+        yield (
+            _claim(number, wrong, "f times", f"multiplies the derivative of {name} by {name} itself", 1.2),
+            slope * f,
+        )
+    for words, value in formulas(name, z, f, p):
+        yield (
+            _claim(number, wrong, words, f"has {words} for the derivative of {name}, {form.line}", 0.9),
+            value,
+        )
+    for other_name, other_form in FORMS.items():
+        if other_name in (name, "identity") or other_form.from_z is None:
+            continue
+        text = f"has the derivative of {other_name} for that of {name}"
+        yield _claim(number, wrong, other_name, text, 1.0), other_form.from_z(z, other_form.defaults)
+        if other_form.from_a is not None:
+            yield _claim(number, wrong, other_name, text, 1.05), other_form.from_a(f, other_form.defaults)
+            yield (
+                _claim(number, wrong, f"{other_name} z", f"{text}, at z", 1.2),
+                other_form.from_a(z, other_form.defaults),
+            )
+        yield (
+            _claim(number, wrong, f"{other_name} a", f"{text}, at a", 1.2),
+            other_form.from_z(f, other_form.defaults),
+        )
+
+
+def _of_upstream(c: Context, number: int, da: Array) -> list[tuple[Claim, Array]]:
+    """The mask of the wrong tensor: f′ at the upstream gradient."""
+    layer = c.problem.layers[number - 1]
+    form = FORMS[layer.activation]
+    if layer.activation == "identity":
+        return []
+    assert form.from_z is not None
+    words = f"has the derivative of {layer.activation} at the upstream gradient, where z belongs"
+    claim = _claim(number, "activation_derivative_at_wrong_array", "upstream", words)
+    slope = form.from_z(c.problem.z[number], layer.constants)
+    ways = [da * form.from_z(da, layer.constants), da * slope * form.from_z(da, layer.constants)]
+    if form.from_a is not None:
+        ways.append(da * form.from_a(da, layer.constants))
+    return [(claim, way) for way in ways]

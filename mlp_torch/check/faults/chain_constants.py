@@ -1,0 +1,64 @@
+"""Constants on the chain: the factors of dz that the arrays of its layer show."""
+
+from collections.abc import Iterator, Mapping
+
+from manual.numbers import Array
+from mlp_torch.check.faults.claims import Claim, Claims, Context
+
+
+def chain_constants(
+    c: Context, number: int, dz: Array, now: Claims, shared: Mapping[str, int]
+) -> Iterator[tuple[Claims, float]]:
+    """(`now` with a constant on dz of layer number, its value); `shared`: weights used in several layers."""
+    seen: set[float] = set()
+    for part in c.problem.layers[number - 1].parts:
+        h = c.h.get(part)
+        if h is None or part.role == "slope" or part.name in shared:
+            continue
+        D = c.problem.leaf(part, dz)
+        if D.shape != h.shape or not c.spanned(part, D):
+            continue
+        R = c.problem.regulariser(part)
+        values: list[float] = []
+        for rest in (h - R, h) if R.any() else (h,):
+            value = c.ratio(rest, D, part)
+            if value is None:
+                fits = c.fit(h, D, c.problem.theta(part)) if h.size > 3 and part.role != "slope" else None
+                value = None if fits is None else float(fits[0])
+            if value is None:
+                continue
+            # what multiplies the arrays above multiplies these too
+            values += [value, *(value / v for v in c.factors_of(x for x in now if x.name))]
+        for value in values:
+            if round(value, 12) in seen or abs(value - 1) < 1e-8:
+                continue
+            seen.add(round(value, 12))
+            line = f"dz{number} = da{number} · f′(z{number})"
+            readings = c.name_constant(value, part)
+            for reading in readings:
+                yield (
+                    (
+                        *now,
+                        *(
+                            Claim(k, f"{v} {number}" if k == "sign" else v, d, number, line=line)
+                            for k, v, d in reading
+                        ),
+                    ),
+                    value,
+                )
+            if not readings and value < 0:  # turned round, then cut
+                yield (
+                    (*now, Claim("sign", f"sign {number}", "has the opposite sign", number, line=line)),
+                    -1.0,
+                )
+            if not readings and h.size >= 3 and 1e-10 < value < 1e10:
+                claim = Claim(
+                    "constant_factor",
+                    f"{value:.9g}",
+                    f"is the true one times {value:.6g}",
+                    number,
+                    line=line,
+                    odd=1.6,
+                    nameless=True,
+                )
+                yield (*now, claim), value

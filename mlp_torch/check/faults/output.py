@@ -1,0 +1,143 @@
+"""Hypotheses on the derivative of the loss: slips, other losses, other labels, broadcasting."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS, recoded, slips
+from mlp_torch.check.faults.claims import Claim, Context
+
+
+def weights_of(c: Context, reduction: str) -> Array:
+    p = c.problem
+    per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": p.output.size}
+    return p.weight * per[p.reduction] / per[reduction]
+
+
+def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
+    """(claim, G): derivatives of the loss by ŷ that are wrong, of other losses, other labels, broadcast."""
+    p = c.problem
+    L, o, y = len(p.layers), p.output, p.y
+    line = f"dŷ = ∂L/∂ŷ = {LOSSES[p.loss].line}"
+    G = p.loss_gradient()
+    for words, g in slips(p.loss, o, y):
+        yield (
+            Claim("wrong_loss_derivative", words, f"has {words}, for {LOSSES[p.loss].line}", L, line=line),
+            p.weight * g,
+        )
+    one = Claim(
+        "not_multiplied_by_upstream",
+        "G",
+        "lacks the loss's derivative: the upstream gradient is not multiplied in",
+        L,
+        line=line,
+    )
+    yield one, p.weight + 0 * G
+    if p.sample_weight is not None:
+        words = "lacks the sample weights"
+        w = p.weight / np.where(p.sample_weight == 0, 1, p.sample_weight).reshape(-1, 1)
+        w = np.full_like(
+            w, {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": o.size}[p.reduction] ** -1.0
+        )
+        yield Claim("wrong_loss_derivative", words, words, L, line=line), w * LOSSES[p.loss].derivative(o, y)
+        yield (
+            Claim("wrong_loss_derivative", "weights twice", "has the sample weights twice", L, line=line),
+            G * p.sample_weight.reshape(-1, 1),
+        )
+    for loss, row in LOSSES.items():
+        if loss == p.loss:
+            continue
+        y2 = coded(loss, y)
+        if loss == "cross_entropy" and o.shape[1] == 1:
+            continue
+        if y2 is None or (loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all()):
+            continue
+        g = row.derivative(o, y2)
+        value = _proportional(g * p.weight, G)
+        if value:
+            continue
+        for reduction in dict.fromkeys((p.reduction, *REDUCTIONS)):
+            if o.shape[1] == 1 and reduction == "mean_over_all" and p.reduction != reduction:
+                continue
+            words = f"is right for {loss}, reduction {reduction}"
+            yield (
+                Claim(
+                    "loss_mismatch",
+                    f"{loss} {reduction}",
+                    words,
+                    L,
+                    line=f"dŷ = {row.line}",
+                    odd=0.4 if reduction == p.reduction else 0.7,
+                ),
+                weights_of(c, reduction) * g,
+            )
+    for words, y2 in recoded(LOSSES[p.loss].labels, y):
+        yield (
+            Claim("label_coding", words, f"takes {words}", L, line=line),
+            p.weight * LOSSES[p.loss].derivative(o, y2),
+        )
+    if o.shape[1] == 1 and p.samples > 1:
+        yield from _broadcast(c, line)
+
+
+def mismatched(c: Context) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
+    """Another loss, of the same reduction, with labels coded otherwise or broadcast as well."""
+    p = c.problem
+    L, o = len(p.layers), p.output
+    for loss, row in LOSSES.items():
+        y = coded(loss, p.y)
+        if loss == p.loss or y is None or (loss == "cross_entropy" and o.shape[1] == 1):
+            continue
+        if loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all():
+            continue
+        words, line = f"is right for {loss}, reduction {p.reduction}", f"dŷ = {row.line}"
+        other = Claim("loss_mismatch", f"{loss} {p.reduction}", words, L, line=line, odd=0.4)
+        for text, y2 in recoded(row.labels, p.y):
+            claim = Claim("label_coding", text, f"takes {text}", L, line=line)
+            yield (other, claim), p.weight * row.derivative(o, y2)
+        if o.shape[1] == 1 and p.samples > 1:
+            for claim, G in _broadcast(c, line, loss):
+                yield (other, claim), G
+
+
+def _broadcast(c: Context, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
+    """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
+    p = c.problem
+    n = p.samples
+    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
+    square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
+    for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
+        for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
+            detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}): {words}"
+            yield (
+                Claim("broadcast", words, detail, len(p.layers), line=line, odd=odd),
+                p.weight * g.reshape(n, 1),
+            )
+
+
+def _proportional(a: Array, b: Array) -> bool:
+    square = float((b * b).sum())
+    if not np.isfinite(a).all() or square == 0:
+        return not np.isfinite(a).all()
+    value = float((a * b).sum()) / square
+    return float(np.linalg.norm(a - value * b)) <= 1e-12 * float(np.linalg.norm(a))
+
+
+def coded(loss: str, y: Array) -> Array | None:
+    """The same labels in another loss's coding, or None where they have no meaning there."""
+    values = set(np.unique(y)[:3].tolist())
+    binary, signed = values <= {0.0, 1.0}, values <= {-1.0, 1.0}
+    kind = LOSSES[loss].labels
+    one_hot = y.shape[1] > 1 and (binary or signed) and bool(((y == y.max()).sum(axis=1) == 1).all())
+    if kind == "real":
+        return y
+    if kind == "sign":
+        return y if signed else 2 * y - 1 if binary else None
+    if kind == "binary":
+        return y if binary or (y.min() >= 0 and y.max() <= 1) else (y + 1) / 2 if signed else None
+    if loss == "multiclass_hinge":
+        return None if not one_hot else (y + 1) / 2 if signed and not binary else y
+    if y.min() < 0:
+        return (y + 1) / 2 if one_hot and signed else None
+    return y

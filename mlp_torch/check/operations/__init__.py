@@ -1,0 +1,1 @@
+"""A torch callable with a backward of its own, judged by autograd of a reference."""

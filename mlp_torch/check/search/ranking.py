@@ -1,0 +1,45 @@
+"""Which of the sets that fit is preferred."""
+
+from mlp_torch.check.faults.claims import Claims, Context, cost, strange
+
+
+def order(claims: Claims) -> tuple[float, ...]:
+    """The fewest mistakes, then those with a name, then the fewest places, then the likeliest."""
+    places = len({(x.key, x.layer, x.name) for x in claims})
+    return (cost(claims), strange(claims), places, sum({x.key: x.odd for x in claims}.values()))
+
+
+def ranked(found: list[Claims]) -> list[Claims]:
+    """The sets that are told, the preferred first."""
+    if not found:
+        return []
+    ordered = sorted(found, key=order)
+    best = order(ordered[0])
+    unique: dict[frozenset[tuple[str, int]], Claims] = {}
+    kinds: set[frozenset[str]] = set()
+    for claims in ordered:
+        what = frozenset(x.kind for x in claims)
+        if order(claims)[:3] <= best[:3] or what not in kinds:
+            unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
+        kinds.add(what)
+    return list(unique.values())[:6]
+
+
+def doubtful(c: Context, claims: Claims) -> bool:
+    """A number explains the arrays that two slips together may make too: their sets are wanted as well."""
+    n, k = c.problem.samples, c.problem.output.shape[1]
+    plain = [float(v) for v in (n, k, n * k, 2, 4)]
+    for claim in claims:
+        if claim.kind == "loss_mismatch" and not claim.variant.endswith(f" {c.problem.reduction}"):
+            return True
+        if claim.kind == "constant_factor":
+            values = c.factors_of([claim])
+            if not any(abs(v - p) < 1e-9 * p or abs(v * p - 1) < 1e-9 for v in values for p in plain):
+                return True
+    return False
+
+
+def others(found: list[Claims], more: list[Claims]) -> list[Claims]:
+    """The sets of one mistake more that hold none of the smaller ones."""
+    keys = [{x.key for x in claims} for claims in found]
+    return [m for m in more if not any(k <= {x.key for x in m} for k in keys)]

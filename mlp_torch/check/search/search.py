@@ -1,0 +1,260 @@
+"""The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.describe.forward import Part
+from mlp_torch.check.faults import arrays as leaves
+from mlp_torch.check.faults import chain as faults
+from mlp_torch.check.faults.chain_constants import chain_constants
+from mlp_torch.check.faults.claims import Claim, Claims, Context, cost, norm
+from mlp_torch.check.faults.fitting import fitted
+from mlp_torch.check.search.equivalence import coinciding
+from mlp_torch.check.search.ranking import doubtful, order, others, ranked
+from mlp_torch.check.search.repeats import of_the_chain
+from mlp_torch.check.search.thinning import thin
+
+LIMIT = 64  # sets that fit equally; more are not told apart by a person either
+PATIENCE = 3.0  # seconds of work that the first of them waits for the others, on a busy machine too
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The sets of claims that reproduce every array, the preferred first; `deepest`: how far any came."""
+
+    sets: list[Claims]
+    deepest: int
+    expired: bool
+
+
+def search(c: Context, most: int = 3) -> Outcome:
+    """All smallest sets of at most `most` different mistakes that reproduce the author's arrays."""
+    few = thin(c)
+    if few is None:
+        return _search(c, most)
+    outcome = _search(few, most)
+    if not outcome.sets:
+        return outcome
+    # found on some inputs of the first layer; a set counts when it reproduces every entry
+    c.deadline += 3
+    return _search(c, most, frozenset(x.key for claims in outcome.sets for x in claims))
+
+
+def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> Outcome:
+    searcher, end = _Searcher(c, allowed), c.deadline
+    for budget in range(1, most + 1):
+        found = searcher.within(budget)
+        if found:
+            sets = ranked(found)
+            if budget < most and all(doubtful(c, claims) for claims in sets):
+                c.deadline = min(time.thread_time() + PATIENCE, end)
+                sets += ranked(others(found, searcher.within(budget + 1)))[:2]
+            return Outcome(coinciding(c, sets), 0, False)
+        if c.expired():
+            break
+    return Outcome([], searcher.deepest, c.expired())
+
+
+class _Searcher:
+    """Depth first, within a budget; a branch ends at the first layer whose arrays it cannot explain."""
+
+    def __init__(self, c: Context, allowed: frozenset[tuple[str, str]] | None = None) -> None:
+        self.c, self.allowed = c, allowed
+        self.deepest = len(c.problem.layers) + 1
+        uses: dict[str, list[int]] = {}
+        for part in c.h:
+            if part.role == "W":
+                uses.setdefault(part.name, []).append(part.layer)
+        self.lowest = {name: min(at) for name, at in uses.items() if len(at) > 1}
+
+    def _may(self, claims: Claims) -> bool:
+        return self.allowed is None or all(x.key in self.allowed for x in claims)
+
+    def within(self, budget: int) -> list[Claims]:
+        found: dict[frozenset[tuple[str, int]], Claims] = {}
+        waiting = False
+        for claims in self._layer(len(self.c.problem.layers), None, (), budget, {}):
+            what = frozenset((x.kind, x.layer) for x in claims)
+            if what not in found or order(claims) < order(found[what]):
+                found[what] = claims
+            # a cut to some length explains any one number: better sets have all the time there is
+            if not waiting and not any(x.kind == "clipping" for x in claims):
+                waiting = True
+                self.c.deadline = min(self.c.deadline, time.thread_time() + PATIENCE)
+            if len(found) >= LIMIT or self.c.expired():
+                break
+        return list(found.values())
+
+    def _share(self, number: int) -> Array | float:
+        """What softmax multiplies da with: a probability of almost 0 has a huge da and a plain dz."""
+        softmax = self.c.problem.layers[number - 1].activation == "softmax"
+        return self.c.problem.f[number] if softmax else 1.0
+
+    def _steps(self, number: int, u: Array | None, left: int) -> Iterator[faults.Step]:
+        if u is None:
+            yield from faults.top(self.c, left)
+        else:
+            yield from faults.hidden(self.c, number, u, left)
+
+    def _layer(
+        self, number: int, u: Array | None, so_far: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        """Complete sets below `so_far`; u is the gradient at the layer's output (None: at the loss)."""
+        if self.c.expired():
+            return
+        left = budget - cost(so_far)
+        # a mistake made above may be made again at no cost, so steps are always offered once there is one
+        for claims, da, dz in self._steps(number, u, max(left, min(cost(so_far), 2))):
+            now = (*so_far, *claims)
+            if cost(now) > budget or not self._may(claims):
+                continue
+            balanced = bool(claims) and claims[0].kind == "broadcast" and not da.any()
+            if claims and _nothing(dz, da * self._share(number)) and not balanced:
+                continue  # a slip that leaves nothing is told as the zero that it is
+            yield from self._leaf_and_down(number, da, dz, now, budget, shared)
+            if self.c.expired():
+                return
+        if left >= 1 or any(x.kind == "wrong_activation_derivative" for x in so_far):
+            for now, da, dz in fitted(self.c, number, u, so_far, budget, self.lowest):
+                yield from self._leaf_and_down(number, da, dz, now, budget, shared)
+
+    def _leaf_and_down(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        if not np.isfinite(dz).all():
+            return
+        for claims, going in self._through(number, da, dz, now, budget, shared):
+            if number < self.deepest:
+                self.deepest = number
+            if number == 1:
+                yield claims
+                continue
+            left = max(budget - cost(claims), 1 if claims else 0)
+            passes: list[tuple[Claims, Array]] = [((), going)]
+            layer = self.c.problem.layers[number - 1]
+            if layer.activation != "identity" and left >= 1 and dz.shape == da.shape:
+                words = f"is passed down without the derivative of {layer.activation}"
+                lost = Claim(
+                    "missing_activation_derivative",
+                    "pass",
+                    words,
+                    number,
+                    line=f"da{number - 1} = dz{number} W{number}ᵀ",
+                    odd=0.7,
+                )
+                passes.append(((lost,), da))
+            for extra, carried in passes:
+                if not np.isfinite(carried).all() or cost((*claims, *extra)) > budget:
+                    continue
+                ours = [x for x in claims if x.layer == number and x.name]
+                factors = self.c.factors_of(ours) + [x.value for x in ours if x.kind == "clipping"]
+                for way, below in faults.ways_down(self.c, number, carried, left, factors):
+                    after = (*claims, *extra, *way)
+                    if cost(after) <= budget and self._may(after):
+                        yield from self._layer(number - 1, below, after, budget, dict(shared))
+
+    def _through(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[tuple[Claims, Array]]:
+        """Layer number's arrays explained: (claims so far, dz to go on with)."""
+        yielded = False
+        for claims in self._leaves(number, da, dz, now, budget, shared):
+            yielded = True
+            yield claims, dz
+            if not any(x.layer == number for x in claims[len(now) :]):
+                return  # right as it stands
+        left = budget - cost(now)
+        if left >= 1 or now:
+            spent = left < 1 and of_the_chain(now)  # a constant would be one mistake too many
+            for claims, factor in () if spent else chain_constants(self.c, number, dz, now, self.lowest):
+                if cost(claims) > budget or not self._may(claims):
+                    continue
+                for more in self._leaves(number, da * factor, dz * factor, claims, budget, shared):
+                    yield more, dz * factor
+            layer = self.c.problem.layers[number - 1]
+            if not yielded and layer.activation != "identity":
+                words = f"lacks the derivative of {layer.activation}; below it the derivative is there"
+                lost = Claim(
+                    "missing_activation_derivative",
+                    "leaf",
+                    words,
+                    number,
+                    line=f"dW{number} = aᵀ dz{number}",
+                    odd=0.8,
+                )
+                if cost((*now, lost)) <= budget:
+                    for more in self._leaves(number, da, da, (*now, lost), budget, shared):
+                        yield more, dz
+
+    def _leaves(
+        self, number: int, da: Array, dz: Array, now: Claims, budget: int, shared: dict[str, Array]
+    ) -> Iterator[Claims]:
+        """All ways to explain the arrays of layer number within the budget."""
+        c = self.c
+        waiting: list[list[Claims]] = []
+        left = budget - cost(now)
+        again = 0 if left < 1 and of_the_chain(now) else cost(now)
+        for part in c.problem.layers[number - 1].parts:
+            if part not in c.h:
+                continue  # no gradient was given
+            if part.role == "W" and part.name in self.lowest:
+                ways = self._shared(part, da, dz, left, shared)
+            else:
+                ways = leaves.explain(c, part, dz, da, left + again)
+            ways = [way for way in ways if self._may(way)]
+            if not ways:
+                return
+            waiting.append(ways)
+
+        def combine(i: int, claims: Claims) -> Iterator[Claims]:
+            if cost(claims) > budget:
+                return
+            if i == len(waiting):
+                yield claims
+                return
+            for way in waiting[i]:
+                yield from combine(i + 1, (*claims, *way))
+
+        yield from combine(0, now)
+
+    def _shared(self, part: Part, da: Array, dz: Array, left: int, shared: dict[str, Array]) -> list[Claims]:
+        """A weight used in several layers is judged at the lowest; `shared` carries the sum of its paths."""
+        c = self.c
+        D = c.problem.leaf(part, dz)
+        own = D if part.layout == "in,out" else D.T
+        shared[f"{part.name} {part.layer}"] = own
+        total = np.sum([v for key, v in shared.items() if key.rpartition(" ")[0] == part.name], axis=0)
+        if part.layer > self.lowest[part.name]:
+            return [()]
+        h = c.h[part]
+        whole = total if part.layout == "in,out" else total.T
+        ways = leaves.explain(c, part, dz, da, left, whole)
+        if left and h is not None and not any(len(w) == 0 for w in ways):
+            R = c.problem.regulariser(part)
+            above = whole - D
+            for kind, words, value in (
+                ("overwritten_gradient", "holds the lower layer's term alone: = for +=", D),
+                (
+                    "missing_accumulation",
+                    "holds the upper layer's term alone: the lower one is not added",
+                    above,
+                ),
+                ("missing_accumulation", "holds the lower layer's term alone: the upper one is not added", D),
+                ("overwritten_gradient", "holds the upper layer's term alone: = for +=", above),
+            ):
+                if c.same(h, value + R, part):
+                    ways.append(
+                        (Claim(kind, "path", words, part.layer, part.name, "dW = Σ over its uses of aᵀ dz"),)
+                    )
+        return ways
+
+
+def _nothing(dz: Array, da: Array) -> bool:
+    """No sample's dz is more than the rounding of its da."""
+    return norm(dz) <= 1e-12 * norm(da) and bool(
+        (np.linalg.norm(dz, axis=1) <= 1e-12 * np.linalg.norm(da, axis=1)).all()
+    )
