@@ -2,6 +2,6 @@
 
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
 from mlp_torch.check.gradients import check_gradients, check_step
-from mlp_torch.check.report import Fault, Report, Row
+from mlp_torch.check.report import ArrayRow, CheckReport, Fault
 
-__all__ = ["Dropout", "Fault", "Layer", "Penalty", "Report", "Row", "check_gradients", "check_step"]
+__all__ = ["ArrayRow", "CheckReport", "Dropout", "Fault", "Layer", "Penalty", "check_gradients", "check_step"]

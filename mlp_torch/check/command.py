@@ -15,7 +15,7 @@ from mlp_torch.check.describe.activations import ALIASES, FORMS
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
 from mlp_torch.check.describe.order import layers_in_order
 from mlp_torch.check.gradients import check_gradients, check_step
-from mlp_torch.check.report import Report
+from mlp_torch.check.report import CheckReport
 from mlp_torch.errors import UserError
 
 
@@ -45,7 +45,7 @@ def options(config: Check) -> dict[str, Any]:
     return found
 
 
-def _of_arrays(config: Check) -> Report:
+def _of_arrays(config: Check) -> CheckReport:
     try:
         with np.load(config.file) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -116,9 +116,9 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
     return layers
 
 
-def _of_function(config: Check) -> Report:
+def _of_function(config: Check) -> CheckReport:
     """FILE.py:function is loss_and_gradients(parameters, x, y) beside the file's `parameters` and `data` (or
-    `x` and `y`), or takes nothing and gives a Report, the arguments of check_function, or those of
+    `x` and `y`), or takes nothing and gives a CheckReport, the arguments of check_function, or those of
     check_gradients as a dict.
     """
     from mlp_torch.check.functions.function import check_function
@@ -136,7 +136,7 @@ def _of_function(config: Check) -> Report:
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     if not needed:
         given = function()
-        if isinstance(given, Report):
+        if isinstance(given, CheckReport):
             return given
         if isinstance(given, Mapping):
             return check_gradients(**{**described, **given})

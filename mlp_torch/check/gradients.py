@@ -9,12 +9,12 @@ from manual.architecture import choose
 from manual.numbers import Array
 from mlp_torch.check.describe import arguments as must
 from mlp_torch.check.describe import layout
-from mlp_torch.check.describe.forward import Problem
+from mlp_torch.check.describe.forward import Network
 from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
 from mlp_torch.check.describe.order import layers_in_order
 from mlp_torch.check.describe.targets import MisfitError, orient
-from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.check.search.diagnosis import Case, diagnose
 from mlp_torch.errors import UserError
 
@@ -41,7 +41,7 @@ def check_gradients(
     loss_value: float | None = None,
     lr: float | None = None,
     previous: Any = None,
-) -> Report:
+) -> CheckReport:
     """Judge hand-written gradients from their values, and name what is wrong with them.
 
     `parameters` and `gradients`: arrays by the author's names, or any nesting of lists, tuples and pairs;
@@ -90,7 +90,7 @@ def check_step(
     *,
     ascent: bool = False,
     **options: Any,
-) -> Report:
+) -> CheckReport:
     """Judge a hand-written step from the parameters before and after it: θ′ = θ − lr·gradient.
 
     `before` and `after` in any nesting, `lr` the learning rate, the other options as in `check_gradients`.
@@ -177,13 +177,13 @@ def prepare(
     )  # fmt: skip
 
 
-def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | None) -> Report:
+def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | None) -> CheckReport:
     """Settle the layout, compare the forward pass, then diagnose."""
     try:
         problems = layout.readings(given)
     except MisfitError as misfit:
         text = f"the shapes fit no layout: {misfit}"
-        return Report("not_comparable", {}, message=text)
+        return CheckReport("not_comparable", {}, message=text)
     wanted = None if output is None else as_float(output, "output")
     if wanted is not None:
         matching = [p for p in problems if _same_output(p, wanted, case.single)]
@@ -212,7 +212,7 @@ def _slack(single: bool) -> float:
     return 1e-4 if single else 1e-7
 
 
-def _same_output(p: Problem, output: Array, single: bool) -> bool:
+def _same_output(p: Network, output: Array, single: bool) -> bool:
     try:
         mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
     except MisfitError:
@@ -221,7 +221,7 @@ def _same_output(p: Problem, output: Array, single: bool) -> bool:
     return float(np.linalg.norm(mine - p.output)) <= _slack(single) * scale
 
 
-def _forward_mismatch(p: Problem, output: Array) -> Report:
+def _forward_mismatch(p: Network, output: Array) -> CheckReport:
     try:
         mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
         index = np.unravel_index(int(np.argmax(np.abs(mine - p.output))), mine.shape)
@@ -235,10 +235,10 @@ def _forward_mismatch(p: Problem, output: Array) -> Report:
         "forward_mismatch", None, ("output",), "the forward pass differs from the layers described", evidence
     )
     text = f"your forward pass is not the one described, so gradients cannot be compared: {evidence}."
-    return Report("not_comparable", {}, [fault], message=text)
+    return CheckReport("not_comparable", {}, [fault], message=text)
 
 
-def _ambiguous(problems: list[Problem]) -> str:
+def _ambiguous(problems: list[Network]) -> str:
     differing = [
         option
         for option in ("samples", "weight_layout", "output_samples")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mlp_torch.check.report import Fault, Row, sentence
+from mlp_torch.check.report import ArrayRow, Fault, sentence
 
 
 def _plural(detail: str) -> str:
@@ -13,7 +13,11 @@ def _plural(detail: str) -> str:
 
 
 def message_of(
-    verdict: str, chosen: list[Fault], others: list[list[Fault]], rows: Mapping[str, Row], first: int | None
+    verdict: str,
+    chosen: list[Fault],
+    others: list[list[Fault]],
+    rows: Mapping[str, ArrayRow],
+    first: int | None,
 ) -> str:
     if verdict == "right":
         return "every gradient is right"

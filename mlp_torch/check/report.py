@@ -25,7 +25,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArrayRow:
     """One array: its verdict, the worst entry with both values, ratio hand/true and its spread, the cosine.
 
     `ratio` is the projection h·t/t·t; `spread` the largest deviation of an entry's ratio from it, both NaN
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The verdict on a hand-written backward pass.
 
     `arrays` maps names to rows; `faults` is the preferred set, ordered from the output down, empty when
@@ -54,7 +54,7 @@ class Report:
     """
 
     verdict: str
-    arrays: Mapping[str, Row]
+    arrays: Mapping[str, ArrayRow]
     faults: list[Fault] = field(default_factory=list)
     alternatives: list[list[Fault]] = field(default_factory=list)
     message: str = ""
@@ -125,13 +125,13 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def row(name: str, h: Array, t: Array, right: bool) -> Row:
+def row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
     """The comparison of one array in the author's shape; h may have another shape than t."""
     nan = math.nan
     if h.shape != t.shape and h.size == t.size and h.squeeze().shape == t.squeeze().shape:
         h = h.reshape(t.shape)
     if h.shape != t.shape:
-        return Row(name, "wrong", h.shape, (), nan, nan, nan, nan, nan, nan)
+        return ArrayRow(name, "wrong", h.shape, (), nan, nan, nan, nan, nan, nan)
     gap = np.abs(h - t)
     index = (
         np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), gap.shape) if gap.size else ()
@@ -153,7 +153,7 @@ def row(name: str, h: Array, t: Array, right: bool) -> Row:
         verdict = "scaled"
     else:
         verdict = "wrong"
-    return Row(
+    return ArrayRow(
         name, verdict, h.shape, place, float(h[place]), float(t[place]), ratio, spread, cosine, relative
     )
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.forward import Part, Problem
+from mlp_torch.check.describe.forward import Network, Part
 
 
-def canonical(part: Part, value: Array, problem: Problem) -> Array | None:
+def canonical(part: Part, value: Array, problem: Network) -> Array | None:
     """A part's share of an author's gradient in canonical form, or None where the shape does not fit."""
     layer = problem.layers[part.layer - 1]
     theta = problem.theta(part)

@@ -26,7 +26,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Affine:
     """Layer `index` (from 1): W (in, out), b (out,), (1,) for a scalar, or None; mask (N, out) or None."""
 
     index: int
@@ -62,14 +62,14 @@ class Penalties:
 
 
 @dataclass
-class Problem:
+class Network:
     """Everything the diagnosis reads. x (N, in), y (N, K); `weight` (N, 1) multiplies each sample's terms.
 
     `z`, `f`, `a` hold each layer's pre-activation, activation and output after dropout; a[0] is x.
     `values` and `penalties` are keyed by (layer, role).
     """
 
-    layers: list[Linear]
+    layers: list[Affine]
     x: Array
     y: Array
     loss: str

@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
-from mlp_torch.check.describe.forward import Linear, Part, Penalties, Problem
+from mlp_torch.check.describe.forward import Affine, Network, Part, Penalties
 from mlp_torch.check.describe.layers import Layer, Penalty, as_float
 from mlp_torch.check.describe.targets import MisfitError, orient, target
 from mlp_torch.errors import UserError
@@ -35,9 +35,9 @@ class Given:
     sample_weight: Array | None = None
 
 
-def readings(given: Given) -> list[Problem]:
-    """Every Problem that the shapes allow. Raises MisfitError where there is none."""
-    problems: list[Problem] = []
+def readings(given: Given) -> list[Network]:
+    """Every Network that the shapes allow. Raises MisfitError where there is none."""
+    problems: list[Network] = []
     broken: list[str] = []
     for side, x in _orientations(given):
         try:
@@ -50,9 +50,9 @@ def readings(given: Given) -> list[Problem]:
     return _plain(problems, given)
 
 
-def _plain(problems: list[Problem], given: Given) -> list[Problem]:
+def _plain(problems: list[Network], given: Given) -> list[Network]:
     """Without duplicates, and without mixed weight layouts where one layout does for every layer."""
-    unique: dict[Any, Problem] = {}
+    unique: dict[Any, Network] = {}
     for p in problems:
         unique.setdefault((p.x.shape, p.x.tobytes(), p.y.tobytes(), *(v.W.tobytes() for v in p.layers)), p)
     kept = list(unique.values())
@@ -174,10 +174,10 @@ def _walk(given: Given, width: int, i: int) -> list[list[tuple[str | None, Array
 
 def _problem(
     given: Given, samples: str, x: Array, walked: list[tuple[str | None, Array, Array | None]]
-) -> Problem:
+) -> Network:
     n = len(x)
     side = given.output_samples or samples
-    layers: list[Linear] = []
+    layers: list[Affine] = []
     penalties: dict[tuple[int, str], Penalties] = {}
     for i, (asked, (layout, W, b)) in enumerate(zip(given.layers, walked, strict=True), start=1):
         name, fold = str(asked.weight), asked.bias_in_weight
@@ -198,7 +198,7 @@ def _problem(
         if asked.dropout is not None:
             mask = orient(as_float(asked.dropout.mask, "mask"), n, W.shape[1], side, f"mask of layer {i}")
             keep, scaled = 1 - asked.dropout.p, asked.dropout.scaled
-        layers.append(Linear(i, W, b, asked.activation, constants, mask, keep, scaled, tuple(parts)))
+        layers.append(Affine(i, W, b, asked.activation, constants, mask, keep, scaled, tuple(parts)))
         for part in parts:
             penalties[i, part.role] = Penalties(
                 *(_coefficient(p, part, n, square) for p, square in ((given.l2, True), (given.l1, False)))
@@ -222,7 +222,7 @@ def _problem(
         "output_samples": side,
         "n": n,
     }
-    return Problem(layers, x, y, given.loss, given.reduction, weight, given.sample_weight, penalties, choices)
+    return Network(layers, x, y, given.loss, given.reduction, weight, given.sample_weight, penalties, choices)
 
 
 def _coefficient(penalty: Penalty | None, part: Part, n: int, square: bool) -> float:

@@ -12,7 +12,7 @@ REDUCTIONS = ("sum", "mean_over_samples", "mean_over_all")
 
 
 @dataclass(frozen=True)
-class Loss:
+class LossForm:
     """`terms(o, y)` (N, K), whose sum is the loss before reduction, and their derivative by o."""
 
     terms: Callable[[Array, Array], Array]
@@ -42,33 +42,35 @@ def _d_multiclass(o: Array, y: Array) -> Array:
     return active - y * active.sum(axis=1, keepdims=True)
 
 
-LOSSES: dict[str, Loss] = {
-    "squared_error": Loss(lambda o, y: (o - y) ** 2, lambda o, y: 2 * (o - y), "2(ŷ − y)", "real"),
-    "half_squared_error": Loss(lambda o, y: (o - y) ** 2 / 2, lambda o, y: o - y, "ŷ − y", "real"),
-    "absolute_error": Loss(lambda o, y: np.abs(o - y), lambda o, y: np.sign(o - y), "sign(ŷ − y)", "real"),
-    "bce": Loss(
+LOSSES: dict[str, LossForm] = {
+    "squared_error": LossForm(lambda o, y: (o - y) ** 2, lambda o, y: 2 * (o - y), "2(ŷ − y)", "real"),
+    "half_squared_error": LossForm(lambda o, y: (o - y) ** 2 / 2, lambda o, y: o - y, "ŷ − y", "real"),
+    "absolute_error": LossForm(
+        lambda o, y: np.abs(o - y), lambda o, y: np.sign(o - y), "sign(ŷ − y)", "real"
+    ),
+    "bce": LossForm(
         lambda o, y: -_onto(y, np.log(o)) - _onto(1 - y, np.log1p(-o)),
         lambda o, y: (o - y) / (o * (1 - o)),
         "(p − y) / (p (1 − p))",
         "binary",
     ),
-    "cross_entropy": Loss(lambda o, y: -_onto(y, np.log(o)), lambda o, y: -y / o, "−y / p", "class"),
-    "bce_with_logits": Loss(
+    "cross_entropy": LossForm(lambda o, y: -_onto(y, np.log(o)), lambda o, y: -y / o, "−y / p", "class"),
+    "bce_with_logits": LossForm(
         lambda o, y: np.logaddexp(0, o) - y * o, lambda o, y: sigmoid(o) - y, "σ(ŷ) − y", "binary"
     ),
-    "cross_entropy_from_logits": Loss(
+    "cross_entropy_from_logits": LossForm(
         lambda o, y: -y * _log_softmax(o),
         lambda o, y: softmax(o) * y.sum(axis=1, keepdims=True) - y,
         "softmax(ŷ) − y",
         "class",
     ),
-    "hinge": Loss(
+    "hinge": LossForm(
         lambda o, y: np.maximum(0, 1 - y * o),
         lambda o, y: np.where(1 - y * o > 0, -y, 0.0),
         "−y [y ŷ < 1]",
         "sign",
     ),
-    "multiclass_hinge": Loss(
+    "multiclass_hinge": LossForm(
         margins, _d_multiclass, "[margin > 0], minus their count at the right class", "class"
     ),
 }

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.forward import Linear, Part, Problem
+from mlp_torch.check.describe.forward import Affine, Network, Part
 
 EXACT = 1e-9
 MOST = 1e-6  # of an array's own scale: what cancels more is not told from a mistake
 
 
-def tolerance(p: Problem, single: bool) -> tuple[float, dict[Part, float]]:
+def tolerance(p: Network, single: bool) -> tuple[float, dict[Part, float]]:
     """(relative, absolute floor of each part). float32: the spread when every number moves by one ULP."""
     u = float(np.finfo(np.float32 if single else np.float64).eps)
     with np.errstate(all="ignore"):
@@ -45,7 +45,7 @@ LOST: dict[str, Callable[[Array, Array, Mapping[str, Any]], Array]] = {
 }
 
 
-def _cancelled(p: Problem) -> dict[Part, float]:
+def _cancelled(p: Network) -> dict[Part, float]:
     """‖Σ |a|ᵀ e‖ of each part, e being the ULPs of dz that are lost where f′ or the softmax cancels."""
     with np.errstate(all="ignore"):
         L, dz = len(p.layers), p.deltas(absolute=True)
@@ -67,11 +67,11 @@ def _cancelled(p: Problem) -> dict[Part, float]:
     return found
 
 
-def _nudged(p: Problem, u: float, generator: np.random.Generator) -> Problem:
+def _nudged(p: Network, u: float, generator: np.random.Generator) -> Network:
     def nudge(array: Array) -> Array:
         return array * (1 + u * generator.uniform(-1, 1, array.shape))
 
-    layers: list[Linear] = [
+    layers: list[Affine] = [
         replace(layer, W=nudge(layer.W), b=None if layer.b is None else nudge(layer.b)) for layer in p.layers
     ]
     return replace(p, layers=layers, x=nudge(p.x), z=[], f=[], a=[])

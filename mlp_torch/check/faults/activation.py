@@ -8,13 +8,13 @@ import numpy as np
 from manual.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, jacobian
-from mlp_torch.check.faults.claims import Claim, Claims, Context, norm
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, norm
 from mlp_torch.check.faults.formulas import formulas
 
 Option = tuple[Claims, Array]
 
 
-def options(c: Context, number: int, da: Array, unmasked: bool = False) -> list[Option]:
+def options(c: Evidence, number: int, da: Array, unmasked: bool = False) -> list[Option]:
     """(claims, dz) of a layer for da, the gradient at its activation; the true one first.
 
     `unmasked`: da lives where dropout's mask is 0 too.
@@ -39,7 +39,7 @@ def options(c: Context, number: int, da: Array, unmasked: bool = False) -> list[
     return kept
 
 
-def slopes(c: Context, number: int, unmasked: bool = False) -> tuple[Array, list[tuple[Claim, Array]]]:
+def slopes(c: Evidence, number: int, unmasked: bool = False) -> tuple[Array, list[tuple[Claim, Array]]]:
     """f′ and all its slips at a layer, without those that cannot be told apart; worked out once.
 
     They are told apart where dropout left the layer alive, or everywhere if `unmasked`.
@@ -82,7 +82,7 @@ def _claim(number: int, kind: str, variant: str, detail: str, odd: float = 1.0) 
     return Claim(kind, variant, detail, number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd)
 
 
-def _softmax(c: Context, number: int, g: Array, z: Array, s: Array) -> Iterator[tuple[Claim, Array]]:
+def _softmax(c: Evidence, number: int, g: Array, z: Array, s: Array) -> Iterator[tuple[Claim, Array]]:
     kind = "wrong_softmax_jacobian"
     total = (g * s).sum(axis=1, keepdims=True)
     if (one := _one(c, number)) is not None:
@@ -135,14 +135,14 @@ def _softmax(c: Context, number: int, g: Array, z: Array, s: Array) -> Iterator[
     )
 
 
-def _one(c: Context, number: int) -> Claim | None:
+def _one(c: Evidence, number: int) -> Claim | None:
     name = c.problem.layers[number - 1].activation
     if name == "identity":
         return None
     return _claim(number, "missing_activation_derivative", "one", f"lacks the derivative of {name}", 0.5)
 
 
-def _elementwise(c: Context, number: int, z: Array, f: Array, slope: Array) -> Iterator[tuple[Claim, Array]]:
+def _elementwise(c: Evidence, number: int, z: Array, f: Array, slope: Array) -> Iterator[tuple[Claim, Array]]:
     """(claim, f′ as written)."""
     problem = c.problem
     layer = problem.layers[number - 1]
@@ -215,7 +215,7 @@ def _elementwise(c: Context, number: int, z: Array, f: Array, slope: Array) -> I
         )
 
 
-def _of_upstream(c: Context, number: int, da: Array) -> list[tuple[Claim, Array]]:
+def _of_upstream(c: Evidence, number: int, da: Array) -> list[tuple[Claim, Array]]:
     """The mask of the wrong tensor: f′ at the upstream gradient."""
     layer = c.problem.layers[number - 1]
     form = FORMS[layer.activation]

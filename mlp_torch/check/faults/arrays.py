@@ -9,7 +9,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.claims import Claim, Claims, Context, Make, cost, norm
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, Make, cost, norm
 from mlp_torch.check.faults.penalty import beside_samples, by_name, of_reduced_bias, penalty, slips
 from mlp_torch.check.faults.variants import of_bias, of_samples, of_step, of_weight
 
@@ -21,7 +21,7 @@ LINES = {
 
 
 def explain(
-    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None,
+    c: Evidence, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None,
     other: Array | None = None,
 ) -> list[Claims]:  # fmt: skip
     """Every way within `budget` to get the author's array from dz (N, out) and da, cheapest first.
@@ -68,7 +68,7 @@ def explain(
 
 
 def _otherwise(
-    c: Context, part: Part, dz: Array, da: Array, budget: int, data: Array | None, make: Make
+    c: Evidence, part: Part, dz: Array, da: Array, budget: int, data: Array | None, make: Make
 ) -> list[Claims]:  # fmt: skip
     """Another slip beside a wrong penalty, in an array too small to fit both: the penalty by its name."""
     if budget < 2:
@@ -79,19 +79,19 @@ def _otherwise(
     return [f for f in found if cost(f) <= budget]
 
 
-def _turned(c: Context, part: Part, h: Array) -> Context:
+def _turned(c: Evidence, part: Part, h: Array) -> Evidence:
     """The same question about the author's array transposed; asked once a part."""
     key = (part, "turned")
     if key not in c.rests:
         other = copy.copy(c)
         other.h, other.rests, other.turned = {**c.h, part: h.T}, {}, part
         c.rests[key] = other
-    found: Context = c.rests[key]
+    found: Evidence = c.rests[key]
     return found
 
 
 def _variants(
-    c: Context, part: Part, D: Array, R: Array, dz: Array, da: Array, make: Make, samples: bool
+    c: Evidence, part: Part, D: Array, R: Array, dz: Array, da: Array, make: Make, samples: bool
 ) -> Iterator[tuple[Claim, Array, bool]]:
     """(claim, the data's gradient as written, whether a factor N or 1/N goes with it)."""
     if part.role == "W":
@@ -103,7 +103,7 @@ def _variants(
         yield from of_samples(c, part, dz, make)
 
 
-def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]:
+def factor(c: Evidence, value: float, part: Part, make: Make) -> Iterator[Claims]:
     """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
     if abs(value - 1) < 1e-6 or not 1e-10 < abs(value) < 1e10:
         return  # rounding, or nothing that anybody wrote
@@ -153,7 +153,7 @@ def factor(c: Context, value: float, part: Part, make: Make) -> Iterator[Claims]
 
 
 def _fits(
-    c: Context, part: Part, h: Array, D: Array, R: Array, budget: int, make: Make, free: bool = False
+    c: Evidence, part: Part, h: Array, D: Array, R: Array, budget: int, make: Make, free: bool = False
 ) -> Iterator[Claims]:
     """h from the data's gradient D and the parameter: a constant, another penalty, or both."""
     if h.shape != D.shape or not c.spanned(part, D):
@@ -205,19 +205,19 @@ def _fits(
                 yield (*reading, penalty(c, part, amount, wanted, "l2", make))
 
 
-def _of_samples(c: Context, value: float) -> bool:
+def _of_samples(c: Evidence, value: float) -> bool:
     n = c.problem.samples
     return abs(value - n) < 1e-8 * n or abs(value * n - 1) < 1e-8
 
 
-def _clipped(c: Context, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
+def _clipped(c: Evidence, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
     """h = clip(t, −v, v), entry by entry."""
     v = float(np.abs(h).max())
     if h.size > 2 and (np.abs(T) > v * (1 + 1e-6)).any() and c.same(h, np.clip(T, -v, v), part):
         yield (make("clipping", "entries", f"is clipped entry by entry at ±{v:.6g}"),)
 
 
-def _misfit(c: Context, part: Part, dz: Array, T: Array, R: Array, make: Make) -> Iterator[Claims]:
+def _misfit(c: Evidence, part: Part, dz: Array, T: Array, R: Array, make: Make) -> Iterator[Claims]:
     """The author's array has another shape: not summed, summed over the wrong axis, transposed."""
     raw = c.raw[part.name]
     flat = raw.squeeze()

@@ -8,15 +8,15 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import chain, jacobian
 from mlp_torch.check.describe.losses import LOSSES, fused
-from mlp_torch.check.faults import activation as derivatives
-from mlp_torch.check.faults.claims import Claim, Claims, Context, norm
+from mlp_torch.check.faults import activation
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, norm
 from mlp_torch.check.faults.output import loss_gradients, mismatched, weights_of
 
 # (claims, da before f′, dz)
-Step = tuple[Claims, Array, Array]
+ChainStep = tuple[Claims, Array, Array]
 
 
-def top(c: Context, budget: int) -> Iterator[Step]:
+def top(c: Evidence, budget: int) -> Iterator[ChainStep]:
     """Every dz of the last layer within `budget` mistakes, the true one first."""
     p = c.problem
     L = len(p.layers)
@@ -27,7 +27,7 @@ def top(c: Context, budget: int) -> Iterator[Step]:
         yield (), da, true
         if budget == 0:
             return
-        for claims, dz in derivatives.options(c, L, da)[1:]:
+        for claims, dz in activation.options(c, L, da)[1:]:
             yield claims, da, dz
         yield from _doubled(c, da, true)
         if budget == 0:
@@ -41,7 +41,7 @@ def top(c: Context, budget: int) -> Iterator[Step]:
                 continue  # bce over two softmax outputs is twice cross_entropy: a constant
             yield (claim,), upstream, dz
             if budget >= 2 and (claim.kind != "loss_mismatch" or claim.variant.endswith(f" {p.reduction}")):
-                for more, other in derivatives.options(c, L, upstream)[1:]:
+                for more, other in activation.options(c, L, upstream)[1:]:
                     yield (claim, *more), upstream, other
         if budget >= 2:
             for claims, G in mismatched(c):
@@ -49,12 +49,12 @@ def top(c: Context, budget: int) -> Iterator[Step]:
                 yield claims, upstream, chain(last.activation, upstream, p.z[L], p.f[L], last.constants)
         if last.mask is not None:
             for claim, upstream in _dropout(c, L, p.loss_gradient()):
-                ways = derivatives.options(c, L, upstream, unmasked=True)
+                ways = activation.options(c, L, upstream, unmasked=True)
                 for more, dz in ways[: None if budget > 1 else 1]:
                     yield (claim, *more), upstream, dz
 
 
-def _fused(c: Context, claim: Claim) -> Array | None:
+def _fused(c: Evidence, claim: Claim) -> Array | None:
     """dz of another loss whose derivative cancels with the activation's."""
     p = c.problem
     if claim.kind != "loss_mismatch" or p.layers[-1].mask is not None:
@@ -64,7 +64,7 @@ def _fused(c: Context, claim: Claim) -> Array | None:
     return None if short is None else short * weights_of(c, reduction)
 
 
-def _doubled(c: Context, da: Array, true: Array) -> Iterator[Step]:
+def _doubled(c: Evidence, da: Array, true: Array) -> Iterator[ChainStep]:
     """The pair loss and softmax or sigmoid cancels to p − y; people then multiply by f′ once more."""
     p = c.problem
     L, last = len(p.layers), p.layers[-1]
@@ -123,7 +123,7 @@ def _doubled(c: Context, da: Array, true: Array) -> Iterator[Step]:
             yield (claim,), g, chain(last.activation, g, p.z[L], p.f[L], last.constants)
 
 
-def _dropout(c: Context, number: int, u: Array) -> Iterator[tuple[Claim, Array]]:
+def _dropout(c: Evidence, number: int, u: Array) -> Iterator[tuple[Claim, Array]]:
     """(claim, gradient at the activation): slips in dropout's backward; u is the gradient at the output."""
     layer = c.problem.layers[number - 1]
     if layer.mask is None:
@@ -162,7 +162,7 @@ def _dropout(c: Context, number: int, u: Array) -> Iterator[tuple[Claim, Array]]
             )
 
 
-def hidden(c: Context, number: int, u: Array, budget: int) -> Iterator[Step]:
+def hidden(c: Evidence, number: int, u: Array, budget: int) -> Iterator[ChainStep]:
     """Every dz of hidden layer number from the gradient at its output, the true one first."""
     layer = c.problem.layers[number - 1]
     da = u * layer.factor
@@ -170,28 +170,28 @@ def hidden(c: Context, number: int, u: Array, budget: int) -> Iterator[Step]:
         yield (), da, c.problem.down(number, u)
         return
     with np.errstate(all="ignore"):
-        for claims, dz in derivatives.options(c, number, da):
+        for claims, dz in activation.options(c, number, da):
             yield claims, da, dz
         if budget > 1 and layer.activation != "softmax":
             yield from _alone(c, number, da)
         for claim, other in _dropout(c, number, u):
-            ways = derivatives.options(c, number, other, unmasked=True)
+            ways = activation.options(c, number, other, unmasked=True)
             for claims, dz in ways[: None if budget > 1 else 1]:
                 yield (claim, *claims), other, dz
 
 
-def _alone(c: Context, number: int, da: Array) -> Iterator[Step]:
+def _alone(c: Evidence, number: int, da: Array) -> Iterator[ChainStep]:
     """A wrong f′ that is not multiplied by the upstream gradient either."""
     words = "is f′(z) alone: the upstream gradient is not multiplied in"
     plain = Claim(
         "not_multiplied_by_upstream", "dz", words, number, line=f"dz{number} = da{number} · f′(z{number})"
     )
-    for claim, slope in derivatives.slopes(c, number)[1]:
+    for claim, slope in activation.slopes(c, number)[1]:
         yield (claim, plain), da, slope
 
 
 def ways_down(
-    c: Context, number: int, dz: Array, budget: int, factors: Sequence[float] = ()
+    c: Evidence, number: int, dz: Array, budget: int, factors: Sequence[float] = ()
 ) -> Iterator[tuple[Claims, Array]]:
     """The gradient at the output of the layer below from dz: through W, its transpose, or new weights.
 
@@ -250,7 +250,7 @@ def ways_down(
     yield (plain,), np.ones_like(dz) @ W.T
 
 
-def _nothing_below(c: Context, number: int, u: Array) -> bool:
+def _nothing_below(c: Evidence, number: int, u: Array) -> bool:
     """The author's arrays of a layer hold no data's part at all, where the true ones do."""
     parts = [q for q in c.problem.layers[number - 1].parts if q in c.h and q.role != "slope"]
     for part in parts:
@@ -265,7 +265,7 @@ def _nothing_below(c: Context, number: int, u: Array) -> bool:
 
 
 def _fitted_rate(
-    c: Context, number: int, dz: Array, step: Array, claim: Claim
+    c: Evidence, number: int, dz: Array, step: Array, claim: Claim
 ) -> tuple[Claims, Array] | None:
     """The learning rate of the update is not known: the layer below shows it, where f′ there is right."""
     p = c.problem

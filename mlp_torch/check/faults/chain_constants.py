@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from manual.numbers import Array
-from mlp_torch.check.faults.claims import Claim, Claims, Context
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence
 
 
 def chain_constants(
-    c: Context, number: int, dz: Array, now: Claims, shared: Mapping[str, int]
+    c: Evidence, number: int, dz: Array, now: Claims, shared: Mapping[str, int]
 ) -> Iterator[tuple[Claims, float]]:
     """(`now` with a constant on dz of layer number, its value); `shared`: weights used in several layers."""
     seen: set[float] = set()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.forward import Part, Problem
+from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.faults.constants import named
 
 KINDS = (
@@ -93,10 +93,10 @@ def norm(array: Array) -> float:
 
 
 @dataclass
-class Context:
+class Evidence:
     """The problem, the author's gradients in canonical form (None: another shape), the tolerance."""
 
-    problem: Problem
+    problem: Network
     h: Mapping[Part, Array | None]
     raw: Mapping[str, Array]
     rtol: float

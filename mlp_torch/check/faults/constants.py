@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mlp_torch.check.describe.forward import Problem
+from mlp_torch.check.describe.forward import Network
 
 
-def named(problem: Problem, lr: float | None) -> list[tuple[float, tuple[tuple[str, str], ...]]]:
+def named(problem: Network, lr: float | None) -> list[tuple[float, tuple[tuple[str, str], ...]]]:
     """Constants that people forget or add: (value, ((kind, words) …)), the likeliest first."""
     n, k = problem.samples, problem.output.shape[1]
     table: list[tuple[float, tuple[tuple[str, str], ...]]] = []

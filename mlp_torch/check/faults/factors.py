@@ -6,10 +6,10 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults.claims import Context
+from mlp_torch.check.faults.claims import Evidence
 
 
-def cut_short(c: Context, true: Mapping[Part, Array]) -> tuple[str, ...]:
+def cut_short(c: Evidence, true: Mapping[Part, Array]) -> tuple[str, ...]:
     """The arrays that are shorter than the true ones in the same direction, if all others are right."""
     cut = []
     for part, t in true.items():
@@ -22,7 +22,7 @@ def cut_short(c: Context, true: Mapping[Part, Array]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cut))
 
 
-def common(c: Context, true: Mapping[Part, Array]) -> float | None:
+def common(c: Evidence, true: Mapping[Part, Array]) -> float | None:
     """The factor that all arrays share, if they do."""
     values: list[float] = []
     for part, t in true.items():

@@ -6,13 +6,12 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
-from mlp_torch.check.faults import activation as derivatives
-from mlp_torch.check.faults import formulas
-from mlp_torch.check.faults.claims import Claim, Claims, Context, cost, norm
+from mlp_torch.check.faults import activation, formulas
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, cost, norm
 
 
 def fitted(
-    c: Context, number: int, u: Array | None, so_far: Claims, budget: int, shared: Mapping[str, int]
+    c: Evidence, number: int, u: Array | None, so_far: Claims, budget: int, shared: Mapping[str, int]
 ) -> Iterator[tuple[Claims, Array, Array]]:
     """f′ with free coefficients, fitted to dW of this layer: a slip in one number of the formula."""
     p = c.problem
@@ -37,7 +36,7 @@ def fitted(
         dz = da * sum(float(b) * v for b, v in zip(beta, basis, strict=True))
         if norm(dz) <= 1e-9 * norm(da):
             continue  # nothing comes through: no formula shows that
-        known = [true, da, *(da * s for _, s in derivatives.slopes(c, number)[1])]
+        known = [true, da, *(da * s for _, s in activation.slopes(c, number)[1])]
         if any(c.ratio(dz, other) is not None for other in known):
             continue  # a formula that people write, times a constant: two slips, not one odd formula
         nice = np.round(beta * 4) / 4

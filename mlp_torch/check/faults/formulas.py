@@ -8,7 +8,7 @@ import numpy as np
 from manual.activations import sigmoid
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, chain
-from mlp_torch.check.faults.claims import Context
+from mlp_torch.check.faults.claims import Evidence
 
 
 def formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
@@ -105,7 +105,7 @@ def formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[tu
         ]
 
 
-def families(c: Context, number: int) -> list[tuple[str, list[Array]]]:
+def families(c: Evidence, number: int) -> list[tuple[str, list[Array]]]:
     """Formulas with free numbers, dz = da · Σ βᵢ basisᵢ: what a slip in one coefficient looks like."""
     layer = c.problem.layers[number - 1]
     z, a = c.problem.z[number], c.problem.f[number]

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from mlp_torch.check.describe.forward import Problem
+from mlp_torch.check.describe.forward import Network
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
-from mlp_torch.check.faults.claims import Context
+from mlp_torch.check.faults.claims import Evidence
 from mlp_torch.check.faults.factors import common
 from mlp_torch.check.report import Fault
 
 
 def judge_loss(
-    c: Context, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], single: bool
+    c: Evidence, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], single: bool
 ) -> tuple[list[Fault], str, tuple[str, ...]]:  # fmt: skip
     """The author's loss value against the described loss; a constant or another loss may explain both."""
     p = c.problem
@@ -65,7 +65,7 @@ def judge_loss(
     return [*chosen, fault], "wrong", notes
 
 
-def _standard(p: Problem) -> list[tuple[str, str, float]]:
+def _standard(p: Network) -> list[tuple[str, str, float]]:
     """Values of the standard losses on the same forward pass, with the penalties."""
     from mlp_torch.check.faults.output import coded
 

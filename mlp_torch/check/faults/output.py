@@ -6,16 +6,16 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS, recoded, slips
-from mlp_torch.check.faults.claims import Claim, Context
+from mlp_torch.check.faults.claims import Claim, Evidence
 
 
-def weights_of(c: Context, reduction: str) -> Array:
+def weights_of(c: Evidence, reduction: str) -> Array:
     p = c.problem
     per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": p.output.size}
     return p.weight * per[p.reduction] / per[reduction]
 
 
-def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
+def loss_gradients(c: Evidence) -> Iterator[tuple[Claim, Array]]:
     """(claim, G): derivatives of the loss by ŷ that are wrong, of other losses, other labels, broadcast."""
     p = c.problem
     L, o, y = len(p.layers), p.output, p.y
@@ -81,7 +81,7 @@ def loss_gradients(c: Context) -> Iterator[tuple[Claim, Array]]:
         yield from _broadcast(c, line)
 
 
-def mismatched(c: Context) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
+def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
     """Another loss, of the same reduction, with labels coded otherwise or broadcast as well."""
     p = c.problem
     L, o = len(p.layers), p.output
@@ -101,7 +101,7 @@ def mismatched(c: Context) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
                 yield (other, claim), G
 
 
-def _broadcast(c: Context, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
+def _broadcast(c: Evidence, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
     """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
     p = c.problem
     n = p.samples

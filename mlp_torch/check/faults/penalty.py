@@ -6,10 +6,10 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.claims import Claim, Claims, Context, Make, norm
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, Make, norm
 
 
-def slips(c: Context, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:
+def slips(c: Evidence, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:
     """One mistake in the penalty's gradient R where the data's gradient D is right: h = D + what is left."""
     theta = c.problem.theta(part)
     sign = np.sign(theta)
@@ -44,7 +44,7 @@ def slips(c: Context, part: Part, h: Array, D: Array, R: Array, make: Make) -> I
             yield (make("wrong_regulariser", words, text, odd=0.8 if plain else 1.2),)
 
 
-def _amount(c: Context, part: Part, h: Array, rest: Array, base: Array) -> float | None:
+def _amount(c: Evidence, part: Part, h: Array, rest: Array, base: Array) -> float | None:
     """v with rest = v · base up to the rounding of h, or None."""
     square = float((base * base).sum())
     if not square:
@@ -53,12 +53,12 @@ def _amount(c: Context, part: Part, h: Array, rest: Array, base: Array) -> float
     return amount if norm(rest - amount * base) <= c.rtol * norm(h) + c.floor[part] else None
 
 
-def _label(c: Context, part: Part) -> str:
+def _label(c: Evidence, part: Part) -> str:
     true = c.problem.penalties.get((part.layer, part.role), Penalties())
     return "both" if true.l1 and true.l2 else "l1" if true.l1 else "l2"
 
 
-def known(c: Context, part: Part, amount: float, wanted: float) -> bool:
+def known(c: Evidence, part: Part, amount: float, wanted: float) -> bool:
     """A coefficient that an array of one or two entries may be trusted to show."""
     if not wanted:
         weights = c.problem.penalties.get((part.layer, "W"), Penalties())
@@ -66,7 +66,7 @@ def known(c: Context, part: Part, amount: float, wanted: float) -> bool:
     return abs(amount + wanted) <= 1e-8 * abs(wanted) or bool(c.name_constant(abs(amount / wanted)))
 
 
-def penalty(c: Context, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
+def penalty(c: Evidence, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
     """The claim that the penalty's gradient has the coefficient `value` in place of `wanted`."""
     what = {"l2": "λθ", "l1": "λ sign(θ)", "both": "λ₂θ + λ₁ sign(θ)"}[label]
     if wanted == 0:
@@ -83,7 +83,7 @@ def penalty(c: Context, part: Part, value: float, wanted: float, label: str, mak
     return make("wrong_regulariser", f"{ratio:.7g}", f"has the penalty's gradient {what} {words}", odd=0.8)
 
 
-def by_name(c: Context, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]:
+def by_name(c: Evidence, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]:
     """The penalty's gradient as people write it by mistake, where the array is too small to be fitted."""
     theta, R = c.problem.theta(part), c.problem.regulariser(part)
     h = c.h[part]
@@ -100,7 +100,7 @@ def by_name(c: Context, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]
         yield penalty(c, part, amount, 0.0, "l2", make), amount * theta
 
 
-def of_reduced_bias(c: Context, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:
+def of_reduced_bias(c: Evidence, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:
     """A small bias averaged for summed (or the reverse) whose penalty's gradient is wrong too."""
     n = c.problem.samples
     for value, words in (
@@ -119,7 +119,7 @@ def of_reduced_bias(c: Context, part: Part, h: Array, D: Array, R: Array, make: 
             yield claim, penalty(c, part, share, 1.0, _label(c, part), make)
 
 
-def beside_samples(c: Context, part: Part, flat: Array, each: Array, R: Array, make: Make) -> list[Claims]:
+def beside_samples(c: Evidence, part: Part, flat: Array, each: Array, R: Array, make: Make) -> list[Claims]:
     """What goes with a bias whose samples, `each` (N, out) in the author's form, were not summed."""
     n = c.problem.samples
     for value in (1.0, 1 / n):

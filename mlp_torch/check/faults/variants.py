@@ -6,11 +6,11 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults.claims import Claim, Context, Make
+from mlp_torch.check.faults.claims import Claim, Evidence, Make
 
 
 def of_weight(
-    c: Context, part: Part, D: Array, R: Array, dz: Array, make: Make
+    c: Evidence, part: Part, D: Array, R: Array, dz: Array, make: Make
 ) -> Iterator[tuple[Claim, Array, bool]]:
     if D.shape[0] == D.shape[1] and D.shape[0] > 1:
         claim = make("transpose", "dW", "is transposed", line="dW = aᵀ dz")
@@ -23,7 +23,7 @@ def of_weight(
         yield make("wrong_dropout_backward", "input", text, line="dW = (a · mask)ᵀ dz"), plain, False
 
 
-def of_bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+def of_bias(c: Evidence, part: Part, D: Array, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     n, out = dz.shape
     total = dz.sum()
     kind = "wrong_bias_reduction"
@@ -45,7 +45,7 @@ def of_bias(c: Context, part: Part, D: Array, dz: Array, make: Make) -> Iterator
             yield make(kind, "input", "is multiplied by the input"), (a * dz).sum(axis=0), False
 
 
-def of_step(c: Context, part: Part, dz: Array, da: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+def of_step(c: Evidence, part: Part, dz: Array, da: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     """The right formula with the array beside the right one: da for dz, z for a."""
     p, below = c.problem, part.layer - 1
     name = p.layers[below].activation
@@ -60,7 +60,7 @@ def of_step(c: Context, part: Part, dz: Array, da: Array, make: Make) -> Iterato
             yield claim, p.leaf(part, dz, None, p.z[below] * p.layers[below - 1].factor), False
 
 
-def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
+def of_samples(c: Evidence, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:
     """The loop over the samples: only the last kept, only the first, or sums that were not reset."""
     n = len(dz)
     if n < 2:
@@ -88,7 +88,7 @@ def of_samples(c: Context, part: Part, dz: Array, make: Make) -> Iterator[tuple[
             yield make(kind, variant, words, odd=odd), value, "but" not in variant
 
 
-def _which(c: Context, part: Part, dz: Array, weights: Array) -> Array:
+def _which(c: Evidence, part: Part, dz: Array, weights: Array) -> Array:
     """Which weights of the samples (C, N) may have given the author's array, all asked at once."""
     h = c.h[part]
     if h is None or (part.role == "b" and h.size != dz.shape[1]):

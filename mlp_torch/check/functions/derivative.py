@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.functions.tracing import Trace, trace
+from mlp_torch.check.functions.tracing import TracedLoss, trace
 
 Loss = Callable[[dict[str, Any]], Any]
 
 
 def differentiate(
     loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float
-) -> tuple[dict[str, Array], str, float, Trace | None]:
+) -> tuple[dict[str, Array], str, float, TracedLoss | None]:
     """(∂loss/∂array by name, the method that worked, its relative accuracy, the forward pass if traced).
 
     `loss` maps arrays by name to a scalar and may be traced; `numeric` is the same and may be called again

@@ -14,13 +14,13 @@ from mlp_torch.check.functions.derivative import differentiate
 from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.purity import grown, judge_purity
 from mlp_torch.check.functions.standard_losses import against_standard
-from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
 
 
 def check_function(
     loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, **description: Any
-) -> Report:
+) -> CheckReport:
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
 
     `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x, y first.
@@ -75,7 +75,7 @@ def check_function(
     for name, v in hand.items():
         if v.dtype.kind in "iub":
             notes.append(f"note: d{name} has the integer dtype {v.dtype}; fractions are lost")
-    report = Report(verdict, rows, faults, notes=tuple(notes), method=method)
+    report = CheckReport(verdict, rows, faults, notes=tuple(notes), method=method)
     if ("layers" in description or "activations" in description) and "loss" in description:
         report = _described(report, values, hand, data, loss, output, description)
     elif description:
@@ -248,9 +248,9 @@ def _nudged(v: Array, ways: Array, u: float) -> Array:
 
 
 def _described(
-    report: Report, values: Mapping[str, Array], hand: Mapping[str, Array], data: tuple[Any, ...],
+    report: CheckReport, values: Mapping[str, Array], hand: Mapping[str, Array], data: tuple[Any, ...],
     loss: Any, output: Any, description: Mapping[str, Any],
-) -> Report:  # fmt: skip
+) -> CheckReport:  # fmt: skip
     from mlp_torch.check.gradients import check_gradients
 
     if len(data) < 2:

@@ -7,13 +7,13 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.reading import Gradient, Reading, distinct
-from mlp_torch.check.report import Fault, Report, sentence
+from mlp_torch.check.report import CheckReport, Fault, sentence
 
 
 def other_loss(
-    report: Report, every: list[Reading], own: list[Reading], values: Gradient, hand: Gradient,
+    report: CheckReport, every: list[Reading], own: list[Reading], values: Gradient, hand: Gradient,
     true: Gradient, allowed: Mapping[str, float],
-) -> Report:  # fmt: skip
+) -> CheckReport:  # fmt: skip
     """`other_loss` where the hand-written gradient is another standard loss's, to the noise floor.
 
     The penalty of the author's loss is taken to be in the gradient too. A constant beside the other loss,
@@ -90,9 +90,9 @@ def _same_way(r: Reading, true: Gradient) -> bool:
 
 
 def _penalised(
-    report: Report, own: list[Reading], values: Gradient, hand: Gradient, true: Gradient,
+    report: CheckReport, own: list[Reading], values: Gradient, hand: Gradient, true: Gradient,
     wrong: tuple[str, ...],
-) -> Report:  # fmt: skip
+) -> CheckReport:  # fmt: skip
     """Every wrong array is the true one plus one number times the parameter: a penalty's slip."""
     amounts = {}
     for n in wrong:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.report import Fault, Row, row
+from mlp_torch.check.report import ArrayRow, Fault, row
 
 
 def compare(
@@ -13,7 +13,7 @@ def compare(
     true: Mapping[str, Array],
     allowed: Mapping[str, float],
     constants: Mapping[str, float],
-) -> tuple[str, dict[str, Row], list[Fault]]:
+) -> tuple[str, dict[str, ArrayRow], list[Fault]]:
     """(verdict, rows, faults) of arrays by name; `allowed` is ‖h − t‖ that is still right, by name.
 
     `constants` are named factors (N, K …) that a whole gradient may be off by.
@@ -28,7 +28,7 @@ def compare(
     if not wrong:
         return "right", rows, []
     faults: list[Fault] = []
-    shared: dict[str, list[Row]] = {}
+    shared: dict[str, list[ArrayRow]] = {}
     for r in wrong:
         kind, detail = _kind(hand[r.name], true[r.name], r, constants)
         if not kind:
@@ -48,7 +48,7 @@ def compare(
     return verdict, rows, faults
 
 
-def _kind(h: Array, t: Array, r: Row, constants: Mapping[str, float]) -> tuple[str, str]:
+def _kind(h: Array, t: Array, r: ArrayRow, constants: Mapping[str, float]) -> tuple[str, str]:
     """(fault kind, detail) of one wrong array, or ("", "") where nothing fits."""
     if np.isnan(r.value):
         if h.ndim == 2 and h.shape == t.T.shape:

@@ -6,13 +6,17 @@ from dataclasses import replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.report import CheckReport, Fault
 
 
 def judge_purity(
-    report: Report, impure: list[str], steady: bool, hand: Mapping[str, Array], again: Mapping[str, Array],
+    report: CheckReport,
+    impure: list[str],
+    steady: bool,
+    hand: Mapping[str, Array],
+    again: Mapping[str, Array],
     true: Mapping[str, Array],
-) -> Report:  # fmt: skip
+) -> CheckReport:
     faults = list(report.faults)
     if impure:
         text = f"the call changes the caller's {', '.join(impure)} in place"

@@ -12,9 +12,9 @@ from mlp_torch.check.describe.targets import MisfitError, target
 from mlp_torch.check.functions.network import describe
 from mlp_torch.check.functions.other_loss import other_loss
 from mlp_torch.check.functions.reading import CLOSE, SIBLINGS, Gradient, Reading, distinct, near
-from mlp_torch.check.functions.tracing import Step, Trace
+from mlp_torch.check.functions.tracing import TracedArray, TracedLoss
 from mlp_torch.check.gradients import check_gradients
-from mlp_torch.check.report import Fault, Report
+from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
 
 SLIGHT = 1e-6  # a relative gap that no slip makes
@@ -22,9 +22,9 @@ MOST = 40  # arrays of the forward pass that are tried, from the loss up
 
 
 def against_standard(
-    report: Report, traced: Trace | None, loss: float, output: Array | None, data: Sequence[Array],
+    report: CheckReport, traced: TracedLoss | None, loss: float, output: Array | None, data: Sequence[Array],
     values: Gradient, hand: Gradient, true: Gradient, allowed: Mapping[str, float],
-) -> Report:  # fmt: skip
+) -> CheckReport:  # fmt: skip
     """The report with what the author's loss is; `other_loss` where the gradient is another one's."""
     if traced is None and output is None:
         text = "note: the loss was not compared with the standard losses, because tracing failed; "
@@ -55,7 +55,7 @@ def against_standard(
     return _noted(replace(named, notes=report.notes), words) if named.faults else report
 
 
-def _noted(report: Report, text: str) -> Report:
+def _noted(report: CheckReport, text: str) -> CheckReport:
     return replace(report, notes=(*report.notes, text))
 
 
@@ -65,7 +65,7 @@ def _said(own: list[Reading]) -> str:
     return "note: your loss is " + ", or ".join(map(str, own))
 
 
-def _readings(traced: Trace | None, output: Array | None, data: Sequence[Array]) -> Iterator[Reading]:
+def _readings(traced: TracedLoss | None, output: Array | None, data: Sequence[Array]) -> Iterator[Reading]:
     """Every standard loss over every array that may be an output of N samples, the last array first."""
     x, y = np.asarray(data[0]), as_float(np.asarray(data[1]), "y")
     sizes = {*x.shape, *([1] if x.ndim < 2 else [])}  # N is one of them; x alone may be one sample
@@ -116,9 +116,9 @@ def _terms(loss: str, o: Array, y: Array, square: bool) -> tuple[float, Array]:
     return float(terms.sum()), slopes.sum(axis=1, keepdims=True)
 
 
-def _arrays(traced: Trace | None, output: Array | None) -> list[tuple[str, Array, Step | None]]:
+def _arrays(traced: TracedLoss | None, output: Array | None) -> list[tuple[str, Array, TracedArray | None]]:
     """The arrays of the forward pass, the returned output first, under its own name if it is one of them."""
-    found: list[tuple[str, Array, Step | None]] = []
+    found: list[tuple[str, Array, TracedArray | None]] = []
     if traced is not None:
         found = [(s.name, s.value, s) for s in traced.steps]
     if output is None:

@@ -14,7 +14,7 @@ from manual.numbers import Array
 
 
 @dataclass(frozen=True)
-class Step:
+class TracedArray:
     """One array of the forward pass that depends on the parameters, under the author's name for it."""
 
     name: str
@@ -26,12 +26,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Trace:
+class TracedLoss:
     """The parameters as leaves, the loss, and the arrays between them, the most downstream first."""
 
     leaves: Mapping[str, Tensor]
     total: Tensor
-    steps: Sequence[Step] = field(default_factory=list)
+    steps: Sequence[TracedArray] = field(default_factory=list)
 
     def gradient(self, of: Tensor | None = None, upstream: Array | None = None) -> dict[str, Array]:
         """Σ upstream · ∂of/∂parameter by parameter; of the loss itself where nothing is given."""
@@ -48,7 +48,7 @@ class Trace:
         }
 
 
-def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], value: float) -> Trace:
+def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], value: float) -> TracedLoss:
     """The loss of arrays by name, run once under Dynamo; `value` is what it gives in NumPy.
 
     Raises whatever Dynamo or the author's code raises, and ArithmeticError where the traced loss differs.
@@ -72,7 +72,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
         total = compiled(*leaves.values())
     if abs(float(total.detach()) - value) > 1e-9 * max(abs(value), 1e-12):
         raise ArithmeticError("the traced loss differs")
-    return Trace(leaves, total, seen[-1].steps() if seen else [])
+    return TracedLoss(leaves, total, seen[-1].steps() if seen else [])
 
 
 class _Recorder(fx.Interpreter):
@@ -95,11 +95,11 @@ class _Recorder(fx.Interpreter):
             self.kept.append((n, found.clone()))
         return found
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[TracedArray]:
         """The recorded arrays, the most downstream first, each value once under the best name it has."""
-        found: dict[tuple[Any, ...], Step] = {}
+        found: dict[tuple[Any, ...], TracedArray] = {}
         for node, array in self.kept:
-            step = Step(_name(node), array)
+            step = TracedArray(_name(node), array)
             key = (array.numel(), array.detach().reshape(-1).numpy().tobytes())
             if key not in found or "`" in found[key].name:
                 found[key] = step

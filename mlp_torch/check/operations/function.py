@@ -17,7 +17,7 @@ from mlp_torch.check.operations.tensors import (
     outputs_of,
     to_numpy,
 )
-from mlp_torch.check.report import Fault, Report, Row
+from mlp_torch.check.report import ArrayRow, CheckReport, Fault
 from mlp_torch.errors import UserError
 
 
@@ -27,7 +27,7 @@ def check_autograd_function(
     inputs: Sequence[Any],
     *,
     devices: Sequence[str] | None = None,
-) -> Report:
+) -> CheckReport:
     """Judge the backward of `function` by autograd of `reference`.
 
     `function` is a torch.autograd.Function or any torch callable.
@@ -50,7 +50,7 @@ def check_autograd_function(
     floats = [v for v in inputs if isinstance(v, Tensor) and v.is_floating_point()]
     if not floats:
         raise UserError("check_autograd_function: give at least one floating tensor among inputs")
-    rows: dict[str, Row] = {}
+    rows: dict[str, ArrayRow] = {}
     faults: list[Fault] = []
     notes: list[str] = []
     verdicts = []
@@ -73,14 +73,14 @@ def check_autograd_function(
     message = " ".join(f"{', '.join(f.arrays)}: {f.detail}." for f in faults) or words.get(
         verdict, "wrong, unexplained"
     )
-    return Report(
+    return CheckReport(
         verdict, rows, faults, message=message, notes=tuple(notes), method="torch.autograd of the reference"
     )
 
 
 def _one(
     call: Any, reference: Any, inputs: Sequence[Any], dtype: Any, device: str
-) -> tuple[str, dict[str, Row], list[Fault], list[str]]:
+) -> tuple[str, dict[str, ArrayRow], list[Fault], list[str]]:
     """One dtype on one device: verdict, rows, faults, notes."""
     mine = leaves_of(inputs, dtype, device)
     before = [v.detach().clone() if isinstance(v, Tensor) else v for v in mine]

@@ -7,13 +7,13 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe import author
-from mlp_torch.check.describe.forward import Part, Problem
+from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claims, Context, everything, norm
+from mlp_torch.check.faults.claims import Claims, Evidence, everything, norm
 from mlp_torch.check.faults.factors import common, cut_short
 from mlp_torch.check.faults.loss_value import judge_loss
 from mlp_torch.check.message import message_of
-from mlp_torch.check.report import Fault, Report, Row, row
+from mlp_torch.check.report import ArrayRow, CheckReport, Fault, row
 from mlp_torch.check.search.search import search as search_sets
 
 
@@ -30,7 +30,9 @@ class Case:
     floors: Mapping[str, float] = field(default_factory=dict)
 
 
-def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bool = True) -> Report | None:
+def diagnose(
+    p: Network, case: Case, loss_value: float | None = None, search: bool = True
+) -> CheckReport | None:
     """The report; with search=False None unless everything is right."""
     sign = -1.0 if case.ascent else 1.0
     parts = [part for layer in p.layers for part in layer.parts if part.name in case.hand]
@@ -48,7 +50,7 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
     previous = {
         q: author.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
     }
-    c = Context(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
+    c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
     right, loose = _right(c, true)
     rows = _rows(p, case, raw, true, right)
     notes: tuple[str, ...] = ()
@@ -59,7 +61,7 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
                 f"note: the arrays differ by {gap:.1g}, more than rounding; "
                 "an ε inside a log or a division does that",
             )
-            rows = {n: Row(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
+            rows = {n: ArrayRow(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
         claims: list[Claims] = [()]
     elif not search:
         return None
@@ -68,7 +70,7 @@ def diagnose(p: Problem, case: Case, loss_value: float | None = None, search: bo
     return _tell(c, case, claims, rows, true, loss_value, notes)
 
 
-def _right(c: Context, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
+def _right(c: Evidence, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
     """Per name: equal to the truth; and whether all are within 1e-6, as an ε in a log leaves them."""
     sums: dict[str, list[Part]] = {}
     for part in true:
@@ -102,8 +104,8 @@ def _turn(part: Part, value: Array, like: Part) -> Array:
 
 
 def _rows(
-    p: Problem, case: Case, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
-) -> dict[str, Row]:
+    p: Network, case: Case, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
+) -> dict[str, ArrayRow]:
     shapes = {}
     for part, _ in true.items():
         lay = p.layers[part.layer - 1]
@@ -123,9 +125,9 @@ def _rows(
 
 
 def _tell(
-    c: Context, case: Case, sets: list[Claims], rows: Mapping[str, Row], true: Mapping[Part, Array],
+    c: Evidence, case: Case, sets: list[Claims], rows: Mapping[str, ArrayRow], true: Mapping[Part, Array],
     loss_value: float | None, notes: tuple[str, ...],
-) -> Report:  # fmt: skip
+) -> CheckReport:  # fmt: skip
     """Verdict, faults and the sentence."""
     p = c.problem
     faults = [_merge(c, claims, rows) for claims in sets]
@@ -152,11 +154,11 @@ def _tell(
         elif name in rows and np.isnan(rows[name].value):
             notes = (*notes, f"note: d{name} has shape {h.shape}, which is not the parameter's")
     message = message_of(verdict, chosen, others, rows, first)
-    return Report(verdict, rows, chosen, others, message, notes, first)
+    return CheckReport(verdict, rows, chosen, others, message, notes, first)
 
 
 def _whole(
-    c: Context, value: float, faults: list[list[Fault]], rows: Mapping[str, Row]
+    c: Evidence, value: float, faults: list[list[Fault]], rows: Mapping[str, ArrayRow]
 ) -> tuple[str, list[list[Fault]]]:
     """Every array is the true one times one factor: scaled where it has a name, or clipped."""
     names = tuple(rows)
@@ -194,7 +196,7 @@ def _shown(value: float) -> str:
     return f"{value:.6g}" if f"{value:.6g}" != "1" else f"{value:.15g}"
 
 
-def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:
+def _merge(c: Evidence, claims: Claims, rows: Mapping[str, ArrayRow]) -> list[Fault]:
     """Claims as faults: the same slip in several arrays is one fault."""
     grouped: dict[tuple[object, ...], list[int]] = {}
     for i, claim in enumerate(claims):
@@ -227,7 +229,7 @@ def _merge(c: Context, claims: Claims, rows: Mapping[str, Row]) -> list[Fault]:
     return found
 
 
-def _evidence(rows: Mapping[str, Row], arrays: tuple[str, ...]) -> str:
+def _evidence(rows: Mapping[str, ArrayRow], arrays: tuple[str, ...]) -> str:
     wrong = [rows[a] for a in arrays if a in rows and rows[a].verdict != "right"]
     if not wrong:
         return ""
@@ -238,7 +240,7 @@ def _evidence(rows: Mapping[str, Row], arrays: tuple[str, ...]) -> str:
     return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g} ({ratio})"
 
 
-def _first_wrong(p: Problem, rows: Mapping[str, Row]) -> int | None:
+def _first_wrong(p: Network, rows: Mapping[str, ArrayRow]) -> int | None:
     for layer in reversed(p.layers):
         if any(part.name in rows and rows[part.name].verdict != "right" for part in layer.parts):
             return layer.index

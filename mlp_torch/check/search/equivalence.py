@@ -7,16 +7,15 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Penalties
-from mlp_torch.check.faults import activation as derivatives
-from mlp_torch.check.faults import chain as faults
-from mlp_torch.check.faults.claims import Claim, Claims, Context, norm
+from mlp_torch.check.faults import activation, chain
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, norm
 
 MOST = 8  # readings told beside the sets of the search
 SAME = 1e-9
-Rewriting = Callable[[Context, Claims], Iterator[Claims]]
+Rewriting = Callable[[Evidence, Claims], Iterator[Claims]]
 
 
-def coinciding(c: Context, sets: list[Claims]) -> list[Claims]:
+def coinciding(c: Evidence, sets: list[Claims]) -> list[Claims]:
     """The sets, and what each may be read as: every rewriting, and rewritings of these, once each."""
     told = {_kinds(claims) for claims in sets}
     more: list[Claims] = []
@@ -42,7 +41,7 @@ def _swapped(claims: Claims, out: Claims, into: Claims) -> Claims:
     return (*(x for x in claims[:at] if x not in out), *into, *(x for x in claims[at:] if x not in out))
 
 
-def of_loop(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_loop(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """A loop that keeps the last sample has = for +=, or does not add at all."""
     words = "holds one sample, the last: the others are not added"
     ours = tuple(x for x in claims if x.key == ("overwritten_gradient", "last"))
@@ -50,7 +49,7 @@ def of_loop(c: Context, claims: Claims) -> Iterator[Claims]:
         yield tuple(replace(x, kind="missing_accumulation", detail=words) if x in ours else x for x in claims)
 
 
-def of_dropout(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_dropout(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """A constant at a layer with dropout, 1 − p or 1/(1 − p), may be dropout's, or the reverse."""
     for claim in claims:
         if claim.name or not claim.layer:
@@ -77,7 +76,7 @@ def of_dropout(c: Context, claims: Claims) -> Iterator[Claims]:
                         yield _swapped(claims, (claim,), (constant,))
 
 
-def of_number(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_number(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """A constant that has other names, or is the learning rate times another one."""
     if any("rate" in x.kind for x in claims):
         return
@@ -97,7 +96,7 @@ def of_number(c: Context, claims: Claims) -> Iterator[Claims]:
                     )
 
 
-def of_bias(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_bias(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """N or 1/N on biases may be a sum for a mean, or the reverse, in the biases."""
     n = float(c.problem.samples)
     for value, words in ((1 / n, _MEAN), (n, _SUM)):
@@ -126,16 +125,16 @@ _MEAN = "is the mean over the samples where the sum belongs"
 _SUM = "is the sum over the samples where the mean belongs"
 
 
-def _bias(c: Context, claim: Claim) -> bool:
+def _bias(c: Evidence, claim: Claim) -> bool:
     return any(q.name == claim.name and q.role == "b" and not q.fold for q in c.h)
 
 
-def _constants(c: Context, claims: Claims, value: float) -> Claims:
+def _constants(c: Evidence, claims: Claims, value: float) -> Claims:
     ours = (x for x in claims if x.name and x.kind == "constant_factor")
     return tuple(x for x in ours if any(abs(v - value) < 1e-9 * value for v in c.factors_of([x])))
 
 
-def of_penalty(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_penalty(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """A constant in the data's part alone is a constant on the whole and its inverse on the penalty."""
     ours = tuple(
         x for x in claims
@@ -151,7 +150,7 @@ def of_penalty(c: Context, claims: Claims) -> Iterator[Claims]:
     yield (*claims, *(Claim("wrong_regulariser", "undone", words, x.layer, x.name, x.line) for x in ours))
 
 
-def of_chain(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_chain(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """Slips at one place of the chain for one another, wherever they make the same dz."""
     for number in {x.layer for x in claims if not x.name}:
         ours = tuple(
@@ -183,7 +182,7 @@ def of_chain(c: Context, claims: Claims) -> Iterator[Claims]:
                     yield _swapped(claims, ours, (*way, *more))
 
 
-def _of_one_sample(c: Context, claims: Claims, ours: Claims, number: int, own: Array) -> Iterator[Claims]:
+def _of_one_sample(c: Evidence, claims: Claims, ours: Claims, number: int, own: Array) -> Iterator[Claims]:
     """Where one sample alone has a dz, sums that are not reset count it a few times: a constant."""
     n, active = c.problem.samples, np.flatnonzero(np.abs(own).sum(axis=1))
     if number < len(c.problem.layers) or len(active) != 1 or n == 1:
@@ -195,7 +194,7 @@ def _of_one_sample(c: Context, claims: Claims, ours: Claims, number: int, own: A
             yield _swapped(claims, (constant,), (stale,))
 
 
-def of_update(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_update(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """Weights updated without the learning rate by an array that was cut: it may have lacked the rate."""
     for update in claims:
         if update.kind != "updated_weights_used" or update.value != 1 or c.lr in (None, 1):
@@ -207,7 +206,7 @@ def of_update(c: Context, claims: Claims) -> Iterator[Claims]:
             yield (*claims, replace(cut, kind=kind, variant=kind, detail=words))
 
 
-def of_labels(c: Context, claims: Claims) -> Iterator[Claims]:
+def of_labels(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """Every array turned round, penalty and all: labels whose gradient is −dz, and the penalty's sign."""
     ours = tuple(x for x in claims if x.name and x.key == ("sign", "sign"))
     if {x.name for x in ours} < {q.name for q in c.h} or not ours:
@@ -224,14 +223,14 @@ def of_labels(c: Context, claims: Claims) -> Iterator[Claims]:
             yield (*_swapped(claims, ours, way), *turned)
 
 
-def _steps(c: Context, number: int, budget: int) -> Iterator[tuple[Claims, Array]]:
+def _steps(c: Evidence, number: int, budget: int) -> Iterator[tuple[Claims, Array]]:
     """(claims, dz) at the loss; below it (claims, f′), for f′ alone tells slips apart there."""
     layer = c.problem.layers[number - 1]
     if number == len(c.problem.layers):
-        for way, _, dz in faults.top(c, budget):
+        for way, _, dz in chain.top(c, budget):
             yield way, dz
     elif layer.activation != "softmax":
-        slope, others = derivatives.slopes(c, number)
+        slope, others = activation.slopes(c, number)
         yield (), slope
         for claim, value in others:
             yield (claim,), value

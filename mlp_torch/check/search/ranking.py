@@ -1,6 +1,6 @@
 """Which of the sets that fit is preferred."""
 
-from mlp_torch.check.faults.claims import Claims, Context, cost, strange
+from mlp_torch.check.faults.claims import Claims, Evidence, cost, strange
 
 
 def order(claims: Claims) -> tuple[float, ...]:
@@ -25,7 +25,7 @@ def ranked(found: list[Claims]) -> list[Claims]:
     return list(unique.values())[:6]
 
 
-def doubtful(c: Context, claims: Claims) -> bool:
+def doubtful(c: Evidence, claims: Claims) -> bool:
     """A number explains the arrays that two slips together may make too: their sets are wanted as well."""
     n, k = c.problem.samples, c.problem.output.shape[1]
     plain = [float(v) for v in (n, k, n * k, 2, 4)]

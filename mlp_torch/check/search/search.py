@@ -8,10 +8,9 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults import arrays as leaves
-from mlp_torch.check.faults import chain as faults
+from mlp_torch.check.faults import arrays, chain
 from mlp_torch.check.faults.chain_constants import chain_constants
-from mlp_torch.check.faults.claims import Claim, Claims, Context, cost, norm
+from mlp_torch.check.faults.claims import Claim, Claims, Evidence, cost, norm
 from mlp_torch.check.faults.fitting import fitted
 from mlp_torch.check.search.equivalence import coinciding
 from mlp_torch.check.search.ranking import doubtful, order, others, ranked
@@ -23,7 +22,7 @@ PATIENCE = 3.0  # seconds of work that the first of them waits for the others, o
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchResult:
     """The sets of claims that reproduce every array, the preferred first; `deepest`: how far any came."""
 
     sets: list[Claims]
@@ -31,7 +30,7 @@ class Outcome:
     expired: bool
 
 
-def search(c: Context, most: int = 3) -> Outcome:
+def search(c: Evidence, most: int = 3) -> SearchResult:
     """All smallest sets of at most `most` different mistakes that reproduce the author's arrays."""
     few = thin(c)
     if few is None:
@@ -44,7 +43,7 @@ def search(c: Context, most: int = 3) -> Outcome:
     return _search(c, most, frozenset(x.key for claims in outcome.sets for x in claims))
 
 
-def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> Outcome:
+def _search(c: Evidence, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> SearchResult:
     searcher, end = _Searcher(c, allowed), c.deadline
     for budget in range(1, most + 1):
         found = searcher.within(budget)
@@ -53,16 +52,16 @@ def _search(c: Context, most: int, allowed: frozenset[tuple[str, str]] | None = 
             if budget < most and all(doubtful(c, claims) for claims in sets):
                 c.deadline = min(time.thread_time() + PATIENCE, end)
                 sets += ranked(others(found, searcher.within(budget + 1)))[:2]
-            return Outcome(coinciding(c, sets), 0, False)
+            return SearchResult(coinciding(c, sets), 0, False)
         if c.expired():
             break
-    return Outcome([], searcher.deepest, c.expired())
+    return SearchResult([], searcher.deepest, c.expired())
 
 
 class _Searcher:
     """Depth first, within a budget; a branch ends at the first layer whose arrays it cannot explain."""
 
-    def __init__(self, c: Context, allowed: frozenset[tuple[str, str]] | None = None) -> None:
+    def __init__(self, c: Evidence, allowed: frozenset[tuple[str, str]] | None = None) -> None:
         self.c, self.allowed = c, allowed
         self.deepest = len(c.problem.layers) + 1
         uses: dict[str, list[int]] = {}
@@ -94,11 +93,11 @@ class _Searcher:
         softmax = self.c.problem.layers[number - 1].activation == "softmax"
         return self.c.problem.f[number] if softmax else 1.0
 
-    def _steps(self, number: int, u: Array | None, left: int) -> Iterator[faults.Step]:
+    def _steps(self, number: int, u: Array | None, left: int) -> Iterator[chain.ChainStep]:
         if u is None:
-            yield from faults.top(self.c, left)
+            yield from chain.top(self.c, left)
         else:
-            yield from faults.hidden(self.c, number, u, left)
+            yield from chain.hidden(self.c, number, u, left)
 
     def _layer(
         self, number: int, u: Array | None, so_far: Claims, budget: int, shared: dict[str, Array]
@@ -152,7 +151,7 @@ class _Searcher:
                     continue
                 ours = [x for x in claims if x.layer == number and x.name]
                 factors = self.c.factors_of(ours) + [x.value for x in ours if x.kind == "clipping"]
-                for way, below in faults.ways_down(self.c, number, carried, left, factors):
+                for way, below in chain.ways_down(self.c, number, carried, left, factors):
                     after = (*claims, *extra, *way)
                     if cost(after) <= budget and self._may(after):
                         yield from self._layer(number - 1, below, after, budget, dict(shared))
@@ -204,7 +203,7 @@ class _Searcher:
             if part.role == "W" and part.name in self.lowest:
                 ways = self._shared(part, da, dz, left, shared)
             else:
-                ways = leaves.explain(c, part, dz, da, left + again)
+                ways = arrays.explain(c, part, dz, da, left + again)
             ways = [way for way in ways if self._may(way)]
             if not ways:
                 return
@@ -232,7 +231,7 @@ class _Searcher:
             return [()]
         h = c.h[part]
         whole = total if part.layout == "in,out" else total.T
-        ways = leaves.explain(c, part, dz, da, left, whole)
+        ways = arrays.explain(c, part, dz, da, left, whole)
         if left and h is not None and not any(len(w) == 0 for w in ways):
             R = c.problem.regulariser(part)
             above = whole - D

@@ -8,10 +8,10 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults.claims import Context
+from mlp_torch.check.faults.claims import Evidence
 
 
-def thin(c: Context, most: int = 64, kept: int = 40) -> Context | None:
+def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
     """The same search on `kept` inputs of a wide first layer, or None where it is narrow."""
     p = c.problem
     first = p.layers[0]

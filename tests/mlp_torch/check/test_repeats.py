@@ -8,7 +8,7 @@ import pytest
 
 from manual import MLP
 from mlp_torch import check_gradients
-from mlp_torch.check.faults import arrays as leaves
+from mlp_torch.check.faults import arrays
 from mlp_torch.check.faults.claims import Claim, Claims
 from mlp_torch.check.search import repeats, search
 from tests.mlp_torch.check.corpus import PROPORTIONS, handed_over, plant
@@ -47,14 +47,14 @@ def weights_beside_the_right_one() -> Iterator[Any]:
 def mistaken_for_the_chains(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     """The mistakes that an array alone was found to make, and that are taken for the chain's."""
     found: set[Claim] = set()
-    explain = leaves.explain
+    explain = arrays.explain
 
     def recorded(*arguments: Any, **options: Any) -> list[Claims]:
         ways = explain(*arguments, **options)
         found.update(claim for way in ways for claim in way)
         return ways
 
-    monkeypatch.setattr(leaves, "explain", recorded)
+    monkeypatch.setattr(arrays, "explain", recorded)
     for report in weights_beside_the_right_one():
         assert not report.passed
     for seed in range(16, 40):
