@@ -12,8 +12,7 @@ import numpy as np
 
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import ALIASES, FORMS
-from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
-from mlp_torch.check.describe.order import layers_in_order
+from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.report import CheckReport
 from mlp_torch.errors import UserError

@@ -10,9 +10,8 @@ from manual.numbers import Array
 from mlp_torch.check.describe import arguments as must
 from mlp_torch.check.describe import layout
 from mlp_torch.check.describe.forward import Network
-from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten
+from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten, layers_in_order
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
-from mlp_torch.check.describe.order import layers_in_order
 from mlp_torch.check.describe.targets import MisfitError, orient
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.check.search.diagnosis import Case, diagnose

@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.kinds import FAULTS
 
 VERDICTS = ("right", "scaled", "other_loss", "wrong", "not_comparable")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One named mistake: a word of `KINDS`, the layer (from 1; None: several), the arrays it reaches."""
+    """One named mistake: a word of `FAULTS`, the layer (from 1; None: several), the arrays it reaches."""
 
     kind: str
     layer: int | None
     arrays: tuple[str, ...]
     detail: str
     evidence: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAULTS:
+            raise ValueError(f"{self.kind!r} is no kind of fault: it needs a row in check/kinds.py")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from manual.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, jacobian
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, norm
+from mlp_torch.check.faults.claims import Claim, Claims, norm
+from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.formulas import formulas
 
 Option = tuple[Claims, Array]

@@ -9,9 +9,12 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, Make, cost, norm
+from mlp_torch.check.faults.bias import of_bias
+from mlp_torch.check.faults.claims import Claim, Claims, Make, cost, norm
+from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.penalty import beside_samples, by_name, of_reduced_bias, penalty, slips
-from mlp_torch.check.faults.variants import of_bias, of_samples, of_step, of_weight
+from mlp_torch.check.faults.samples import of_samples
+from mlp_torch.check.faults.weights import of_step, of_weight
 
 LINES = {
     "W": "dW = aᵀ dz",

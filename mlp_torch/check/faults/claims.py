@@ -1,48 +1,14 @@
 """What a hypothesis claims, what it is measured with, and which constants have a name."""
 
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.forward import Network, Part
-from mlp_torch.check.faults.constants import named
-
-KINDS = (
-    "constant_factor",
-    "sign",
-    "missing_learning_rate",
-    "extra_learning_rate",
-    "missing_activation_derivative",
-    "wrong_activation_derivative",
-    "activation_derivative_at_wrong_array",
-    "wrong_softmax_jacobian",
-    "wrong_loss_derivative",
-    "loss_mismatch",
-    "wrong_loss_value",
-    "wrong_regulariser",
-    "wrong_dropout_backward",
-    "wrong_normalization_backward",
-    "bias_not_summed",
-    "wrong_bias_reduction",
-    "transpose",
-    "updated_weights_used",
-    "overwritten_gradient",
-    "missing_accumulation",
-    "stale_gradient",
-    "mutated_input",
-    "not_multiplied_by_upstream",
-    "clipping",
-    "zero_gradient",
-    "broadcast",
-    "label_coding",
-    "forward_mismatch",
-)
+from mlp_torch.check.kinds import FAULTS
 
 
 @dataclass(frozen=True)
@@ -73,7 +39,6 @@ class Claim:
 
 
 Claims = tuple[Claim, ...]
-ALL = slice(None)
 Make = partial[Claim]  # a Claim of one array, its place filled in
 
 
@@ -92,188 +57,10 @@ def norm(array: Array) -> float:
     return math.sqrt(float(np.vdot(array, array)))
 
 
-@dataclass
-class Evidence:
-    """The problem, the author's gradients in canonical form (None: another shape), the tolerance."""
-
-    problem: Network
-    h: Mapping[Part, Array | None]
-    raw: Mapping[str, Array]
-    rtol: float
-    floor: Mapping[Part, float]
-    lr: float | None = None
-    ascent: bool = False
-    after: Mapping[int, Array] = field(default_factory=dict)
-    previous: Mapping[Part, Array | None] = field(default_factory=dict)
-    deadline: float = field(default_factory=lambda: time.thread_time() + 9)
-    constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
-    slopes: dict[tuple[int, bool], Any] = field(default_factory=dict)
-    turned: Part | None = None  # the part whose array stands transposed in h
-
-    def __post_init__(self) -> None:
-        self.constants = named(self.problem, self.lr)
-
-    def same(self, h: Array, candidate: Array, part: Part, slack: float = 1.0) -> bool:
-        """Equal up to rounding, norm-wise."""
-        if h.shape != candidate.shape:
-            return False
-        gap = norm(h - candidate)
-        size = max(norm(candidate), norm(h))
-        return gap < math.inf and gap <= slack * (self.rtol * size + self.floor[part])
-
-    def expired(self) -> bool:
-        return time.thread_time() > self.deadline
-
-    def name_constant(self, c: float, part: Part | None = None) -> list[list[tuple[str, str, str]]]:
-        """Readings of a factor h = c·t as lists of (kind, variant, detail); empty where it has no name.
-
-        `part`: the array that shows the factor, up to its own rounding.
-        """
-        tolerance = max(self.rtol, 1e-12) * 4
-        if part is not None and (h := self.h.get(part)) is not None:
-            tolerance += self.floor[part] / max(norm(h), 1e-300)
-        readings: list[list[tuple[str, str, str]]] = []
-        sign = [("sign", "sign", "has the opposite sign")] if c < 0 else []
-        if abs(abs(c) - 1) <= tolerance:
-            return [sign] if sign else []
-        plain: list[str] = []
-        for value, words in self.constants:
-            if abs(abs(c) - value) <= tolerance * value:
-                kinds = tuple(kind for kind, _ in words)
-                if kinds == ("constant_factor",):
-                    plain.append(words[0][1])
-                else:
-                    readings.append(
-                        sign + [(kind, kind if "rate" in kind else text, text) for kind, text in words]
-                    )
-        if plain:
-            text = plain[0]
-            readings.append(
-                [*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")]
-            )
-        return sorted(readings, key=len)
-
-    def factors_of(self, claims: Iterable[Claim]) -> list[float]:
-        """The values of the constants that are claimed."""
-        texts = [x.detail for x in claims if x.kind == "constant_factor"]
-        return [v for v, words in self.constants if any(words[-1][1] in text for text in texts)]
-
-    def fit(self, h: Array, *basis: Array) -> Array | None:
-        """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""
-        if h.size <= len(basis) or any(b.shape != h.shape for b in basis):
-            return None
-        A = np.stack([b.ravel() for b in basis], axis=1)
-        if not (np.isfinite(A).all() and np.isfinite(h).all()):
-            return None
-        norms = np.linalg.norm(A, axis=0)
-        if not norms.all():
-            return None
-        solution, _, rank, _ = np.linalg.lstsq(A / norms, h.ravel(), rcond=1e-10)
-        if rank < len(basis):
-            return None
-        coefficients: Array = solution / norms
-        gap = np.linalg.norm(h.ravel() - A @ coefficients)
-        return coefficients if gap <= self.rtol * np.linalg.norm(h) else None
-
-    def ratio(self, h: Array, t: Array, part: Part | None = None) -> float | None:
-        """c with h = c·t, or None. A single entry has a ratio too."""
-        if h.shape != t.shape:
-            return None
-        square = float(np.vdot(t, t))
-        if not np.isfinite(square) or square == 0:
-            return None
-        c = float(np.vdot(h, t)) / square
-        size = norm(h)
-        gap = norm(h - c * t)
-        floor = 0.0 if part is None else self.floor[part]
-        if not gap <= self.rtol * size + floor or floor > 1e-3 * size or c == 0:
-            return None
-        return c if np.sqrt(square) > 1e-12 * size else None
-
-    def spanned(self, part: Part, D: Array) -> bool:
-        """The author's array is D times something plus the parameter times something: asked before naming."""
-        h = self.h[part]
-        assert h is not None
-        if D.size != h.size:
-            return False
-        few = self.few(part)
-        # a few rows of a large weight tell already
-        return (few == ALL or self._left(part, D[few], few)) and self._left(part, D, ALL)
-
-    def few(self, part: Part) -> slice:
-        """The rows of an array that are asked first."""
-        h = self.h[part]
-        return ALL if part.role != "W" or h is None or len(h) < 24 else slice(0, None, len(h) // 8)
-
-    def _left(self, part: Part, D: Array, rows: slice) -> bool:
-        Q, rest, allowed = self._rest(part, rows)
-        d = D.ravel()
-        if d.size != rest.size:
-            return True
-        d = d - Q @ (Q.T @ d)
-        square = float(np.vdot(d, d))
-        if not square < math.inf:
-            return False
-        gap = rest - (float(np.vdot(rest, d)) / square) * d if square > 0 else rest
-        return norm(gap) <= allowed
-
-    def which_spanned(self, part: Part, candidates: Array, rows: slice) -> Array:
-        """`spanned` of several candidates (C, entries) on some rows at once."""
-        Q, rest, allowed = self._rest(part, rows)
-        d = candidates - (candidates @ Q) @ Q.T
-        square = (d * d).sum(axis=1)
-        gap = rest - ((d @ rest) / np.where(square > 0, square, 1.0))[:, None] * d
-        found: Array = (square < np.inf) & (np.sqrt((gap * gap).sum(axis=1)) <= allowed)
-        return found
-
-    def _rest(self, part: Part, rows: slice) -> tuple[Array, Array, float]:
-        """A basis of what the parameter gives, the author's array without it, and what may be left."""
-        key = (part, rows == ALL)
-        if key in self.rests:
-            found: tuple[Array, Array, float] = self.rests[key]
-            return found
-        whole = self.h[part]
-        assert whole is not None
-        h, theta = (v if rows == ALL else v[rows] for v in (whole, self.problem.theta(part)))
-        theta = theta.ravel()
-        columns = [] if part.role == "slope" else [theta]
-        if part.role != "slope":
-            given = self.problem.penalties[part.layer, part.role]
-            if given.l1 or (h.size > 3 and not given.l2) or h.size > 5:
-                columns.append(np.sign(theta))
-            if h.size > 5 and (given.l1 or given.l2):
-                columns.append(np.abs(theta))
-        A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
-        Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
-        if rows == ALL:  # of a few rows, a direction too many only lets more through
-            Q = Q[:, np.abs(np.diagonal(R)) > 1e-12 * np.abs(R).max(initial=0)]
-        flat = h.ravel()
-        self.rests[key] = Q, flat - Q @ (Q.T @ flat), 4 * (self.rtol * norm(whole) + self.floor[part])
-        return self._rest(part, rows)
-
-    def longest(self, part: Part) -> bool:
-        """No other array is longer, or none has a larger entry: this one may have been cut to that length.
-
-        A bias folded into a weight may have been cut by itself or with it.
-        """
-        own, raw = self.h[part], self.raw[part.name]
-        if not self.norms:
-            parts = [v for v in self.h.values() if v is not None]
-            self.norms = [
-                max(norm(v) for v in self.raw.values()),
-                max(float(np.abs(v).max(initial=0)) for v in self.raw.values()),
-                max((norm(v) for v in parts), default=0.0),
-            ]
-        near = 1 - 1e-9
-        whole = norm(raw) >= self.norms[0] * near or float(np.abs(raw).max()) >= self.norms[1] * near
-        return whole or (own is not None and norm(own) >= self.norms[2] * near)
+# Variants of slips of the chain that an array may make by itself.
+OF_AN_ARRAY = frozenset({"array", "input"})
 
 
-Namer = Callable[[float], list[list[tuple[str, str, str]]]]
-
-
-def everything(parts: Mapping[Part, Any], upto: int) -> tuple[str, ...]:
-    """Names of the arrays of layers 1 … upto, once each."""
-    return tuple(dict.fromkeys(p.name for p in parts if p.layer <= upto))
+def of_the_chain(claims: Sequence[Claim]) -> bool:
+    """Whether none of them could be made again, at no cost, in an array alone."""
+    return all(FAULTS[claim.kind].of_chain and claim.variant not in OF_AN_ARRAY for claim in claims)

@@ -7,8 +7,7 @@ import numpy as np
 
 from manual.activations import sigmoid
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS, chain
-from mlp_torch.check.faults.claims import Evidence
+from mlp_torch.check.describe.activations import chain
 
 
 def formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
@@ -103,18 +102,3 @@ def formulas(name: str, z: Array, a: Array, p: Mapping[str, Any]) -> Iterator[tu
             ("z φ(z)", z * density),
             ("φ(z)", density),
         ]
-
-
-def families(c: Evidence, number: int) -> list[tuple[str, list[Array]]]:
-    """Formulas with free numbers, dz = da · Σ βᵢ basisᵢ: what a slip in one coefficient looks like."""
-    layer = c.problem.layers[number - 1]
-    z, a = c.problem.z[number], c.problem.f[number]
-    form = FORMS[layer.activation]
-    if layer.activation in ("sigmoid", "tanh"):
-        return [("a", [np.ones_like(a), a, a * a])]
-    if form.piecewise and form.from_z is not None:
-        slope = form.from_z(z, layer.constants)
-        up, down = np.where(z > 0, slope, 0.0), np.where(z > 0, 0.0, slope)
-        flat = np.where(z > 0, 0.0, 1.0)
-        return [("sides", [up, b]) for b in (down, flat) if up.any() and b.any()]
-    return []

@@ -6,7 +6,8 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, Make, norm
+from mlp_torch.check.faults.claims import Claim, Claims, Make, norm
+from mlp_torch.check.faults.evidence import Evidence
 
 
 def slips(c: Evidence, part: Part, h: Array, D: Array, R: Array, make: Make) -> Iterator[Claims]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe import author
+from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claims, Evidence, everything, norm
-from mlp_torch.check.faults.factors import common, cut_short
-from mlp_torch.check.faults.loss_value import judge_loss
+from mlp_torch.check.faults.claims import Claims, norm
+from mlp_torch.check.faults.evidence import Evidence, everything
+from mlp_torch.check.faults.loss import judge_loss
+from mlp_torch.check.faults.whole import common, cut_short
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, Fault, row
 from mlp_torch.check.search.search import search as search_sets
@@ -37,7 +38,7 @@ def diagnose(
     sign = -1.0 if case.ascent else 1.0
     parts = [part for layer in p.layers for part in layer.parts if part.name in case.hand]
     raw = {name: sign * value for name, value in case.hand.items()}
-    h = {part: author.canonical(part, raw[part.name], p) for part in parts}
+    h = {part: shapes.canonical(part, raw[part.name], p) for part in parts}
     true = {part: value for part, value in p.true().items() if part.name in case.hand}
     rtol, floor = tolerance(p, case.single)
     floor = {part: max(value, case.floors.get(part.name, 0.0)) for part, value in floor.items()}
@@ -45,10 +46,10 @@ def diagnose(
         part.layer: value
         for part in parts
         if part.role == "W" and part.name in case.after
-        and (value := author.canonical(part, case.after[part.name], p)) is not None
+        and (value := shapes.canonical(part, case.after[part.name], p)) is not None
     }  # fmt: skip
     previous = {
-        q: author.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
+        q: shapes.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
     }
     c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
     right, loose = _right(c, true)
@@ -106,7 +107,7 @@ def _turn(part: Part, value: Array, like: Part) -> Array:
 def _rows(
     p: Network, case: Case, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
 ) -> dict[str, ArrayRow]:
-    shapes = {}
+    natural_shapes = {}
     for part, _ in true.items():
         lay = p.layers[part.layer - 1]
         full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
@@ -115,12 +116,12 @@ def _rows(
         if part.role == "b" and part.fold:
             continue
         own = raw[part.name].shape
-        shapes[part.name] = (
+        natural_shapes[part.name] = (
             own
-            if int(np.prod(own)) == size and author.canonical(part, raw[part.name], p) is not None
+            if int(np.prod(own)) == size and shapes.canonical(part, raw[part.name], p) is not None
             else (natural if part.role == "W" else (size,))
         )
-    truth = author.author(true, shapes)
+    truth = shapes.author(true, natural_shapes)
     return {name: row(name, raw[name], truth[name], right[name]) for name in truth}
 
 

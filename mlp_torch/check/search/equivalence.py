@@ -8,7 +8,8 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Penalties
 from mlp_torch.check.faults import activation, chain
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, norm
+from mlp_torch.check.faults.claims import Claim, Claims, norm
+from mlp_torch.check.faults.evidence import Evidence
 
 MOST = 8  # readings told beside the sets of the search
 SAME = 1e-9

@@ -1,6 +1,7 @@
 """Which of the sets that fit is preferred."""
 
-from mlp_torch.check.faults.claims import Claims, Evidence, cost, strange
+from mlp_torch.check.faults.claims import Claims, cost, strange
+from mlp_torch.check.faults.evidence import Evidence
 
 
 def order(claims: Claims) -> tuple[float, ...]:

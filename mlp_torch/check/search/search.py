@@ -8,14 +8,13 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults import arrays, chain
-from mlp_torch.check.faults.chain_constants import chain_constants
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, cost, norm
-from mlp_torch.check.faults.fitting import fitted
+from mlp_torch.check.faults import arrays, chain, weights
+from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
+from mlp_torch.check.faults.coefficients import fitted
+from mlp_torch.check.faults.evidence import Evidence, thin
+from mlp_torch.check.faults.whole import chain_constants
 from mlp_torch.check.search.equivalence import coinciding
 from mlp_torch.check.search.ranking import doubtful, order, others, ranked
-from mlp_torch.check.search.repeats import of_the_chain
-from mlp_torch.check.search.thinning import thin
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
 PATIENCE = 3.0  # seconds of work that the first of them waits for the others, on a busy machine too
@@ -151,7 +150,7 @@ class _Searcher:
                     continue
                 ours = [x for x in claims if x.layer == number and x.name]
                 factors = self.c.factors_of(ours) + [x.value for x in ours if x.kind == "clipping"]
-                for way, below in chain.ways_down(self.c, number, carried, left, factors):
+                for way, below in weights.ways_down(self.c, number, carried, left, factors):
                     after = (*claims, *extra, *way)
                     if cost(after) <= budget and self._may(after):
                         yield from self._layer(number - 1, below, after, budget, dict(shared))

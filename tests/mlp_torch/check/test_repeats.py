@@ -8,9 +8,9 @@ import pytest
 
 from manual import MLP
 from mlp_torch import check_gradients
-from mlp_torch.check.faults import arrays
+from mlp_torch.check.faults import arrays, claims
 from mlp_torch.check.faults.claims import Claim, Claims
-from mlp_torch.check.search import repeats, search
+from mlp_torch.check.search import search
 from tests.mlp_torch.check.corpus import PROPORTIONS, handed_over, plant
 
 KINDS = list(PROPORTIONS)
@@ -59,7 +59,7 @@ def mistaken_for_the_chains(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, s
         assert not report.passed
     for seed in range(16, 40):
         told(seed)
-    return {claim.key for claim in found if repeats.of_the_chain((claim,))}
+    return {claim.key for claim in found if claims.of_the_chain((claim,))}
 
 
 def test_what_an_array_shows_alone_is_not_taken_for_a_slip_of_the_chain(
@@ -69,7 +69,7 @@ def test_what_an_array_shows_alone_is_not_taken_for_a_slip_of_the_chain(
 
 
 def test_a_variant_that_an_array_makes_alone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "OF_AN_ARRAY", frozenset())
+    monkeypatch.setattr(claims, "OF_AN_ARRAY", frozenset())
     assert mistaken_for_the_chains(monkeypatch) == {
         ("missing_activation_derivative", "array"),
         ("activation_derivative_at_wrong_array", "input"),

@@ -6,8 +6,9 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
-from mlp_torch.check.faults import activation, formulas
-from mlp_torch.check.faults.claims import Claim, Claims, Evidence, cost, norm
+from mlp_torch.check.faults import activation
+from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
+from mlp_torch.check.faults.evidence import Evidence
 
 
 def fitted(
@@ -26,7 +27,7 @@ def fitted(
         return
     R = p.regulariser(part)
     true = p.top() if u is None else p.down(number, u)
-    for family, basis in formulas.families(c, number):
+    for family, basis in families(c, number):
         if h.size < len(basis) + 4:
             continue
         terms = [p.leaf(part, da * b) for b in basis]
@@ -56,3 +57,18 @@ def fitted(
         now = (*so_far, claim)
         if cost(now) <= budget:
             yield now, da, dz
+
+
+def families(c: Evidence, number: int) -> list[tuple[str, list[Array]]]:
+    """Formulas with free numbers, dz = da · Σ βᵢ basisᵢ: what a slip in one coefficient looks like."""
+    layer = c.problem.layers[number - 1]
+    z, a = c.problem.z[number], c.problem.f[number]
+    form = FORMS[layer.activation]
+    if layer.activation in ("sigmoid", "tanh"):
+        return [("a", [np.ones_like(a), a, a * a])]
+    if form.piecewise and form.from_z is not None:
+        slope = form.from_z(z, layer.constants)
+        up, down = np.where(z > 0, slope, 0.0), np.where(z > 0, 0.0, slope)
+        flat = np.where(z > 0, 0.0, 1.0)
+        return [("sides", [up, b]) for b in (down, flat) if up.any() and b.any()]
+    return []

@@ -1,0 +1,63 @@
+"""The kinds of fault, one row each: the word that reports use, and what a person did."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`shows`: what was done wrong, in the README's words. `of_chain`: a slip on the way from the loss down,
+    which no array makes by itself.
+    """
+
+    shows: str
+    of_chain: bool = False
+
+
+FAULTS: dict[str, Kind] = {
+    "constant_factor": Kind("1/N missing or twice; a slip of 2, ½, 4; a mean over the features"),
+    "sign": Kind("the overall sign, or one array's"),
+    "missing_learning_rate": Kind("the learning rate divided out"),
+    "extra_learning_rate": Kind("the learning rate folded in"),
+    "missing_activation_derivative": Kind(
+        "f′ missing, or 1 everywhere; dW made with da where dz belongs", of_chain=True
+    ),
+    "wrong_activation_derivative": Kind(
+        "f for f′, another function's f′, a slip in its formula, ≥ for > at a kink", of_chain=True
+    ),
+    "activation_derivative_at_wrong_array": Kind(
+        "f′ at a for z, of another layer, of the upstream, after dropout; the ReLU mask of the wrong tensor; "
+        "dW made with z for a",
+        of_chain=True,
+    ),
+    "not_multiplied_by_upstream": Kind("the upstream gradient not multiplied in", of_chain=True),
+    "wrong_softmax_jacobian": Kind(
+        "softmax: the diagonal of its Jacobian only; applied to p − y once more", of_chain=True
+    ),
+    "wrong_loss_derivative": Kind("a slip in the loss's derivative", of_chain=True),
+    "loss_mismatch": Kind("another loss's gradient", of_chain=True),
+    "wrong_loss_value": Kind("the loss's value is not that of the loss described"),
+    "wrong_regulariser": Kind("the penalty's factor 2 or ½ or sign, missing, over N, on biases"),
+    "wrong_dropout_backward": Kind("dropout's mask or scale missing in the backward pass"),
+    "wrong_normalization_backward": Kind(
+        "the mean or variance path of a normalization dropped (`check_autograd_function`)"
+    ),
+    "bias_not_summed": Kind("a bias whose samples are not summed"),
+    "wrong_bias_reduction": Kind("a bias: mean for sum, the sum over all axes, multiplied by the input"),
+    "transpose": Kind("a transposed gradient, or W where Wᵀ belongs"),
+    "updated_weights_used": Kind("weights updated before the gradient went through them"),
+    "overwritten_gradient": Kind("`=` for `+=`: the last term alone is kept"),
+    "missing_accumulation": Kind("terms that are never added"),
+    "stale_gradient": Kind("gradients not set to 0 between calls"),
+    "mutated_input": Kind("a caller's array changed in place"),
+    "clipping": Kind("clipped, one factor an array"),
+    "zero_gradient": Kind("all zero"),
+    "broadcast": Kind("(N,) against (N, 1)"),
+    "label_coding": Kind("labels one off, ±1 for 0/1, another axis"),
+    "forward_mismatch": Kind("another forward pass than the one described"),
+}
+
+
+def table() -> str:
+    """The README's table, in Markdown."""
+    rows = [f"| `{word}` | {kind.shows} |" for word, kind in FAULTS.items()]
+    return "\n".join(["| word | what was done |", "|---|---|", *rows])
