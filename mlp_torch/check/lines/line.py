@@ -1,0 +1,65 @@
+"""GuiltyLine: what is said of a line of the author's."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GuiltyLine:
+    """A line of the author's whose repair makes gradients right.
+
+    `file`, `line` (from 1), `column` (from 0), `function`, `code`: the author's line. `stands_for`: the
+    forward quantity whose gradient it should be, with the line that defines it. `explanation`: what is wrong
+    with it. `arrays`: the gradients that it spoils. `proof`: with the true gradient in its place, all of
+    these came out right on every draw of the data. `mended`: the line that makes them right, or None.
+    `alternatives`: other lines that mend as well.
+    """
+
+    file: str
+    line: int
+    column: int
+    function: str
+    code: str
+    stands_for: str
+    explanation: str
+    arrays: tuple[str, ...]
+    proof: bool
+    mended: str | None = None
+    alternatives: tuple["GuiltyLine", ...] = ()
+    end: int = field(default=0, compare=False)
+    draws: int = field(default=2, compare=False)
+
+    @property
+    def where(self) -> str:
+        return f"{Path(self.file).name}:{self.line} in {self.function}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self, others: bool = True) -> list[str]:
+        """The line as a compiler shows it, its mark, its proof, and the line that mends it."""
+        number = f"{self.line:>5} | "
+        code = self.code.rstrip()
+        lines = [number + code.replace("\t", " ")]
+        marks = "^" * max(1, min(self.end, len(code)) - self.column)
+        lines.append(" " * (len(number) - 2) + "| " + " " * self.column + marks + f" {self.explanation}".rstrip())
+        if self.proof:
+            count = {1: "one draw", 2: "two draws", 3: "three draws"}.get(self.draws, f"{self.draws} draws")
+            names = _names(self.arrays)
+            verb = "is" if len(self.arrays) == 1 else "are"
+            lines.append(f"  with {self.stands_for} in its place, {names} {verb} right ({count} of the data)")
+        if self.mended is not None:
+            shown = [part.strip() for part in self.mended.splitlines()]
+            lines.append("  mends it:  " + shown[0])
+            lines += [" " * 13 + part for part in shown[1:]]
+        if others:
+            for other in self.alternatives:
+                mended = f", as {other.mended.strip()}" if other.mended else ""
+                lines.append(f"  or {other.where}: {other.code.strip()}{mended}")
+        return lines
+
+
+def _names(arrays: tuple[str, ...]) -> str:
+    names = [f"d{a}" for a in arrays]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

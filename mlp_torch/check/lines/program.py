@@ -1,0 +1,132 @@
+"""The author's program, rewritten: run as it is, with values replaced, or on torch with its truths."""
+
+import ast
+import contextlib
+import copy
+import io
+import linecache
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.lines.copies import Copies, is_authors
+from mlp_torch.check.lines.recording import At, Recorder
+from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
+
+Gradients = dict[str, Array]
+
+
+class Unavailable(Exception):
+    """No line can be named here; the text says why."""
+
+
+@dataclass
+class Source:
+    """One of the author's files: its text, its tree, the code objects of its functions, rewritten."""
+
+    file: str
+    text: str
+    lines: list[str]
+    codes: dict[tuple[str, int], types.CodeType]
+
+
+class Sources:
+    """The author's files, each rewritten once; sites are numbered through all of them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Source | None] = {}
+        self.sites: list[Site] = []
+
+    def code(self, given: types.CodeType) -> types.CodeType:
+        """The rewritten code of a function of the author's, or the code itself where there is no text."""
+        source = self.of(given.co_filename)
+        if source is None:
+            return given
+        found = source.codes.get((given.co_qualname.rpartition("<locals>.")[2], given.co_firstlineno), given)
+        return found if found.co_freevars == given.co_freevars else given
+
+    def of(self, file: str) -> Source | None:
+        if file not in self.files:
+            self.files[file] = self._read(file)
+        return self.files[file]
+
+    def _read(self, file: str) -> Source | None:
+        text = "".join(linecache.getlines(file)) or (
+            Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
+        )
+        if not text or not is_authors(file):
+            return None
+        try:
+            tree, sites = rewritten(text, file, len(self.sites))
+        except SyntaxError:
+            return None
+        self.sites += sites
+        codes = codes_of(compile(tree, file, "exec"))
+        return Source(file, text, text.splitlines(), codes)
+
+
+def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
+    """Every function's code in a module's, by the last part of its name and its first line."""
+    found: dict[tuple[str, int], types.CodeType] = {}
+    waiting = [code]
+    while waiting:
+        for constant in waiting.pop().co_consts:
+            if isinstance(constant, types.CodeType):
+                name = constant.co_qualname.rpartition("<locals>.")[2]
+                found.setdefault((name, constant.co_firstlineno), constant)
+                waiting.append(constant)
+    return found
+
+
+class Program:
+    """`call(function, parameters, *data)` gives (loss, gradients by name) of the rewritten function."""
+
+    def __init__(
+        self, function: Callable[..., Any], call: Callable[..., tuple[Any, Gradients]], sources: Sources
+    ) -> None:
+        self.function, self.call, self.sources = function, call, sources
+        self.recorder = Recorder(sources.sites)
+        self.runs = 0
+
+    def run(
+        self, parameters: Any, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
+        recording: bool = False, code: Callable[[types.CodeType], types.CodeType] | None = None,
+    ) -> tuple[Any, Gradients]:  # fmt: skip
+        """One run on copies of everything; raises what the author's code raises."""
+        self.runs += 1
+        self.recorder.start(recording, replacements)
+        extra = {RECORD: self.recorder.value, ENTER: self.recorder.enter}
+        copies = Copies(_plain, code or self.sources.code, extra)
+        function = copies.of(self.function)
+        with quiet():
+            return self.call(function, copy.deepcopy(parameters), *copy.deepcopy(list(data)))
+
+
+def _plain(value: Any) -> Any:
+    return value.copy() if type(value) is np.ndarray else value
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The author's prints and warnings go nowhere; every run draws the same random numbers."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        with (
+            np.errstate(all="ignore"), warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
+        ):  # fmt: skip
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        np.random.set_state(state)
+
+
+def tree_of(source: Source) -> ast.Module:
+    return ast.parse(source.text)

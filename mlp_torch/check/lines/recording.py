@@ -1,0 +1,89 @@
+"""One run of the author's rewritten code: every value as an event, some of them replaced, some probed."""
+
+import copy
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.lines.sites import Site
+
+At = tuple[int, int]  # (site, which of its events)
+
+
+@dataclass
+class Event:
+    """A float array that a site gave; `call` numbers the author's function calls."""
+
+    site: int
+    count: int
+    value: Array
+    call: int
+
+
+@dataclass
+class Recorder:
+    """What the rewritten code calls at every value.
+
+    While `recording`, events are kept; `replacements` are put in the place of values. At the event `watched`
+    the variables of its function are kept in `seen`: (globals, locals as they were).
+    """
+
+    sites: list[Site]
+    recording: bool = False
+    replacements: Mapping[At, Array] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    calls: int = 0
+    touched: set[int] = field(default_factory=set)
+    watched: At | None = None
+    seen: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def start(self, recording: bool, replacements: Mapping[At, Array] | None = None) -> None:
+        self.recording, self.replacements = recording, replacements or {}
+        self.events, self.counts, self.calls = [], {}, 0
+        self.touched = {site for site, _ in self.replacements}
+        if self.watched is not None:
+            self.touched.add(self.watched[0])
+
+    def enter(self) -> int:
+        self.calls += 1
+        return self.calls
+
+    def value(self, site: int, v: Any, call: int = 0) -> Any:
+        """v itself, or what is put in its place."""
+        if not self.recording:
+            if site not in self.touched:
+                return v
+        kind = type(v)
+        if kind is np.ndarray or isinstance(v, np.ndarray | np.floating):
+            if v.dtype.kind != "f":
+                return v
+        elif kind is not float:
+            return v
+        count = self.counts.get(site, 0)
+        self.counts[site] = count + 1
+        if self.watched == (site, count):
+            frame = sys._getframe(1)
+            self.seen = frame.f_globals, {k: _kept(v) for k, v in frame.f_locals.items()}
+        if self.recording:
+            self.events.append(Event(site, count, np.array(v), call))
+        new = self.replacements.get((site, count))
+        if new is None:
+            return v
+        if kind is float:
+            return float(new)
+        if self.sites[site].kind == "post" and isinstance(v, np.ndarray) and v.flags.writeable and v.ndim:
+            v[...] = new  # other names of the same array see it too
+            return v
+        return np.array(new, dtype=v.dtype) if isinstance(v, np.ndarray) else v.dtype.type(new)
+
+
+def _kept(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # whatever an object of the author's raises when it is copied
+        return value
