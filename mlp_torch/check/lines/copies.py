@@ -4,6 +4,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ LIBRARIES = tuple(
 )
 
 
+@cache
 def is_authors(file: str | None) -> bool:
     """Whether a file is the author's: no installed package, and nothing of Python's own."""
     if not file or file.startswith("<frozen"):

@@ -1,7 +1,6 @@
 """Small edits of one statement, as people slip: another variable, a transpose, a factor, a sign, an axis …"""
 
 import ast
-import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,8 +116,22 @@ DERIVATIVES = (
 )  # fmt: skip
 
 
+def roots_of(statement: ast.stmt) -> list[ast.expr]:
+    """The expressions that a statement computes."""
+    if isinstance(statement, ast.For):
+        return [statement.iter]
+    if isinstance(statement, ast.If | ast.While):
+        return [statement.test]
+    value = getattr(statement, "value", None)
+    if isinstance(value, ast.Tuple | ast.List):
+        return [x for e in value.elts for x in (e.values if isinstance(e, ast.Dict) else [e])]
+    if isinstance(value, ast.Dict):
+        return list(value.values)
+    return [value] if isinstance(value, ast.expr) else []
+
+
 def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scope: Scope) -> list[Edit]:
-    """Every small edit of a statement, the likeliest first, each text once. `root`: its value."""
+    """Every small edit of a statement, the likeliest first, each text once. `root`: its value alone."""
     found: dict[tuple[Span, str], Edit] = {}
 
     def offer(node: ast.AST, text: str, cost: float) -> None:
@@ -128,13 +141,15 @@ def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scop
             found[key] = edit
 
     make = _Maker(lines, scope, offer)
-    inner = [root] if root is not None else []
-    for node in ast.walk(root if root is not None else statement):
-        make.node(node)
-    if root is not None:
-        make.whole(root)
-    for node in inner:
-        make.exchanged(node)
+    roots = [root] if root is not None else roots_of(statement)
+    for one in roots:
+        for node in ast.walk(one):
+            make.node(node)
+        make.whole(one)
+    if len(roots) == 1:
+        make.exchanged(roots[0])
+    elif isinstance(value := getattr(statement, "value", None), ast.expr):
+        make.exchanged(value)
     if isinstance(statement, ast.AugAssign | ast.Assign):
         make.assignment(statement)
     return sorted(found.values(), key=lambda e: (e.cost, len(e.text)))
@@ -299,6 +314,15 @@ class _Maker:
                 for keep in (None, "True"):
                     inside = [*array, *([f"axis={axis}"] if axis else []), *([f"keepdims={keep}"] if keep else [])]
                     self.offer(node, f"{head}({', '.join(inside)})", 1.1 + 0.2 * (keep != keys.get("keepdims")))
+        if name == "range":
+            for text in (f"range({', '.join(['0', *rest[1:]])})", f"range({rest[-1]} + 1)", f"range({rest[-1]} - 1)",
+                         f"reversed(range({', '.join(rest)}))", f"range({rest[-1]})"):  # fmt: skip
+                self.offer(node, text, 1.1)
+        if name in ("reversed", "list") and rest:
+            self.offer(node, rest[0], 1.0)
+        if name == "zip" or name == "enumerate":
+            for argument in node.args:
+                self.offer(argument, f"reversed({self.text(argument)})", 1.1)
         if len(rest) == 1 and not keys and name not in ("dot", "matmul"):
             self.offer(node, self.wrapped(node.args[0]), 1.6)  # the call is too much
 
@@ -386,17 +410,6 @@ def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(shape, into) == into
     except ValueError:
         return False
-
-
-def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables as they are now, arrays copied."""
-    found = {}
-    for name, value in values.items():
-        try:
-            found[name] = copy.deepcopy(value)
-        except Exception:
-            found[name] = value
-    return found
 
 
 def reads(function: ast.AST) -> Iterator[str]:

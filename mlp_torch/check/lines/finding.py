@@ -2,70 +2,110 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mending import Mended, Mender
-from mlp_torch.check.lines.program import Program
+from mlp_torch.check.lines.program import Program, quiet
 from mlp_torch.check.lines.repair import Hit, Repairs, verified, whole_gradients
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
-MOST_STATEMENTS = 6  # whose edits are tried for one fault
+MOST_STATEMENTS = 6  # whose edits are tried for one fault, by the values that are wanted there
+LEVELS = (1.25, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
+Place = tuple[str, int]  # file, line
+
+
+@dataclass
+class Verdict:
+    """One fault: where, what mends it, and the places that mend as well."""
+
+    hit: Hit
+    mended: Mended | None
+    others: list[tuple[Hit, Mended]] = field(default_factory=list)
 
 
 def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -> list[GuiltyLine]:
     """The lines whose repair makes every gradient right, in the order in which they are run."""
     deadline = time.monotonic() + seconds
-    draw = draws[0]
-    wrong = set(draw.wrong)
-    held: list[Candidate] = []
+    wrong = frozenset(draws[0].wrong)
     mender = Mender(program, draws, deadline)
+    held: list[Candidate] = []
     found: list[GuiltyLine] = []
-    while wrong and len(found) < MOST_FAULTS and time.monotonic() < deadline:
-        repairs = Repairs(program, draws, deadline, held)
-        hits = [h for h in repairs.search(wrong) if repairs.confirmed(h)]
-        line, hit, mended = one_line(repairs, mender, hits, wrong)
-        if line is None or hit is None:
-            break
-        found.append(line)
-        held.append(hit.candidate)
-        if mended is not None:
-            mender.held.append((mended.file, mended.edit))
-        wrong -= hit.mends
-    if wrong:  # not all is explained: what was found mends its own arrays only
-        return [replace(line, proof=line.proof) for line in found]
+    with quiet():
+        while wrong and len(found) < MOST_FAULTS and time.monotonic() < deadline:
+            repairs = Repairs(program, draws, deadline, held)
+            hits = [h for h in repairs.search(set(wrong)) if repairs.confirmed(h)]
+            verdict = one_fault(repairs, mender, hits, wrong)
+            if verdict is None:
+                break
+            found.append(told(draws, program.sources.sites, verdict))
+            held.append(verdict.hit.candidate)
+            if verdict.mended is not None:
+                mender.held.append((verdict.mended.file, verdict.mended.edit))
+            wrong -= verdict.hit.mends
     return found
 
 
-def one_line(
-    repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: set[str]
-) -> tuple[GuiltyLine | None, Hit | None, Mended | None]:
-    """The line to blame among the hits, with what mends it and the others that mend as well."""
+def one_fault(
+    repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]
+) -> Verdict | None:
+    """The place to blame: what can be mended by a small edit, before what can be mended by its value."""
     draw, sites = repairs.draw, repairs.sites
     chosen = blamed(draw, sites, hits)
     if chosen is None:
-        return None, None, None
+        return None
     equal = [h for h in hits if h.mends == chosen.mends]
-    order = sorted(equal, key=lambda h: (h is not chosen, abs(h.last - chosen.last)))
-    tried: dict[tuple[str, int], tuple[Hit, list[Mended]]] = {}
-    for hit in order:
-        site = sites[hit.site]
-        key = (site.file, site.statement)
-        if key in tried or len(tried) >= MOST_STATEMENTS:
+    ways: list[tuple[Hit, Mended]] = []
+    seen: set[Place] = set()
+    for hit in sorted(equal, key=lambda h: (h is not chosen, abs(h.last - chosen.last))):
+        place = sites[hit.site].file, sites[hit.site].statement
+        if place in seen or len(seen) >= MOST_STATEMENTS:
             continue
-        tried[key] = hit, mender.mend(site, hit.candidate, chosen.mends)
-    ways = [(h, m[0]) for h, m in tried.values() if m]
-    best = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first), default=None)
-    hit, mended = (chosen, None) if best is None else best
-    others = [
-        told(draw, sites, h, m, ()) for h, m in ways
-        if h is not hit and mended is not None and m.cost <= mended.cost + 0.2
-    ]  # fmt: skip
-    return told(draw, sites, hit, mended, tuple(others)), hit, mended
+        seen.add(place)
+        ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, chosen.mends)[:1]]
+    if not ways:
+        ways = anywhere(repairs, mender, hits, chosen, wrong)
+    if not ways:
+        return Verdict(chosen, None)
+    hit, mended = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first))
+    others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
+    return Verdict(hit, mended, others)
+
+
+def anywhere(
+    repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit, wrong: frozenset[str]
+) -> list[tuple[Hit, Mended]]:
+    """Edits of any line of the backward pass, the nearest before the blamed one first, the likeliest first."""
+    draw, sites = repairs.draw, repairs.sites
+    lines = backward_lines(draw, sites, chosen)
+    for dearest in LEVELS:
+        ways: list[tuple[Hit, Mended]] = []
+        for arrays in dict.fromkeys((wrong, chosen.mends)):
+            for file, line in lines:
+                if time.monotonic() > mender.deadline:
+                    return ways
+                for mended in mender.anywhere(file, line, arrays, dearest)[:1]:
+                    hit = Hit(chosen.candidate, arrays, chosen.first, chosen.last)
+                    ways.append((hit, mended))
+            if ways:
+                return ways
+    return []
+
+
+def backward_lines(draw: Draw, sites: Sequence[Site], chosen: Hit) -> list[Place]:
+    """Lines with a value that the loss does not depend on, and heads of loops between them, by how near
+    they are in time to the blamed one."""
+    first: dict[Place, int] = {}
+    for number in draw.values:
+        ks = draw.backward(number)
+        if ks:
+            place = sites[number].file, sites[number].statement
+            first[place] = min(first.get(place, 10**9), draw.order[number, ks[0]])
+    return sorted(first, key=lambda p: (first[p] > chosen.last, abs(first[p] - chosen.last)))
 
 
 def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None:
@@ -96,21 +136,24 @@ def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None
     return min(hits, key=lambda h: (-len(h.mends), h.first, h.candidate.factor != 1))
 
 
-def told(
-    draw: Draw, sites: Sequence[Site], hit: Hit, mended: Mended | None, others: tuple[GuiltyLine, ...]
-) -> GuiltyLine:
-    """What is said of a hit."""
+def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+    """What is said of a fault."""
+    draw, hit, mended = draws[0], verdict.hit, verdict.mended
     site = sites[hit.site]
-    line, column, end = site.line, site.column, site.end
-    code = mended.before.splitlines()[0] if mended else ""
-    words = by_edit(mended, draw, sites) if mended else ""
-    if mended:
-        line = mended.line
+    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
+    file, line, column, end, code = site.file, site.line, site.column, site.end, ""
+    function = site.function
+    words = ""
+    if mended is not None:
+        file, line, code = mended.file, mended.line, mended.before.splitlines()[0]
+        words = by_edit(mended, draw, sites)
         column = len(code.encode()[: mended.edit.span[1]].decode())
         last = mended.edit.span[3] if mended.edit.span[0] == mended.edit.span[2] else len(code.encode())
         end = len(code.encode()[:last].decode())
+        function = next((s.function for s in sites if (s.file, s.statement) == (file, line)), function)
+    own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
     return GuiltyLine(
-        site.file, line, column, site.function or "<lambda>", code, stands_for(hit.candidate, sites),
-        words or by_value(hit.candidate, draw, sites), tuple(sorted(hit.mends)), True,
-        mended.after if mended else None, others, end,
+        file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
+        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
+        mended.after if mended else None, others, end, len(draws),
     )  # fmt: skip

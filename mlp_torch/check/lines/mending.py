@@ -1,10 +1,12 @@
 """The line that mends: small edits of a guilty statement, kept only where a run makes every gradient right."""
 
 import ast
+import contextlib
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.edits import Edit, Scope, applied, edits, reads, snapshot, span
+from mlp_torch.check.lines.edits import Edit, Scope, Span, applied, edits, reads, roots_of, span
+from mlp_torch.check.lines.scopes import Scopes
 from mlp_torch.check.lines.program import Program, Source, codes_of
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import Site
@@ -43,6 +46,10 @@ class Mender:
         self.held: list[tuple[str, Edit]] = []  # edits that stay made, by file
         self.runs = 0
 
+    @cached_property
+    def scopes(self) -> Scopes:
+        return Scopes(self.program, self.draws[0])
+
     def source(self, site: Site) -> Source | None:
         return self.program.sources.of(site.file)
 
@@ -53,8 +60,7 @@ class Mender:
         source = self.source(site)
         if source is None:
             return []
-        tree = ast.parse(source.text)
-        statement, function = enclosing(tree, site)
+        statement, function = enclosing(source.tree, site.line)
         if statement is None or function is None:
             return []
         root = root_of(statement, site)
@@ -62,26 +68,73 @@ class Mender:
         scope = self._scope(site, place)
         if scope is None:
             return []
-        scope.also(list(reads(function)))
         if site.kind in ("post", "bind") or root is None:
             root, wanted = None, None
+        return self._cheapest(source, statement, function, root, wanted, scope, arrays, most)
+
+    def anywhere(self, file: str, line: int, arrays: frozenset[str], dearest: float) -> list[Mended]:
+        """Edits of the statement on a line, up to a cost, whatever its value is."""
+        source = self.program.sources.of(file)
+        if source is None:
+            return []
+        statement, function = enclosing(source.tree, line)
+        scope = self.scopes.at(file, line)
+        if statement is None or function is None or scope is None:
+            return []
+        return self._cheapest(source, statement, function, None, None, scope, arrays, 1500, dearest)
+
+    def _cheapest(
+        self, source: Source, statement: ast.stmt, function: ast.AST, root: ast.expr | None,
+        wanted: Array | None, scope: Scope, arrays: frozenset[str], most: int, dearest: float = np.inf,
+    ) -> list[Mended]:  # fmt: skip
+        scope.also(list(reads(function)))
+        roots = roots_of(statement)
+        old = {}
+        for one in roots:
+            with contextlib.suppress(Exception):
+                old[span(one)] = self._value(span(one), source.lines, source.lines, scope)
         found: list[Mended] = []
         tried = 0
         cheapest = np.inf
         for edit in edits(statement, root, source.lines, scope):
-            if edit.cost > cheapest + 0.25 or tried >= most or time.monotonic() > self.deadline:
+            if edit.cost > min(cheapest + 0.25, dearest) or tried >= most or time.monotonic() > self.deadline:
                 break
             if wanted is not None and root is not None and within(edit.span, span(root)):
                 if not self._gives(edit, root, source, scope, wanted):
                     continue
+            elif self._idle(edit, source, scope, old):
+                continue
             tried += 1
             if self.works(source, edit, function, arrays):
                 cheapest = min(cheapest, edit.cost)
                 before, after = shown(source.lines, edit)
-                found.append(Mended(site.file, edit.span[0], before, after, edit))
+                found.append(Mended(source.file, edit.span[0], before, after, edit))
                 if len(found) >= 4:
                     break
         return found
+
+    def _idle(self, edit: Edit, source: Source, scope: Scope, old: Mapping[Span, Any]) -> bool:
+        """Whether an edit changes nothing at the first time, or does not run there."""
+        at = next((s for s in old if within(edit.span, s)), None)
+        if at is None:
+            return False
+        try:
+            new = self._value(at, source.lines, applied(source.lines, edit), scope)
+        except Exception:
+            return True
+        was = old[at]
+        if isinstance(new, np.ndarray | np.number | float) and isinstance(was, np.ndarray | np.number | float):
+            return np.shape(new) == np.shape(was) and bool(np.array_equal(new, was))
+        return False
+
+    @staticmethod
+    def _value(at: Span, lines: Sequence[str], edited: Sequence[str], scope: Scope) -> Any:
+        """The expression at a span of `lines` as it stands in `edited`, read in the scope."""
+        first, start, last, end = at
+        grown = len(edited) - len(lines)
+        tail = len(lines[last - 1].encode()) - end
+        text = "\n".join(edited[first - 1 : last + grown]).encode()[start:]
+        return scope.read("(" + text[: len(text) - tail].decode().strip() + ")")
 
     def _wanted(self, site: Site, candidate: Candidate | None) -> tuple[At, Array | None]:
         draw = self.draws[0]
@@ -109,14 +162,9 @@ class Mender:
 
     def _gives(self, edit: Edit, root: ast.expr, source: Source, scope: Scope, wanted: Array) -> bool:
         """Whether the statement's value is the wanted one with the edit, in the variables seen there."""
-        lines = applied(source.lines, edit)
-        first, start, last, end = span(root)
-        grown = len(lines) - len(source.lines)
-        tail = source.lines[last - 1].encode()[end:]
-        text = "\n".join(lines[first - 1 : last + grown]).encode()[start:]
-        text = text[: len(text) - len(tail)] if tail else text
         try:
-            value = np.asarray(scope.read("(" + text.decode().strip() + ")"), dtype=float)
+            found = self._value(span(root), source.lines, applied(source.lines, edit), scope)
+            value = np.asarray(found, dtype=float)
         except Exception:
             return False
         if value.shape != wanted.shape:
@@ -187,19 +235,22 @@ def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tup
     return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
 
 
-def enclosing(tree: ast.AST, site: Site) -> tuple[ast.stmt | None, ast.AST | None]:
-    """The smallest statement that holds the site, and the outermost function around it."""
+def enclosing(tree: ast.AST, line: int) -> tuple[ast.stmt | None, ast.AST | None]:
+    """The smallest statement on a line (of a loop, its head), and the outermost function around it."""
     statement: ast.stmt | None = None
     function: ast.AST | None = None
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt) or node.end_lineno is None:
             continue
-        if not node.lineno <= site.line <= node.end_lineno:
+        if not node.lineno <= line <= node.end_lineno:
             continue
         if isinstance(node, ast.FunctionDef):
             if function is None:
                 function = node
-        elif not isinstance(node, ast.ClassDef | ast.For | ast.While | ast.If | ast.With | ast.Try):
+        elif isinstance(node, ast.For | ast.While | ast.If):
+            if line < node.body[0].lineno:
+                statement = node
+        elif not isinstance(node, ast.ClassDef | ast.With | ast.Try):
             statement = node
     return statement, function
 
@@ -225,5 +276,3 @@ def shown(lines: Sequence[str], edit: Edit) -> tuple[str, str]:
     count = last - first + 1 + len(after) - len(lines)
     return "\n".join(before), "\n".join(after[first - 1 : first - 1 + count])
 
-
-__all__ = ["Mended", "Mender", "snapshot"]
