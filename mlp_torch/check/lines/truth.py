@@ -11,17 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._numpy as tnp
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.lines import shim_tmp as shim
-from mlp_torch.check.lines.copies import Copies
+from mlp_torch.check.functions.eager.array import Traced
+from mlp_torch.check.functions.eager.rebuild import Rebuilt
+from mlp_torch.check.functions.eager.run import Run, running
 from mlp_torch.check.lines.program import Gradients, Program, Unavailable, quiet
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site
 
 CLOSE = 1e-9
+# which sites get no probe: an array that is written into through another name would lose what is written
+KINDS: tuple[frozenset[str], ...] = (
+    frozenset(),
+    frozenset({"post", "alias", "bind", "argument"}),
+    frozenset({"post", "alias", "bind", "argument", "use"}),
+)
 
 
 @dataclass
@@ -29,7 +35,7 @@ class Prober:
     """What the rewritten code calls at every value on torch."""
 
     sites: list[Site]
-    aliases: bool = True  # also where an array gets another name, which may be changed in place through it
+    without: frozenset[str]
     probes: dict[At, Tensor] = field(default_factory=dict)
     scalars: list[Tensor] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
@@ -38,27 +44,28 @@ class Prober:
         return 0
 
     def value(self, site: int, v: Any, call: int = 0) -> Any:
-        if not isinstance(v, tnp.ndarray):
-            if isinstance(v, float) and not isinstance(v, bool):
+        if not isinstance(v, Traced):
+            if isinstance(v, float | np.floating) or isinstance(v, np.ndarray) and v.dtype.kind == "f":
                 self.counts[site] = self.counts.get(site, 0) + 1
             return v
-        t = v.tensor
-        if not t.is_floating_point():
+        t = v.used()
+        if t.is_complex():
             return v
         count = self.counts.get(site, 0)
         self.counts[site] = count + 1
         kind = self.sites[site].kind
-        if not self.aliases and kind in ("post", "alias", "bind"):
+        if kind in self.without:
             return v
         probe = torch.zeros(t.shape, dtype=t.dtype, requires_grad=True)
         self.probes[site, count] = probe
-        out = t + probe
-        if kind == "post":
-            v.tensor = out  # every name of this array sees it
+        out = Traced(t + probe)
+        out.scalar, out.name, out.looked = v.scalar, v.name, v.looked
+        if out.size == 1:
+            self.scalars.append(out.t)
+        if kind == "post" and not v.scalar:
+            v.write(Ellipsis, out)  # every name of this array sees it
             return v
-        if out.numel() == 1:
-            self.scalars.append(out)
-        return tnp.ndarray(out)
+        return out
 
 
 def truths(
@@ -69,27 +76,28 @@ def truths(
 
     Raises Unavailable where the code gives another loss on torch, or none.
     """
-    try:
-        return _truths(program, parameters, nested, data, loss, aliases=True)
-    except Unavailable:
-        return _truths(program, parameters, nested, data, loss, aliases=False)
+    for without in KINDS[:-1]:
+        try:
+            return _truths(program, parameters, nested, data, loss, without)
+        except Unavailable:
+            continue
+    return _truths(program, parameters, nested, data, loss, KINDS[-1])
 
 
 def _truths(
     program: Program, parameters: Mapping[str, Array], nested: Callable[[Mapping[str, Any]], Any],
-    data: Sequence[Any], loss: float, aliases: bool,
+    data: Sequence[Any], loss: float, without: frozenset[str],
 ) -> tuple[dict[At, Array | None], Gradients]:  # fmt: skip
-    prober = Prober(program.sources.sites, aliases)
-    extra = {RECORD: prober.value, ENTER: prober.enter, **shim.EXTRA}
-    copies = Copies(shim.substitute, program.sources.code, extra)
-    function = copies.of(program.function)
+    prober = Prober(program.sources.sites, without)
+    rebuilt = Rebuilt(program.sources.code, {RECORD: prober.value, ENTER: prober.enter})
     leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in parameters.items()}
     total, reason = None, ""
-    with quiet(), torch.enable_grad():
+    with quiet(), torch.enable_grad(), running(Run()):
         try:
-            given = nested({n: tnp.ndarray(v * 1) for n, v in leaves.items()})
-            result = function(given, *shim.to(list(data)))
-            total = getattr(result[0], "tensor", None)
+            function = rebuilt.of(program.function)
+            given = nested({n: Traced(v * 1) for n, v in leaves.items()})
+            result = function(given, *rebuilt.of(list(data)))
+            total = result[0].t if isinstance(result[0], Traced) else None
         except Exception as error:  # the backward pass may need what torch lacks: the loss is known by value
             reason = f"{type(error).__name__}: {error}"
         if total is None or not total.requires_grad:

@@ -6,8 +6,9 @@ import math
 import random
 import sys
 import sysconfig
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,15 @@ def _module_file(name: str) -> str:
 
 
 class Rebuilt:
-    """One consistent copy: what is the same object in the author's code is the same object in it."""
+    """One consistent copy: what is the same object in the author's code is the same object in it.
 
-    def __init__(self) -> None:
+    `code` gives a function's code, rewritten or not; `extra` are names that every copy's globals hold.
+    """
+
+    def __init__(
+        self, code: Callable[[CodeType], CodeType] = lambda code: code, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        self.code, self.extra = code, dict(extra or {})
         self.memo: dict[int, Any] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
         self.alive: list[Any] = []
@@ -109,7 +116,8 @@ class Rebuilt:
         inner = getattr(f, "__wrapped__", None)
         space = self._space(f.__globals__)
         cells = tuple(CellType() for _ in f.__closure__ or ())
-        new = FunctionType(f.__code__, space, f.__name__, None, cells or None)
+        code = self.code(f.__code__)
+        new = FunctionType(code, space, f.__name__, None, cells or None)
         self.memo[id(f)] = new
         new.__qualname__, new.__module__, new.__doc__ = f.__qualname__, f.__module__, f.__doc__
         self._fill(f.__code__, f.__globals__, space)
@@ -117,7 +125,7 @@ class Rebuilt:
             cells_new = self._cell(cell)
             cells = (*cells[:i], cells_new, *cells[i + 1 :])
         if cells:
-            again = FunctionType(f.__code__, space, f.__name__, None, cells)
+            again = FunctionType(code, space, f.__name__, None, cells)
             again.__qualname__, again.__module__, again.__doc__ = f.__qualname__, f.__module__, f.__doc__
             for holder in list(self.memo):
                 if self.memo[holder] is new:
@@ -148,6 +156,7 @@ class Rebuilt:
             names = ("__name__", "__file__", "__package__", "__spec__", "__loader__", "__doc__")
             space = {k: outside[k] for k in names if k in outside}
             space["__builtins__"] = BUILTINS
+            space |= self.extra
             self.spaces[id(outside)] = space
         return self.spaces[id(outside)]
 
