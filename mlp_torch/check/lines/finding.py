@@ -4,13 +4,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlp_torch.check.lines.candidates import Candidate
+from manual.numbers import Array
+from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
+from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mending import Mended, Mender
 from mlp_torch.check.lines.program import Program, quiet
-from mlp_torch.check.lines.repair import Hit, Repairs, verified, whole_gradients
+from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
@@ -43,7 +45,8 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
             if verdict is None:
                 break
             found.append(told(draws, program.sources.sites, verdict))
-            held.append(verdict.hit.candidate)
+            if verdict.hit.site >= 0:
+                held.append(verdict.hit.candidate)
             if verdict.mended is not None:
                 mender.held.append((verdict.mended.file, verdict.mended.edit))
             wrong -= verdict.hit.mends
@@ -56,56 +59,113 @@ def one_fault(
     """The place to blame: what can be mended by a small edit, before what can be mended by its value."""
     draw, sites = repairs.draw, repairs.sites
     chosen = blamed(draw, sites, hits)
-    if chosen is None:
-        return None
-    equal = [h for h in hits if h.mends == chosen.mends]
+    if chosen is not None and chosen.mends != wrong:
+        together = one_statement(repairs, mender, hits, chosen)
+        if together is not None:
+            return together
     ways: list[tuple[Hit, Mended]] = []
     seen: set[Place] = set()
-    for hit in sorted(equal, key=lambda h: (h is not chosen, abs(h.last - chosen.last))):
+    equal = [h for h in hits if chosen is not None and h.mends == chosen.mends]
+    for hit in sorted(equal, key=lambda h: (h is not chosen, abs(h.last - (chosen or h).last))):
         place = sites[hit.site].file, sites[hit.site].statement
         if place in seen or len(seen) >= MOST_STATEMENTS:
             continue
         seen.add(place)
-        ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, chosen.mends)[:1]]
+        ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, hit.mends)[:1]]
     if not ways:
-        ways = anywhere(repairs, mender, hits, chosen, wrong)
+        lines = backward_lines(draw, sites, chosen)
+        goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
+        ways = (
+            anywhere(mender, lines, goals, LEVELS[:1])
+            or lacking(repairs, mender, hits, lines, goals)
+            or anywhere(mender, lines, goals, LEVELS[1:])
+        )
     if not ways:
-        return Verdict(chosen, None)
+        return None if chosen is None else Verdict(chosen, None)
     hit, mended = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
 
 
+def one_statement(
+    repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit
+) -> Verdict | None:
+    """One statement that spoils several arrays, each by a value of its own: two that are exchanged, say."""
+    groups: dict[Place, list[Hit]] = {}
+    for hit in hits:
+        site = repairs.sites[hit.site]
+        groups.setdefault((site.file, site.statement), []).append(hit)
+    for (file, line), members in groups.items():
+        union = frozenset().union(*(h.mends for h in members))
+        if len({h.site for h in members}) > 1 and len(union) > len(chosen.mends):
+            found = mender.anywhere(file, line, union, LEVELS[1])
+            if found:
+                first = min(members, key=lambda h: h.first)
+                return Verdict(Hit(first.candidate, union, first.first, first.last), found[0])
+    return None
+
+
+def lacking(
+    repairs: Repairs, mender: Mender, hits: Sequence[Hit], lines: Sequence[Place],
+    goals: Sequence[frozenset[str]],
+) -> list[tuple[Hit, Mended]]:  # fmt: skip
+    """A line that is missing: something that is never added."""
+    draw, sites = repairs.draw, repairs.sites
+    needed: list[Array] = []
+    for hit in hits[:8]:
+        for at, a in (hit.candidate.arrays(draw) or {}).items():
+            v = draw.values[at[0]][at[1]]
+            if v.shape == a.shape and not close(v, a):
+                needed.append(a - v)
+                break
+    for name in goals[0]:
+        if draw.hand[name].shape == draw.true[name].shape:
+            needed.append(draw.true[name] - draw.hand[name])
+        for (number, _), g in draw.truth.items():  # of one call among several
+            if g is not None and g.shape == draw.true[name].shape and sites[number].kind == "use" and g.any():
+                needed.append(g)
+    unique: list[Array] = []
+    for a in needed:
+        if not any(close(a, b) for b in unique if a.shape == b.shape) and len(unique) < 12:
+            unique.append(a)
+    for arrays in goals:
+        mended = missing_line(mender, draw, sites, lines, arrays, unique)
+        if mended is not None:
+            return [(nowhere(arrays), mended)]
+    return []
+
+
+def nowhere(arrays: frozenset[str]) -> Hit:
+    """What an edit mends where no value stood for it."""
+    return Hit(Candidate(-1, "", PARAMETER, name=""), arrays, 0, 0)
+
+
 def anywhere(
-    repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit, wrong: frozenset[str]
+    mender: Mender, lines: Sequence[Place], goals: Sequence[frozenset[str]], levels: Sequence[float]
 ) -> list[tuple[Hit, Mended]]:
     """Edits of any line of the backward pass, the nearest before the blamed one first, the likeliest first."""
-    draw, sites = repairs.draw, repairs.sites
-    lines = backward_lines(draw, sites, chosen)
-    for dearest in LEVELS:
-        ways: list[tuple[Hit, Mended]] = []
-        for arrays in dict.fromkeys((wrong, chosen.mends)):
+    for dearest in levels:
+        for arrays in goals:
+            ways: list[tuple[Hit, Mended]] = []
             for file, line in lines:
                 if time.monotonic() > mender.deadline:
                     return ways
-                for mended in mender.anywhere(file, line, arrays, dearest)[:1]:
-                    hit = Hit(chosen.candidate, arrays, chosen.first, chosen.last)
-                    ways.append((hit, mended))
+                ways += [(nowhere(arrays), m) for m in mender.anywhere(file, line, arrays, dearest)[:1]]
             if ways:
                 return ways
     return []
 
 
-def backward_lines(draw: Draw, sites: Sequence[Site], chosen: Hit) -> list[Place]:
-    """Lines with a value that the loss does not depend on, and heads of loops between them, by how near
-    they are in time to the blamed one."""
+def backward_lines(draw: Draw, sites: Sequence[Site], chosen: Hit | None) -> list[Place]:
+    """Lines with a value that the loss does not depend on, by how near they are in time to the blamed one."""
     first: dict[Place, int] = {}
     for number in draw.values:
         ks = draw.backward(number)
         if ks:
             place = sites[number].file, sites[number].statement
             first[place] = min(first.get(place, 10**9), draw.order[number, ks[0]])
-    return sorted(first, key=lambda p: (first[p] > chosen.last, abs(first[p] - chosen.last)))
+    last = max(first.values(), default=0) if chosen is None else chosen.last
+    return sorted(first, key=lambda p: (first[p] > last, abs(first[p] - last)))
 
 
 def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None:
@@ -117,13 +177,13 @@ def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None
     hits = outside or list(hits)
     if not hits:
         return None
-    whole = whole_gradients(draw, list(sites))
+    verified = Verified(draw, list(sites))
     firsts = []
     for h in hits:
         arrays = h.candidate.arrays(draw) or {}
         firsts += [
             draw.order[at] for at, a in arrays.items()
-            if not close(draw.values[at[0]][at[1]], a) and not verified(draw, list(sites), at, whole)
+            if not close(draw.values[at[0]][at[1]], a) and not verified(at)
         ]  # fmt: skip
     limit = min(firsts, default=min(h.first for h in hits))
     timed = []
@@ -139,6 +199,8 @@ def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None
 def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
     """What is said of a fault."""
     draw, hit, mended = draws[0], verdict.hit, verdict.mended
+    if hit.site < 0:
+        return _told_by_edit(draws, sites, verdict)
     site = sites[hit.site]
     others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
     file, line, column, end, code = site.file, site.line, site.column, site.end, ""
@@ -156,4 +218,22 @@ def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> Guil
         file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
         words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
         mended.after if mended else None, others, end, len(draws),
+    )  # fmt: skip
+
+
+def _told_by_edit(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+    """What is said of a line that an edit mends, or after which one is missing."""
+    hit, mended = verdict.hit, verdict.mended
+    assert mended is not None
+    code = mended.before.splitlines()[0]
+    added = mended.edit.text.startswith("\n")
+    words = f"after this line, {mended.edit.text.strip()} is missing" if added else by_edit(mended, draws[0], sites)
+    start, end = mended.edit.span[1], mended.edit.span[3]
+    column = 0 if added else len(code.encode()[:start].decode())
+    end = len(code) if added or mended.edit.span[0] != mended.edit.span[2] else len(code.encode()[:end].decode())
+    function = next((s.function for s in sites if (s.file, s.statement) == (mended.file, mended.line)), "")
+    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
+    return GuiltyLine(
+        mended.file, mended.line, column, function, code, "", words, tuple(sorted(hit.mends)), True,
+        mended.after, others, end, len(draws),
     )  # fmt: skip

@@ -48,7 +48,8 @@ class GuiltyLine:
             count = {1: "one draw", 2: "two draws", 3: "three draws"}.get(self.draws, f"{self.draws} draws")
             names = _names(self.arrays)
             verb = "is" if len(self.arrays) == 1 else "are"
-            lines.append(f"  with {self.stands_for} in its place, {names} {verb} right ({count} of the data)")
+            how = f"with {self.stands_for} in its place" if self.stands_for else "with the line below"
+            lines.append(f"  {how}, {names} {verb} right ({count} of the data)")
         if self.mended is not None:
             shown = [part.strip() for part in self.mended.splitlines()]
             lines.append("  mends it:  " + shown[0])

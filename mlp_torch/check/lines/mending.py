@@ -96,7 +96,10 @@ class Mender:
         found: list[Mended] = []
         tried = 0
         cheapest = np.inf
-        for edit in edits(statement, root, source.lines, scope):
+        offered = edits(statement, root, source.lines, scope)
+        if root is None:
+            offered = sorted([*offered, *moved(source, statement)], key=lambda e: e.cost)
+        for edit in offered:
             if edit.cost > min(cheapest + 0.25, dearest) or tried >= most or time.monotonic() > self.deadline:
                 break
             if wanted is not None and root is not None and within(edit.span, span(root)):
@@ -262,6 +265,26 @@ def root_of(statement: ast.stmt, site: Site) -> ast.expr | None:
             if ast.unparse(node) == site.text:
                 return node
     return None
+
+
+def moved(source: Source, statement: ast.stmt) -> list[Edit]:
+    """The statement before the one above it, or after the one below it, where both have a line each."""
+    for block in ast.walk(source.tree):
+        for name in ("body", "orelse"):
+            body = getattr(block, name, None)
+            if not isinstance(body, list) or statement not in body:
+                continue
+            at = body.index(statement)
+            found = []
+            for upper, lower in zip(body[max(at - 1, 0) : at + 1], body[max(at, 1) : at + 2], strict=False):
+                if upper is lower or upper.lineno != upper.end_lineno or lower.lineno != lower.end_lineno:
+                    continue
+                a, b = (source.lines[x.lineno - 1].strip() for x in (upper, lower))
+                where = (upper.lineno, upper.col_offset, lower.lineno, lower.end_col_offset or 0)
+                if lower.lineno == upper.lineno + 1:
+                    found.append(Edit(where, f"{b}\n{' ' * upper.col_offset}{a}", 1.5))
+            return found
+    return []
 
 
 def within(inner: tuple[int, int, int, int], outer: tuple[int, int, int, int]) -> bool:

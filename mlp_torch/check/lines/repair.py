@@ -176,22 +176,31 @@ class Repairs:
         return found
 
 
-def verified(draw: Draw, sites: list[Site], at: At, whole: Mapping[tuple[int, ...], list[Array]]) -> bool:
-    """Whether the value of an event is the whole true gradient of some computed forward value."""
-    site, count = at
-    value = draw.values[site][count]
-    return bool(value.any()) and any(close(value, g) for g in whole.get(value.shape, ()))
+class Verified:
+    """Which values are the whole true gradient of some forward value: of the one that they are named after,
+    where there is one."""
 
+    def __init__(self, draw: Draw, sites: list[Site]) -> None:
+        self.draw, self.sites = draw, sites
+        self.whole: dict[tuple[int, ...], list[Array]] = {}
+        self.named: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
+        for (number, _), g in draw.truth.items():
+            site = sites[number]
+            if g is None or site.kind == "use" and not site.target:
+                continue  # of one use of it, not of the whole
+            self.whole.setdefault(g.shape, []).append(g)
+            if site.target and site.kind != "argument":
+                self.named.setdefault((_stem(site.target), g.shape), []).append(g)
+        for name, g in draw.true.items():
+            self.whole.setdefault(g.shape, []).append(g)
+            self.named.setdefault((_stem(name), g.shape), []).append(g)
 
-def whole_gradients(draw: Draw, sites: list[Site]) -> dict[tuple[int, ...], list[Array]]:
-    """The true gradients of forward values, not of single uses of them, and of the parameters, by shape."""
-    found: dict[tuple[int, ...], list[Array]] = {}
-    for (site, _), g in draw.truth.items():
-        if g is not None and (sites[site].kind != "use" or sites[site].target):
-            found.setdefault(g.shape, []).append(g)
-    for g in draw.true.values():
-        found.setdefault(g.shape, []).append(g)
-    return found
+    def __call__(self, at: At) -> bool:
+        value = self.draw.values[at[0]][at[1]]
+        target = self.sites[at[0]].target
+        stem = _stem(target)
+        known = self.named.get((stem, value.shape), []) if stem and stem != target.lower() else []
+        return bool(value.any()) and any(close(value, g) for g in known or self.whole.get(value.shape, ()))
 
 
 def _stem(name: str) -> str:
