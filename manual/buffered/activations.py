@@ -207,7 +207,7 @@ def softmax_product(do: Program, da: Array, a: Array, dz: Array) -> None:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class ActivationKernel:
     """One row: f with f′, or with the product of the Jacobian; None for both where f′ = 1."""
 
     forward: Callable[..., Any]
@@ -215,19 +215,19 @@ class Kernel:
     product: Callable[..., Any] | None = None
 
 
-KERNELS: dict[str, Kernel] = {
-    "identity": Kernel(identity),
-    "sigmoid": Kernel(sigmoid, d_sigmoid),
-    "tanh": Kernel(tanh, d_tanh),
-    "relu": Kernel(relu, d_relu),
-    "leaky_relu": Kernel(leaky_relu, d_leaky_relu),
-    "prelu": Kernel(leaky_relu, d_leaky_relu),
-    "elu": Kernel(elu, d_elu),
-    "selu": Kernel(elu, d_elu),
-    "gelu": Kernel(gelu, d_gelu),
-    "gelu_tanh": Kernel(gelu_tanh, d_gelu_tanh),
-    "silu": Kernel(silu, d_silu),
-    "softplus": Kernel(softplus, d_softplus),
-    "hardtanh": Kernel(hardtanh, d_hardtanh),
-    "softmax": Kernel(softmax, product=softmax_product),
+KERNELS: dict[str, ActivationKernel] = {
+    "identity": ActivationKernel(identity),
+    "sigmoid": ActivationKernel(sigmoid, d_sigmoid),
+    "tanh": ActivationKernel(tanh, d_tanh),
+    "relu": ActivationKernel(relu, d_relu),
+    "leaky_relu": ActivationKernel(leaky_relu, d_leaky_relu),
+    "prelu": ActivationKernel(leaky_relu, d_leaky_relu),
+    "elu": ActivationKernel(elu, d_elu),
+    "selu": ActivationKernel(elu, d_elu),
+    "gelu": ActivationKernel(gelu, d_gelu),
+    "gelu_tanh": ActivationKernel(gelu_tanh, d_gelu_tanh),
+    "silu": ActivationKernel(silu, d_silu),
+    "softplus": ActivationKernel(softplus, d_softplus),
+    "hardtanh": ActivationKernel(hardtanh, d_hardtanh),
+    "softmax": ActivationKernel(softmax, product=softmax_product),
 }

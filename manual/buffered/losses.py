@@ -154,7 +154,7 @@ def d_cross_entropy_of_probabilities(do: Program, o: Array, y: Array, d: Array) 
 
 
 @dataclass(frozen=True)
-class Kernel:
+class LossKernel:
     """One row: the terms and their derivative; `probabilities` is the derivative for targets (N, K)."""
 
     value: Callable[..., Any]
@@ -162,13 +162,13 @@ class Kernel:
     probabilities: Callable[..., Any] | None = None
 
 
-KERNELS: dict[str, Kernel] = {
-    "half_squared_error": Kernel(half_squared_error, d_half_squared_error),
-    "mse": Kernel(mse, d_mse),
-    "l1": Kernel(l1, d_l1),
-    "smooth_l1": Kernel(smooth_l1, d_smooth_l1),
-    "hinge": Kernel(hinge, d_hinge),
-    "multi_margin": Kernel(multi_margin, d_multi_margin),
-    "bce_with_logits": Kernel(bce_with_logits, d_bce_with_logits),
-    "cross_entropy": Kernel(cross_entropy, d_cross_entropy, d_cross_entropy_of_probabilities),
+KERNELS: dict[str, LossKernel] = {
+    "half_squared_error": LossKernel(half_squared_error, d_half_squared_error),
+    "mse": LossKernel(mse, d_mse),
+    "l1": LossKernel(l1, d_l1),
+    "smooth_l1": LossKernel(smooth_l1, d_smooth_l1),
+    "hinge": LossKernel(hinge, d_hinge),
+    "multi_margin": LossKernel(multi_margin, d_multi_margin),
+    "bce_with_logits": LossKernel(bce_with_logits, d_bce_with_logits),
+    "cross_entropy": LossKernel(cross_entropy, d_cross_entropy, d_cross_entropy_of_probabilities),
 }

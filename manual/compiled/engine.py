@@ -39,7 +39,7 @@ PREDICTED_ROWS, DRAWN, DRAWN_FOR_A_CREW = 256, 2**17, 2**20
 NOTHING, ZERO = np.zeros(0), np.zeros(())
 
 
-class Data(NamedTuple):
+class FlatData(NamedTuple):
     """x and y flat, and labels; what there is none of is empty."""
 
     x: Array
@@ -86,7 +86,7 @@ class CompiledEngine(NumPyEngine):
         self.met, self.shares = np.zeros(threads * APART, np.int64), np.zeros(threads * APART)
         self.buffers: dict[int, list[Buffer]] = {}
         self.uniforms = NOTHING
-        self.nothing = Data(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
+        self.nothing = FlatData(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
         self._adopt()
 
     @property
@@ -170,7 +170,7 @@ class CompiledEngine(NumPyEngine):
         mode: int,
         size: int,
         buffers: list[Buffer],
-        data: Data,
+        data: FlatData,
         rows: Array,
         results: Array,
         gradients: Array | None = None,
@@ -231,7 +231,7 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
         return _fit(x, self.dtype).reshape(-1)
 
-    def _data(self, x: Array, y: Array) -> Data:
+    def _data(self, x: Array, y: Array) -> FlatData:
         """The arrays that the compiled code reads. Raises ValueError where one does not fit."""
         flat, y, outputs = self._inputs(x), np.asarray(y), self.model.architecture.sizes[-1]
         if self.row.target == "label" or y.shape != (len(x), outputs):
