@@ -191,10 +191,10 @@ def d_hardtanh(do: Program, z: Array, a: Array, f: Array, options: Options, save
 def softmax(do: Program, z: Array, a: Array, options: Options) -> None:
     row = do.scratch(z[:1])
     do(np.maximum.reduce, z, axis=0, keepdims=True, out=row)
-    do(np.subtract, z, do.spread(row, z), out=a)
+    do(np.subtract, z, do.broadcast(row, z), out=a)
     do(np.exp, a, out=a)
     do(np.add.reduce, a, axis=0, keepdims=True, out=row)
-    do(np.divide, a, do.spread(row, a), out=a)
+    do(np.divide, a, do.broadcast(row, a), out=a)
 
 
 # dzⱼ = aⱼ (daⱼ − Σᵢ daᵢ aᵢ)
@@ -202,7 +202,7 @@ def softmax_product(do: Program, da: Array, a: Array, dz: Array) -> None:
     row, s = do.scratch(da[:1]), do.scratch(da)
     do(np.multiply, da, a, out=s)
     do(np.add.reduce, s, axis=0, keepdims=True, out=row)
-    do(np.subtract, da, do.spread(row, da), out=dz)
+    do(np.subtract, da, do.broadcast(row, da), out=dz)
     do(np.multiply, dz, a, out=dz)
 
 
