@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, engine
 from manual.compiled.activations import RELU
-from manual.compiled.crew import NOBODY_WAITS
+from manual.compiled.threads import NOBODY_WAITS
 from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
 from manual.numbers import Array
 from manual.trace import Trace
