@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, engine
 from manual.compiled.activations import RELU
-from manual.compiled.threads import NOBODY_WAITS
 from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
+from manual.compiled.threads import NOBODY_WAITS
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.verify.dyadic import problem
