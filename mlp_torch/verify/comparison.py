@@ -12,7 +12,7 @@ from manual.numbers import Array
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.twin import compare_twin
 from mlp_torch.verify.verdicts import compare_traces
 
@@ -28,7 +28,7 @@ def compare(
     reduction: Reduction = "mean",
     tier: str = "certified",
     engine: str = "manual",
-) -> Report:
+) -> ComparisonReport:
     """Judge the hand-written gradients of `model` against autograd's, stage by stage.
 
     `engine` is the hand-written step: the plain formulas of `manual`, or one of the fast steps of
@@ -97,7 +97,7 @@ def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
 
 def compare_here(
     model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, engine: str = "manual"
-) -> Report:
+) -> ComparisonReport:
     """Both engines on this very batch."""
     by_hand = hand_written(engine, model, loss)
     theirs = trace(model, x, y, loss, reduction=reduction)

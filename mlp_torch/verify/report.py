@@ -17,7 +17,7 @@ STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong":
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One parameter's gradient or one stage, as two engines have it.
 
     `equal` of `size` entries are bit-equal; the largest difference `max_abs` stands at `index`, with
@@ -61,7 +61,7 @@ class WrongGradientError(AssertionError):
 
 
 @dataclass(frozen=True)
-class Report:
+class ComparisonReport:
     """Two engines on the same network, weights and batch.
 
     `parameters` and `stages` map names to rows; `verdict` is the worst of them; `passed` means that
@@ -69,13 +69,13 @@ class Report:
     says what the twin differs in, or why there is none. `engines` names the two sides.
     """
 
-    parameters: Mapping[str, Row]
-    stages: Mapping[str, Row]
+    parameters: Mapping[str, ComparisonRow]
+    stages: Mapping[str, ComparisonRow]
     dtype: str
     loss: str
     reduction: str
     samples: int
-    twin: "Report | None" = None
+    twin: "ComparisonReport | None" = None
     twin_note: str = ""
     engines: tuple[str, str] = ("manual", "autograd")
     title: str = ""
@@ -92,7 +92,7 @@ class Report:
         return self.verdict != "wrong"
 
     @property
-    def wrong(self) -> list[Row]:
+    def wrong(self) -> list[ComparisonRow]:
         """The stages that are wrong, first in the order of computation, then the parameters."""
         rows = [*self.stages.values(), *self.parameters.values()]
         return [row for row in rows if row.verdict == "wrong"]
@@ -158,7 +158,7 @@ class Report:
             parts.append(Text(self.twin_note))
         return Group(*parts)
 
-    def _rows(self, kind: str, rows: Mapping[str, Row]) -> Table:
+    def _rows(self, kind: str, rows: Mapping[str, ComparisonRow]) -> Table:
         left, right = self.engines
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
         table.add_column(kind, no_wrap=True)

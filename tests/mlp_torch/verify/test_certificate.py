@@ -28,7 +28,7 @@ from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import RULES, certify
 from mlp_torch.verify.local import Context
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.rounding import Rounding
 from mlp_torch.verify.verdicts import compare_traces
 from tests.duals import exact
@@ -123,7 +123,9 @@ def test_no_false_alarm_in_a_hundred_thousand_random_comparisons(part: int) -> N
 # ---- every combination of rows, once ---------------------------------------------------------------
 
 
-def report_of(seed: int, dtype: Any, loss: str, reduction: Reduction = "mean", **rows: Any) -> Report:
+def report_of(
+    seed: int, dtype: Any, loss: str, reduction: Reduction = "mean", **rows: Any
+) -> ComparisonReport:
     p = Problem(4, (3, 3, 2), seed)
     return compare_traces(*engines(p.model(dtype, **rows), *p.batch(loss, dtype), loss, reduction))
 
@@ -243,7 +245,7 @@ def test_a_pass_that_is_a_thousand_ulp_off_leaves_the_global_bound() -> None:
 # ---- kinks are reported, never guessed -------------------------------------------------------------
 
 
-def at_a_kink(activation: str, dtype: Any) -> tuple[Trace, Trace, Report]:
+def at_a_kink(activation: str, dtype: Any) -> tuple[Trace, Trace, ComparisonReport]:
     """z1[0, 0] = (1 + 2⁻ᵖ) − 1 − 2⁻ᵖ in truth; the second engine's rounding pushed it over the kink."""
     eps = float(np.finfo(dtype).eps)
     model = MLP((3, 2, 2), activation=activation, dtype=dtype, seed=1)
