@@ -55,7 +55,8 @@ def run(
         report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
-        print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
+        found = "are wrong" if report.verdict == "wrong" else "could not be judged"
+        print(f"mlp train: the gradients {found} (table above); nothing was trained", file=sys.stderr)
         return 1
     with held():
         path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlp_torch.verify.certificate import SEVERITY, Judgement, Verdict
+from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict
 
 STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong": "bold red"}
 
@@ -43,6 +43,11 @@ class ComparisonRow:
     units: tuple[tuple[str, tuple[int, ...]], ...] = ()
     evidence: Mapping[str, Judgement] = field(default_factory=dict)
 
+    def unjudged(self) -> str:
+        """Why nothing is known of this row, where nothing is; a unit at a kink is known to be right."""
+        notes = [j.note for j in self.evidence.values() if j.note in NOT_JUDGED]
+        return notes[0] if notes and self.verdict == "undecided" else ""
+
     def blame(self) -> str:
         """One sentence for a row that is not right, else an empty string."""
         lines = []
@@ -57,7 +62,7 @@ class ComparisonRow:
 
 
 class WrongGradientError(AssertionError):
-    """A gradient or stage is proven wrong; the text names it with the evidence."""
+    """A gradient or stage is proven wrong, or could not be judged; the text names it with the evidence."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,9 @@ class ComparisonReport:
     """Two engines on the same network, weights and batch.
 
     `parameters` and `stages` map names to rows; `verdict` is the worst of them; `passed` means that
-    nothing is `wrong`. `twin` is the report of the dyadic twin, where it was asked for, and `twin_note`
-    says what the twin differs in, or why there is none. `engines` names the two sides.
+    nothing is `wrong` and everything could be judged. `twin` is the report of the dyadic twin, where it was
+    asked for, and `twin_note` says what the twin differs in, or why there is none. `engines` names the two
+    sides.
     """
 
     parameters: Mapping[str, ComparisonRow]
@@ -89,7 +95,13 @@ class ComparisonReport:
 
     @property
     def passed(self) -> bool:
-        return self.verdict != "wrong"
+        """Nothing is wrong, and everything could be judged, but for the units at a kink."""
+        return self.verdict != "wrong" and not self.unjudged and (self.twin is None or self.twin.passed)
+
+    @property
+    def unjudged(self) -> list[ComparisonRow]:
+        """The stages of which nothing is known: not finite, overflown, or narrower than their enclosure."""
+        return [row for row in self.stages.values() if row.unjudged()]
 
     @property
     def wrong(self) -> list[ComparisonRow]:
@@ -105,7 +117,8 @@ class ComparisonReport:
             raise WrongGradientError(self.summary() + "\n" + "\n".join(self._accusations()))
 
     def _accusations(self) -> list[str]:
-        return [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        wrong = [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        return wrong or [f"{row.name} was not judged: {row.unjudged()}" for row in self.unjudged[:3]]
 
     def summary(self) -> str:
         """One line: the verdict, how many arrays are bit-equal, the largest share of a bound used."""
@@ -115,6 +128,8 @@ class ComparisonReport:
         text = f"{self.verdict}: {len(rows)} gradients in {self.dtype}, {exact} bit-equal"
         if self.verdict == "wrong":
             text += f"; wrong: {', '.join(dict.fromkeys(row.name for row in self.wrong))}"
+        elif self.unjudged:
+            text += f"; not judged: {', '.join(row.name for row in self.unjudged)}"
         elif exact < len(rows):
             text += f", the others within {worst:.2g} of their rounding bound"
         if self.twin is not None:
