@@ -11,9 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlp_torch import html
 from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict
 
 STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong": "bold red"}
+TEXT_COLUMNS = ("gradient", "stage", "at", "verdict")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,21 @@ class ComparisonRow:
         """Why nothing is known of this row, where nothing is; a unit at a kink is known to be right."""
         notes = [j.note for j in self.evidence.values() if j.note in NOT_JUDGED]
         return notes[0] if notes and self.verdict == "undecided" else ""
+
+    def cells(self) -> list[str]:
+        """What the tables show of this row, the verdict last."""
+        return [
+            self.name,
+            "×".join(map(str, self.shape)) or "–",
+            f"{self.equal}/{self.size}",
+            f"{self.max_abs:.1e}" if self.max_abs else "0",
+            ",".join(map(str, self.index)),
+            f"{self.manual:.6g}",
+            f"{self.autograd:.6g}",
+            f"{self.relative:.1e}" if self.relative else "0",
+            f"{self.ratio:.2g}" if self.ratio else "0",
+            self.verdict,
+        ]
 
     def blame(self) -> str:
         """One sentence for a row that is not right, else an empty string."""
@@ -120,6 +137,13 @@ class ComparisonReport:
         wrong = [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
         return wrong or [f"{row.name} was not judged: {row.unjudged()}" for row in self.unjudged[:3]]
 
+    def _kinks(self) -> list[str]:
+        return [
+            f"{row.name}: undecided at {', '.join(f'{name}{list(unit)}' for name, unit in row.units[:6])}"
+            for row in self.parameters.values()
+            if row.verdict == "undecided" and row.units
+        ]
+
     def summary(self) -> str:
         """One line: the verdict, how many arrays are bit-equal, the largest share of a bound used."""
         rows = list(self.parameters.values())
@@ -161,44 +185,24 @@ class ComparisonReport:
             self._rows("stage", self.stages),
         ]
         parts += [Text(line, style="red") for line in self._accusations()]
-        kinks = [
-            f"{row.name}: undecided at {', '.join(f'{name}{list(unit)}' for name, unit in row.units[:6])}"
-            for row in self.parameters.values()
-            if row.verdict == "undecided" and row.units
-        ]
-        parts += [Text(line, style="yellow") for line in kinks]
+        parts += [Text(line, style="yellow") for line in self._kinks()]
         if self.twin is not None:
             parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
         elif self.twin_note:
             parts.append(Text(self.twin_note))
         return Group(*parts)
 
-    def _rows(self, kind: str, rows: Mapping[str, ComparisonRow]) -> Table:
+    def _head(self, kind: str) -> list[str]:
         left, right = self.engines
+        return [kind, "shape", "equal", "max |Δ|", "at", left, right, "‖Δ‖/‖g‖", "of bound", "verdict"]
+
+    def _rows(self, kind: str, rows: Mapping[str, ComparisonRow]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-        table.add_column(kind, no_wrap=True)
-        table.add_column("shape", justify="right", no_wrap=True)
-        table.add_column("equal", justify="right", no_wrap=True)
-        table.add_column("max |Δ|", justify="right", no_wrap=True)
-        table.add_column("at", no_wrap=True)
-        table.add_column(left, justify="right", no_wrap=True)
-        table.add_column(right, justify="right", no_wrap=True)
-        table.add_column("‖Δ‖/‖g‖", justify="right", no_wrap=True)
-        table.add_column("of bound", justify="right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
+        for name in self._head(kind):
+            table.add_column(name, no_wrap=True, justify="left" if name in TEXT_COLUMNS else "right")
         for row in rows.values():
-            table.add_row(
-                row.name,
-                "×".join(map(str, row.shape)) or "–",
-                f"{row.equal}/{row.size}",
-                f"{row.max_abs:.1e}" if row.max_abs else "0",
-                ",".join(map(str, row.index)),
-                f"{row.manual:.6g}",
-                f"{row.autograd:.6g}",
-                f"{row.relative:.1e}" if row.relative else "0",
-                f"{row.ratio:.2g}" if row.ratio else "0",
-                Text(row.verdict, style=STYLES[row.verdict]),
-            )
+            *cells, verdict = row.cells()
+            table.add_row(*(Text(cell) for cell in cells), Text(verdict, style=STYLES[row.verdict]))
         return table
 
     def __str__(self) -> str:
@@ -207,6 +211,25 @@ class ComparisonReport:
         file = console.file
         assert isinstance(file, io.StringIO)
         return "\n".join(line.rstrip() for line in [*file.getvalue().splitlines(), self.summary()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The report for a notebook: verdict and sentence, the gradients, the stages folded below."""
+        return html.page(self.verdict, self.summary().removeprefix(f"{self.verdict}: "), self._parts())
+
+    def _parts(self) -> list[str]:
+        tables = {
+            kind: html.table(self._head(kind), [row.cells() for row in rows.values()])
+            for kind, rows in (("gradient", self.parameters), ("stage", self.stages))
+        }
+        parts = [html.paragraph(line) for line in (*self._accusations(), *self._kinks())]
+        stages = html.fold(f"{len(self.stages)} stages", tables["stage"], unfolded=not self.passed)
+        parts += [tables["gradient"], stages]
+        if self.twin is not None:
+            parts.append(html.paragraph(f"The dyadic twin: {self.twin_note}"))
+            parts += self.twin._parts()
+        return parts
 
 
 def _plain(value: Any) -> Any:
