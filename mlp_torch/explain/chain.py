@@ -16,7 +16,7 @@ from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.explain.factors import LAST, LocalDerivative, last, local
 from mlp_torch.verify.certificate import Verdict
-from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 START = "start"
@@ -75,7 +75,7 @@ class Explanation:
     manual: float
     autograd: float
     tolerance: float
-    report: Report
+    report: ComparisonReport
     traces: tuple[Trace, Trace]
     title: str = ""
 
@@ -94,7 +94,7 @@ class Explanation:
         return bool(abs(self.product - self.manual) <= self.tolerance)
 
     @property
-    def row(self) -> Row:
+    def row(self) -> ComparisonRow:
         """The instrument's row of the whole gradient that the entry belongs to."""
         return self.report.parameters[self.parameter]
 
@@ -198,7 +198,7 @@ def _factor(
     columns: Array,
     ours: Trace,
     theirs: Trace,
-    report: Report,
+    report: ComparisonReport,
     reused: bool,
 ) -> Factor:
     row = report.stages[stage.name]
