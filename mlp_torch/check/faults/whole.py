@@ -6,7 +6,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults.claims import Claim, Claims
+from mlp_torch.check.faults.claims import Claim, Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
 
 
@@ -37,7 +37,7 @@ def chain_constants(
             if round(value, 12) in seen or abs(value - 1) < 1e-8:
                 continue
             seen.add(round(value, 12))
-            line = f"dz{number} = da{number} · f′(z{number})"
+            line = c.names.delta(number)
             readings = c.name_constant(value, part)
             for reading in readings:
                 yield (
@@ -68,24 +68,27 @@ def chain_constants(
                 yield (*now, claim), value
 
 
-def cut_short(c: Evidence, true: Mapping[Part, Array]) -> tuple[str, ...]:
-    """The arrays that are shorter than the true ones in the same direction, if all others are right."""
-    cut = []
+def each_scaled(c: Evidence, true: Mapping[Part, Array]) -> dict[Part, float]:
+    """The factor of each array that is wrong, if all of them are the true ones times a number."""
+    found = {}
     for part, t in true.items():
-        h = c.h[part]
-        value = None if h is None else c.ratio(h, t, part)
-        if h is None or value is None or not 0 < value < 1 + 1e-8:
-            return ()
-        if value < 1 - 1e-8:
-            cut.append(part.name)
-    return tuple(dict.fromkeys(cut))
+        h = c.h.get(part)
+        if h is None:
+            return {}
+        if c.same(h, t, part):
+            continue
+        value = c.ratio(h, t, part)
+        if value is None or norm(t) <= c.floor[part]:
+            return {}
+        found[part] = value
+    return found
 
 
 def common(c: Evidence, true: Mapping[Part, Array]) -> float | None:
     """The factor that all arrays share, if they do."""
     values: list[float] = []
     for part, t in true.items():
-        h = c.h[part]
+        h = c.h.get(part)
         if h is None:
             return None
         value = c.ratio(h, t)
