@@ -31,7 +31,7 @@ def options(c: Evidence, number: int, da: Array, unmasked: bool = False) -> list
             wrong += _of_upstream(c, number, da)
             words = "is f′(z) alone: the upstream gradient is not multiplied in"
             alone = _claim(c, number, "not_multiplied_by_upstream", "dz", words)
-            wrong += [(alone, v * slope + 0 * da) for v in c.averages]
+            wrong.append((alone, slope + 0 * da))
     kept: list[Option] = [((), true)]
     size = norm(true)
     for claim, dz in wrong:
@@ -213,6 +213,8 @@ def _elementwise(c: Evidence, number: int, z: Array, f: Array, slope: Array) -> 
     for other_name, other_form in FORMS.items():
         if other_name in (name, "identity") or other_form.from_z is None:
             continue
+        if other_name == "relu6" and max(z.max(initial=0), f.max(initial=0)) < 6:
+            continue  # relu
         text = f"has the derivative of {other_name} for that of {name}"
         yield _claim(c, number, wrong, other_name, text, 1.0), other_form.from_z(z, other_form.defaults)
         if other_form.from_a is not None:

@@ -14,7 +14,7 @@ from mlp_torch.check.faults.claims import Claim, Claims, Make, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import factor, follow
 from mlp_torch.check.faults.misfit import misfit
-from mlp_torch.check.faults.penalty import by_name, of_reduced_bias, penalty, slips
+from mlp_torch.check.faults.penalty import by_name, missing_penalty, of_reduced_bias, penalty, slips
 from mlp_torch.check.faults.places import of_other_layers, returned
 from mlp_torch.check.faults.samples import of_samples
 from mlp_torch.check.faults.weights import of_step, of_weight
@@ -39,7 +39,7 @@ def explain(
     problem, h = c.problem, c.h[part]
     make = partial(Claim, layer=part.layer, name=part.name, line=LINES[part.role])
     D = problem.leaf(part, dz, da) if data is None else data
-    R = problem.regulariser(part) if other is None else other
+    R = c.regulariser(part) if other is None else other
     T = D + R
     if not np.isfinite(T).all():
         return []
@@ -57,9 +57,14 @@ def explain(
     if zero:
         text = "is all zero, up to rounding" if h.any() else "is all zero"
         found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 0.5),))
+        if R.any() and c.same(h, D, part):
+            found.append((missing_penalty(make),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found):
+        plain = any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found)
+        # where all samples have one dz, a sum that keeps some of them is a constant too
+        alike = part.role == "b" and bool((np.ptp(dz, axis=0) <= 1e-9 * np.abs(dz).max()).all())
+        if h.size > 2 and plain and not alike:
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
@@ -137,7 +142,7 @@ def _fits(
         return
     make = partial(make, line="dW = aᵀ dz + ∂penalty/∂W")
     if R.any() and c.same(h, D, part):
-        yield (make("wrong_regulariser", "missing", "lacks the penalty's gradient", odd=0.5),)
+        yield (missing_penalty(make),)
         return
     if R.any() and c.same(h, R, part):
         yield (make("overwritten_gradient", "penalty", "holds the penalty's gradient alone: = for +="),)

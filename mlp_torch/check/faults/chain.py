@@ -170,5 +170,4 @@ def _alone(c: Evidence, number: int, da: Array) -> Iterator[ChainStep]:
     words = "is f′(z) alone: the upstream gradient is not multiplied in"
     plain = Claim("not_multiplied_by_upstream", "dz", words, number, line=c.names.delta(number))
     for claim, slope in activation.slopes(c, number)[1]:
-        for v in c.averages:
-            yield (claim, plain), da, v * slope
+        yield (claim, plain), da, slope

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,6 @@ class Evidence:
     after: Mapping[int, Array] = field(default_factory=dict)
     previous: Mapping[Part, Array | None] = field(default_factory=dict)
     deadline: float = field(default_factory=lambda: time.thread_time() + 9)
-    constants: list[Constant] = field(default_factory=list)
     found_limits: list[Limits] = field(default_factory=list)
     output_known: bool = False  # the author's output was compared: the forward pass is the one described
     rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
@@ -41,9 +41,13 @@ class Evidence:
     deltas: list[Array] | None = None  # the true dz of every layer
     turned: Part | None = None  # the part whose array stands transposed in h
 
-    def __post_init__(self) -> None:
-        self.names: Names = names_of(self.problem)
-        self.constants = named(self.problem, self.lr, self.names)
+    @cached_property
+    def names(self) -> Names:
+        return names_of(self.problem)
+
+    @cached_property
+    def constants(self) -> list[Constant]:
+        return named(self.problem, self.lr, self.names)
 
     def same(self, h: Array, candidate: Array, part: Part, slack: float = 1.0) -> bool:
         """Equal up to rounding, norm-wise."""
@@ -188,11 +192,13 @@ class Evidence:
         self.rests[key] = Q, flat - Q @ (Q.T @ flat), 4 * (self.rtol * norm(whole) + self.floor[part])
         return self._rest(part, rows)
 
-    @property
-    def averages(self) -> tuple[float, ...]:
-        """Where the upstream gradient is missing its 1/N may stand elsewhere: 1 and the means."""
-        n, k = self.problem.output.shape
-        return tuple(dict.fromkeys((1.0, 1 / n, 1 / (n * k))))
+    def regulariser(self, part: Part) -> Array:
+        """The penalty's gradient for a part, worked out once."""
+        key = (part, "penalty")
+        if key not in self.rests:
+            self.rests[key] = self.problem.regulariser(part)
+        found: Array = self.rests[key]
+        return found
 
     def true_deltas(self) -> list[Array]:
         """The true dz of every layer, [0] unused."""
@@ -236,6 +242,4 @@ def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
     def cut(arrays: Mapping[Part, Array | None]) -> dict[Part, Array | None]:
         return {q: v[index] if q == part and v is not None else v for q, v in arrays.items()}
 
-    return replace(
-        c, problem=small, h=cut(c.h), previous=cut(c.previous), constants=[], deltas=None, rests={}, slopes={}
-    )
+    return replace(c, problem=small, h=cut(c.h), previous=cut(c.previous), deltas=None, rests={}, slopes={})

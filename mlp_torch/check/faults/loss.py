@@ -38,9 +38,6 @@ def loss_gradients(c: Evidence) -> Iterator[tuple[Claim, Array]]:
         line=line,
     )
     yield one, p.weight + 0 * G
-    for v in c.averages:  # the author's 1/N may stand elsewhere
-        if abs(v - float(p.weight[0, 0])) > 1e-12 or np.ptp(p.weight):
-            yield one, np.full_like(G, v)
     if p.sample_weight is not None:
         words = "lacks the sample weights"
         w = p.weight / np.where(p.sample_weight == 0, 1, p.sample_weight).reshape(-1, 1)

@@ -62,7 +62,7 @@ def misfit(c: Evidence, part: Part, dz: Array, T: Array, R: Array, make: Make) -
         whole = T
         if part.fold:
             mate = next(p for p in c.h if p.name == part.name and p.layer == part.layer and p.role == "b")
-            bias = (c.problem.leaf(mate, dz) + c.problem.regulariser(mate)).reshape(1, -1)
+            bias = (c.problem.leaf(mate, dz) + c.regulariser(mate)).reshape(1, -1)
             whole = np.vstack([bias, T] if part.fold == "first" else [T, bias])
         yield from ways(
             whole, make("transpose", "dW", f"has the transposed shape {raw.shape}", line="dW = aᵀ dz")

@@ -91,9 +91,13 @@ def penalty(c: Evidence, part: Part, value: float, wanted: float, label: str, ma
     return make("wrong_regulariser", f"{ratio:.7g}", f"has the penalty's gradient {what} {words}", odd=0.8)
 
 
+def missing_penalty(make: Make) -> Claim:
+    return make("wrong_regulariser", "missing", "lacks the penalty's gradient", odd=0.5, value=0.0)
+
+
 def by_name(c: Evidence, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]:
     """The penalty's gradient as people write it by mistake, where the array is too small to be fitted."""
-    theta, R = c.problem.theta(part), c.problem.regulariser(part)
+    theta, R = c.problem.theta(part), c.regulariser(part)
     h = c.h[part]
     if part.role == "slope" or (h is not None and h.size > (3 if R.any() else 5)):
         return

@@ -14,7 +14,7 @@ from mlp_torch.check.faults.evidence import Evidence
 def returned(c: Evidence, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
     """The parameter itself, before or after the step, where its gradient belongs."""
     theta = -c.problem.theta(part) if c.ascent else c.problem.theta(part)
-    if not theta.any() or part.role == "slope" or c.same(c.problem.regulariser(part), theta, part):
+    if not theta.any() or part.role == "slope" or c.same(c.regulariser(part), theta, part):
         return
     made = make("parameter_returned", "before", "is the parameter itself, not its gradient", line="", odd=0.3)
     if c.same(h, theta, part):

@@ -40,7 +40,7 @@ def ways_down(
     h = c.h.get(part)
     if h is not None and number not in c.after:
         # the update took the gradient that was handed over, or the one before a later slip
-        own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
+        own = c.problem.leaf(part, dz) + c.regulariser(part)
         again = own.shape == h.shape and c.same(h, own, part)
         # or before the constant that all arrays were multiplied with
         before = [h / v for v in factors]
@@ -64,8 +64,7 @@ def ways_down(
         line=line,
         odd=1.3,
     )
-    for v in c.averages:
-        yield (plain,), np.full_like(dz, v) @ W.T
+    yield (plain,), np.ones_like(dz) @ W.T
 
 
 def _nothing_below(c: Evidence, number: int, u: Array) -> bool:
@@ -75,7 +74,7 @@ def _nothing_below(c: Evidence, number: int, u: Array) -> bool:
         h = c.h[part]
         if h is None:
             return False
-        R = c.problem.regulariser(part)
+        R = c.regulariser(part)
         # the penalty's gradient alone, or that with a slip of its own
         if not c.same(h, R, part) and not (h.size > 2 and R.any() and c.ratio(h, R, part) is not None):
             return False

@@ -57,9 +57,11 @@ def diagnose(
     previous = {
         q: shapes.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
     }
-    c = Evidence(
-        p, h, raw, rtol, floor, case.lr, case.ascent, after, previous, output_known=case.output_known
+    # the same loss comes from the same output
+    known = case.output_known or (
+        loss_value is not None and abs(p.loss_value() - loss_value) <= rtol * abs(loss_value)
     )
+    c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous, output_known=known)
     right, loose = _right(c, true)
     rows = _rows(c, raw, true, right)
     notes: tuple[str, ...] = ()
@@ -157,8 +159,11 @@ def _rows(
         floor[part.name] = floor.get(part.name, 0.0) + c.floor[part]
     rows = {}
     for name, t in truth.items():
-        rows[name] = row(name, raw[name], t, right[name])
-        if min(norm(t), norm(raw[name])) <= floor[name]:  # what is 0 but for rounding has no ratio
+        with np.errstate(invalid="ignore"):
+            rows[name] = row(name, raw[name], t, right[name])
+        if not min(norm(t), norm(raw[name])) > floor[name] or not np.isfinite(
+            rows[name].ratio
+        ):  # what is 0 but for rounding has no ratio
             nan = np.nan
             rows[name] = replace(rows[name], ratio=nan, spread=nan, cosine=nan)
             if not right[name] and norm(t) <= floor[name]:

@@ -11,7 +11,7 @@ from mlp_torch.check.faults import arrays, chain, weights
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
 from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
-from mlp_torch.check.faults.whole import chain_constants
+from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
 from mlp_torch.check.search import tied
 from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding
@@ -175,7 +175,8 @@ class _Searcher:
                 return  # right as it stands
         left = budget - cost(now)
         if left >= 1 or now:
-            spent = left < 1 and of_the_chain(now)  # a constant would be one mistake too many
+            # a constant would be one mistake too many, but for the 1/N of an upstream that is missing
+            spent = left < 1 and of_the_chain(now) and not lacks_upstream(number, now)
             for claims, factor in () if spent else chain_constants(self.c, number, dz, now, self.lowest):
                 if cost(claims) > budget or not self._may(claims):
                     continue
@@ -210,9 +211,8 @@ class _Searcher:
             if part.role == "W" and part.name in self.lowest:
                 ways = tied.ways(c, part, da, dz, left, shared, self.lowest)
             else:
-                hints = [
-                    x for way in (now, *(w for ws in waiting for w in ws)) for x in way if _shared_by_all(x)
-                ]
+                h = c.h[part]
+                hints = _hints(now, waiting) if h is not None and h.size <= 2 else ()
                 ways = arrays.explain(c, part, dz, da, left + again, hints=hints)
             ways = [way for way in ways if self._may(way)]
             if not ways:
@@ -238,6 +238,7 @@ def _nothing(dz: Array, da: Array) -> bool:
     )
 
 
-def _shared_by_all(claim: Claim) -> bool:
-    """A number that a large array shows, and small ones follow."""
-    return bool(claim.name) and (claim.nameless or claim.variant.startswith(("entries", "added", "biases")))
+def _hints(now: Claims, waiting: list[list[Claims]]) -> list[Claim]:
+    """Numbers that larger arrays show, of this layer and those above: small ones follow."""
+    claims = [x for way in (now, *(way for ways in waiting for way in ways)) for x in way if x.name]
+    return [x for x in claims if x.nameless or x.variant.startswith(("entries", "added", "biases"))]

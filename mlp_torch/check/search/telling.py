@@ -17,16 +17,18 @@ from mlp_torch.check.search.descriptions import another_loss
 
 def of_data(c: Evidence, claims: Claims) -> str:
     """The option that explains one constant on the data's part of every array."""
-    names = {q.name for q in c.h}
-    if {x.key for x in claims} != {claims[0].key} or {x.name for x in claims} != names:
+    at_the_loss = [(x.name, x.layer) for x in claims] == [("", len(c.problem.layers))]
+    everywhere = {x.name for x in claims} == {q.name for q in c.h}
+    if len({x.key for x in claims}) != 1 or not (at_the_loss or everywhere):
         return ""
     return next((s for v in c.factors_of(claims[:1]) if (s := another_loss(c, v))), "")
 
 
 def scaled_apart(c: Evidence, true: Mapping[Part, Array], rows: Mapping[str, ArrayRow]) -> list[list[Fault]]:
-    """Every wrong array is the true one times a number of its own."""
-    faults = []
-    for part, value in each_scaled(c, true).items():
+    """One or two arrays are the true ones times a number of their own; of more that is no explanation."""
+    faults: list[Fault] = []
+    factors = each_scaled(c, true)
+    for part, value in factors.items() if len(factors) < 3 else ():
         text = f"is the true one times {_shown(value)}"
         if true[part].size == 1:
             text = f"is off by a factor of {_shown(value)}: one number proves no constant"

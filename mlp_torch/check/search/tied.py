@@ -26,7 +26,7 @@ def ways(
     whole = total if part.layout == "in,out" else total.T
     found = arrays.explain(c, part, dz, da, left, whole)
     if left and h is not None and not any(len(w) == 0 for w in found):
-        R = c.problem.regulariser(part)
+        R = c.regulariser(part)
         above = whole - D
         for kind, words, value in (
             ("overwritten_gradient", "holds the lower layer's term alone: = for +=", D),
