@@ -78,6 +78,10 @@ def message_of(
             lines.append(f"what would settle it: {', '.join(ASKED[option] for option in ask)}")
         return "\n".join(lines)
     lines = [_of_set(chosen, rows, places)]
+    told = {name for fault in chosen for name in fault.arrays}
+    rest = [n for n, r in rows.items() if r.verdict != "right" and n not in told]
+    if rest:
+        lines[0] += f" {sentence(rest)} {'is' if len(rest) == 1 else 'are'} wrong, unexplained."
     if right:
         lines[0] += f" {right}"
     if reading:

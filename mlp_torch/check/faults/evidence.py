@@ -211,7 +211,16 @@ class Evidence:
     def limits(self) -> Limits:
         """What the author's arrays show of lengths that they may have been cut to."""
         if not self.found_limits:
-            self.found_limits.append(limits_of(self.h, self.raw, self.rtol, self.floor))
+            # neither what is not finite nor a parameter that was returned has been cut
+            odd = {
+                q.name
+                for q, v in self.h.items()
+                if v is not None and np.array_equal(v, self.problem.theta(q))
+            }
+            odd |= {name for name, v in self.raw.items() if not np.isfinite(v).all()}
+            h = {q: v for q, v in self.h.items() if q.name not in odd}
+            raw = {name: v for name, v in self.raw.items() if name not in odd}
+            self.found_limits.append(limits_of(h, raw, self.rtol, self.floor))
         return self.found_limits[0]
 
 

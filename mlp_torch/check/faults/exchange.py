@@ -17,42 +17,47 @@ def exchanged(c: Evidence, true: Mapping[Part, Array]) -> tuple[Evidence, Claims
 
     A permutation counts where every array of it is the true gradient of another parameter.
     """
-    uses: dict[str, int] = {}
+    own: dict[str, list[Part]] = {}  # the parts of each array: two where a bias is folded into its weight
     for part in c.h:
-        uses[part.name] = uses.get(part.name, 0) + 1
-    parts = [q for q in c.h if q.role != "slope" and uses[q.name] == 1]  # neither folded nor tied
-    wrong = [q for q in parts if (h := c.h[q]) is None or not c.same(h, true[q], q)]
-    home: dict[Part, Part] = {}  # whose gradient a part's array is
-    for q in wrong:
+        own.setdefault(part.name, []).append(part)
+    plain = {n: q for n, q in own.items() if len({x.layer for x in q}) == 1 and q[0].role != "slope"}
+
+    def holds(name: str, parts: list[Part]) -> bool:
+        """Whether the author's array `name` is the true gradient of `parts`."""
+        values = [shapes.canonical(q, c.raw[name], c.problem) for q in parts]
+        return all(v is not None and c.same(v, true[q], q) for q, v in zip(parts, values, strict=True))
+
+    wrong = [name for name, parts in plain.items() if not holds(name, parts)]
+    home: dict[str, str] = {}  # whose gradient an array is
+    for name in wrong:
         for other in wrong:
-            if other.role != q.role or other == q or norm(true[other]) <= 10 * c.floor[other]:
-                continue
-            array = shapes.canonical(other, c.raw[q.name], c.problem)
-            if array is not None and array.any() and c.same(array, true[other], other):
-                home[q] = other
+            if plain[other][0].role == plain[name][0].role and holds(name, plain[other]):
+                home[name] = other
                 break
-    cycles = {q for q in home if _returns(q, home)}
-    if not cycles or len({home[q] for q in cycles}) < len(cycles):
+    cycles = [name for name in wrong if _returns(name, home)]
+    moved = any(norm(true[q]) > 10 * c.floor[q] for name in cycles for q in plain[name])
+    if not moved or len({home[name] for name in cycles}) < len(cycles):
         return c, ()
     placed, raw, claims = dict(c.h), dict(c.raw), []
-    for q in sorted(cycles, key=lambda q: (q.role != "W", q.layer)):
-        own = home[q]
-        placed[own], raw[own.name] = shapes.canonical(own, c.raw[q.name], c.problem), c.raw[q.name]
+    for name in cycles:
+        other = home[name]
+        raw[other] = c.raw[name]
+        placed |= {q: shapes.canonical(q, c.raw[name], c.problem) for q in plain[other]}
         words = (
-            "holds each other's gradients" if home.get(own) == q else "holds each other's gradients in turn"
+            "holds each other's gradients" if home[other] == name else "holds each other's gradients in turn"
         )
-        claims.append(Claim("swapped_gradients", "order", words, q.layer, q.name, odd=0.5))
+        claims.append(Claim("swapped_gradients", "order", words, plain[name][0].layer, name, odd=0.5))
     return replace(c, h=placed, raw=raw, rests={}, slopes={}, found_limits=[]), tuple(claims)
 
 
-def _returns(q: Part, home: Mapping[Part, Part]) -> bool:
-    """Following whose gradient is where comes back to q."""
-    at = q
+def _returns(name: str, home: Mapping[str, str]) -> bool:
+    """Following whose gradient is where comes back to `name`."""
+    at = name
     for _ in home:
         if at not in home:
             return False
         at = home[at]
-        if at == q:
+        if at == name:
             return True
     return False
 

@@ -100,7 +100,8 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
     claims += placed
     if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
         return [claims]
-    return [(*claims, *more) for more in search_sets(c).sets]
+    found = [(*claims, *more) for more in search_sets(c).sets]
+    return found or ([claims] if claims else [])
 
 
 def _right(c: Evidence, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
