@@ -1,7 +1,6 @@
 """An array taken from the wrong place: the parameter itself, another layer's delta, output or gradient."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,19 +12,32 @@ from mlp_torch.check.faults.evidence import Evidence
 
 def returned(c: Evidence, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
     """The parameter itself, before or after the step, where its gradient belongs."""
-    theta = -c.problem.theta(part) if c.ascent else c.problem.theta(part)
-    if not theta.any() or part.role == "slope" or c.same(c.regulariser(part), theta, part):
+    kind = "parameter_returned"
+    gap, itself = _beside_parameter(c, part, h)
+    if itself:
+        yield (make(kind, "before", "is the parameter itself, not its gradient", line="", odd=0.3),)
         return
-    made = make("parameter_returned", "before", "is the parameter itself, not its gradient", line="", odd=0.3)
-    if c.same(h, theta, part):
-        yield (made,)
+    few = c.few(part)
+    if gap is None or (h.size < 4 and c.lr is None) or c.ratio(gap[few], T[few]) is None:
         return
-    if h.size < 4 and c.lr is None:
-        return
-    rate = c.lr if c.lr is not None else -(c.ratio(h - theta, T) or 0.0)
-    if rate > 0 and norm(T) > 0 and c.same(h, theta - rate * T, part) and c.same(h - theta, -rate * T, part):
+    rate = c.lr if c.lr is not None else -(c.ratio(gap, T) or 0.0)
+    if rate > 0 and norm(T) > 0 and c.same(gap, -rate * T, part):
         words = f"is the parameter after its step, θ − {rate:.6g}·dθ, not its gradient"
-        yield (replace(made, variant="after", detail=words),)
+        yield (make(kind, "after", words, line="", odd=0.3),)
+
+
+def _beside_parameter(c: Evidence, part: Part, h: Array) -> tuple[Array | None, bool]:
+    """(h − θ, whether it is 0), asked once; None where θ proves nothing."""
+    key = (part, "returned")
+    if key not in c.rests:
+        theta = -c.problem.theta(part) if c.ascent else c.problem.theta(part)
+        proves = bool(theta.any()) and part.role != "slope" and h.shape == theta.shape
+        if not proves or c.same(c.regulariser(part), theta, part):
+            c.rests[key] = None, False
+        else:
+            c.rests[key] = h - theta, c.same(h, theta, part)
+    found: tuple[Array | None, bool] = c.rests[key]
+    return found
 
 
 def of_other_layers(c: Evidence, part: Part, dz: Array, make: Make) -> Iterator[tuple[Claim, Array, bool]]:

@@ -98,7 +98,7 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
         return [(*claims, *moved)]
     c, placed = exchanged(c, true)
     claims += placed
-    if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
+    if claims and all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
         return [claims]
     found = [(*claims, *more) for more in search_sets(c).sets]
     return found or ([claims] if claims else [])
