@@ -1,6 +1,7 @@
 """check_gradients and check_step: arrays in, verdict out; the author's code is never run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,8 @@ def check_step(
 
     `before` and `after` in any nesting, `lr` the learning rate, the other options as in `check_gradients`.
     The gradient is (before − after)/lr, known to within rounding of θ/lr; with `ascent` the author's own,
-    (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. Raises
-    UserError as there.
+    (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. `previous`,
+    the gradients of the step before, lets a step with momentum be told. Raises UserError as there.
     """
     must.need_rate(lr)
     old, new = flatten(before, what="before"), flatten(after, what="after")
@@ -113,6 +114,9 @@ def check_step(
         u = np.finfo(np.float32 if _single(old[name]) or _single(new[name]) else np.float64).eps
         floors[name] = float(4 * u * np.linalg.norm(np.abs(value) + np.abs(later[name])) / lr)
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
+    last = None if (p := options.pop("previous", None)) is None else align(old, flatten(p, what="previous"))
+    before_it = {n: as_float(v, f"previous: {n}") for n, v in (last or {}).items() if v is not None}
+    must.need_previous(before_it, values)
     given = prepare(
         values, x, y, options.pop("layers", None), options.pop("activations", None),
         options.pop("loss", None), options.pop("reduction", "mean_over_samples"),
@@ -125,7 +129,7 @@ def check_step(
     if options:
         raise UserError(f"check_step has no option {', '.join(options)}")
     single = any(_single(v) for v in (*old.values(), *new.values(), x))
-    case = Case(hand, single=single, lr=lr, ascent=ascent, after=later, floors=floors)
+    case = Case(hand, single=single, lr=lr, ascent=ascent, after=later, previous=before_it, floors=floors)
     return _judge(given, case, output, loss_value)
 
 
@@ -202,7 +206,7 @@ def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | Non
         if right:
             return right[0]
         raise UserError(_ambiguous(problems))
-    report = diagnose(problems[0], case, loss_value)
+    report = diagnose(problems[0], replace(case, output_known=wanted is not None), loss_value)
     assert report is not None
     return report
 

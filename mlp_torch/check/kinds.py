@@ -45,15 +45,22 @@ FAULTS: dict[str, Kind] = {
     "wrong_bias_reduction": Kind("a bias: mean for sum, the sum over all axes, multiplied by the input"),
     "transpose": Kind("a transposed gradient, or W where Wᵀ belongs"),
     "updated_weights_used": Kind("weights updated before the gradient went through them"),
+    "parameter_returned": Kind("the parameter itself, before or after its step, returned as its gradient"),
+    "swapped_gradients": Kind("right gradients handed over in another order"),
+    "wrong_layer": Kind(
+        "dW or db made with another layer's delta; dW with another layer's output as its input"
+    ),
+    "momentum": Kind("a step with momentum where plain descent was described"),
     "overwritten_gradient": Kind("`=` for `+=`: the last term alone is kept"),
     "missing_accumulation": Kind("terms that are never added"),
     "stale_gradient": Kind("gradients not set to 0 between calls"),
     "mutated_input": Kind("a caller's array changed in place"),
     "clipping": Kind("clipped, one factor an array"),
     "zero_gradient": Kind("all zero"),
+    "not_finite": Kind("NaN or infinite entries"),
     "broadcast": Kind("(N,) against (N, 1)"),
     "label_coding": Kind("labels one off, ±1 for 0/1, another axis"),
-    "forward_mismatch": Kind("another forward pass than the one described"),
+    "forward_mismatch": Kind("another forward pass than the one described", of_chain=True),
 }
 
 

@@ -84,16 +84,18 @@ class CheckReport:
             for name, row in self.arrays.items():
                 numbers = (row.value, row.truth, row.ratio, row.spread, row.cosine)
                 place = ",".join(map(str, row.index)) or "–"
-                cells = ["–" if math.isnan(v) else f"{v:.6g}" for v in numbers]
+                cells = [_cell(v, known=i < 2 and bool(row.index)) for i, v in enumerate(numbers)]
                 table.append([name, "×".join(map(str, row.shape)) or "1", row.verdict, place, *cells])
             widths = [max(len(line[i]) for line in table) for i in range(len(head))]
             lines += [
                 "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
                 for line in table
             ]
-        for fault in self.faults:
+        # a message that holds the words of the faults has told them already
+        told = all(f"[{fault.kind}]" in self.message for fault in self.faults)
+        for fault in () if told else self.faults:
             lines.append(f"{fault.kind}{_where(fault)}: {fault.evidence}")
-        for other in self.alternatives:
+        for other in () if told else self.alternatives:
             lines.append("or: " + " and ".join(f"{f.kind}{_where(f)} ({f.detail})" for f in other))
         lines += list(self.notes)
         return "\n".join(lines)
@@ -114,6 +116,11 @@ class CheckReport:
     def to_json(self) -> str:
         """One JSON object; numbers that are not finite are null."""
         return json.dumps(_finite(self.to_dict()), allow_nan=False, ensure_ascii=False)
+
+
+def _cell(value: float, known: bool) -> str:
+    """A number of the table; NaN is shown where it is the author's own."""
+    return ("NaN" if known else "–") if math.isnan(value) else f"{value:.6g}"
 
 
 def _where(fault: Fault) -> str:

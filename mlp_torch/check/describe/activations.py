@@ -62,6 +62,14 @@ FORMS: dict[str, Form] = {
         {},
         piecewise=True,
     ),
+    "relu6": Form(
+        lambda z, p: np.clip(z, 0, 6),
+        lambda z, p: np.where((z > 0) & (z < 6), 1.0, 0.0),
+        lambda a, p: np.where((a > 0) & (a < 6), 1.0, 0.0),
+        "[0 < z < 6]",
+        {},
+        piecewise=True,
+    ),
     "leaky_relu": Form(
         lambda z, p: _where(z, z, p["alpha"] * z),
         lambda z, p: _where(z, 1.0, p["alpha"]),

@@ -70,6 +70,19 @@ LOSSES: dict[str, LossForm] = {
         "−y [y ŷ < 1]",
         "sign",
     ),
+    "huber": LossForm(
+        lambda o, y: np.where(np.abs(o - y) <= 1, (o - y) ** 2 / 2, np.abs(o - y) - 0.5),
+        lambda o, y: np.clip(o - y, -1, 1),
+        "ŷ − y, cut to ±1",
+        "real",
+    ),
+    # the root of the mean over all entries: with mean_over_all the terms sum to it
+    "rmse": LossForm(
+        lambda o, y: (o - y) ** 2 / np.sqrt(((o - y) ** 2).mean()),
+        lambda o, y: (o - y) / np.sqrt(((o - y) ** 2).mean()),
+        "(ŷ − y) / RMSE",
+        "real",
+    ),
     "multiclass_hinge": LossForm(
         margins, _d_multiclass, "[margin > 0], minus their count at the right class", "class"
     ),
