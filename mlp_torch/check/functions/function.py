@@ -137,7 +137,7 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
     words = ""
     if report.verdict == "right":
         words = f"{sentence(list(rows))}: every gradient is the derivative of your own loss"
-    told = [f for f in report.faults]
+    told = list(report.faults)
     lost = [n for n, r in rows.items() if r.verdict not in ("right", "not_comparable")]
     lost = [n for n in lost if not any(n in f.arrays for f in told)]
     parts = [

@@ -50,7 +50,8 @@ def judge(
         notes = (f"note: at a kink: {corners.words}",)
     if verdict == "not_comparable":
         message = " ".join(dict.fromkeys(f"{cause}." for n, cause in undecided.items())).rstrip(".")
-    zero = [n for n, t in true.items() if 0 < length(t) <= allowed[n] and rows[n].verdict == "right"]
+    zero = [n for n, t in true.items() if length(t) <= allowed[n] and rows[n].verdict == "right"]
+    zero = [n for n in zero if true[n].any() or hand[n].any()]
     if zero:
         notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
@@ -77,7 +78,8 @@ def _undecided(
         return "" if corners or gap > scatter or found.traced is not None else _jump(n, scatter, size)
     if corners and not corners.outside(n, h, allowed):
         remedy = "move the data or the parameters off the kink (other seeds, W not 0) and check again"
-        return f"d{n} lies between the one-sided derivatives at a kink and is none of them ({corners.words}); {remedy}"
+        between = "lies between the one-sided derivatives at a kink and is none of them"
+        return f"d{n} {between} ({corners.words}); {remedy}"
     return ""
 
 
@@ -91,5 +93,5 @@ def _jump(n: str, scatter: float, size: float) -> str:
 
 def _resolution(true: Mapping[str, Array], allowed: Mapping[str, float], u: float) -> float:
     """The largest share of an array, not 0 up to rounding, that its floor hides."""
-    shares = [allowed[n] / length(t) for n, t in true.items() if 0 < length(t) and allowed[n] < length(t)]
+    shares = [allowed[n] / length(t) for n, t in true.items() if length(t) > 0 and allowed[n] < length(t)]
     return max(shares, default=4096 * u)

@@ -1,7 +1,7 @@
 """Where a loss has a corner: which line, which entry, and the derivatives from either side of it.
 
-At a corner every one of them is right (`z > 0` and `z >= 0` alike), and so is their mean; a side is taken as the
-same for all entries of one line. What no side moves is judged as ever.
+At a corner every one of them is right (`z > 0` and `z >= 0` alike), and so is their mean; one side is taken
+for all entries of one line. What no side moves is judged as ever.
 """
 
 import itertools
@@ -121,7 +121,10 @@ def _taken(traced: TracedLoss, sides: Mapping[tuple[str, int, str], int]) -> Con
     except Exception:  # no array has the loss's value on this side: the loss jumps
         return None
     last = {"max": ("the first of the equal ones", "the last of the equal ones")}
-    names = {k[2]: last.get(k[2].removeprefix("arg").replace("min", "max"), ("from above", "from below")) for k in sides}
+    names = {
+        k[2]: last.get(k[2].removeprefix("arg").replace("min", "max"), ("from above", "from below"))
+        for k in sides
+    }
     signs = {names[k[2]][0 if s > 0 else 1] for k, s in sides.items() if s}
     words = signs.pop() if len(signs) == 1 else ", ".join(
         f"{names[k[2]][0 if s > 0 else 1]} at line {k[1]}" for k, s in sides.items() if s
@@ -130,14 +133,10 @@ def _taken(traced: TracedLoss, sides: Mapping[tuple[str, int, str], int]) -> Con
 
 
 def _differs(a: Mapping[str, Array], b: Mapping[str, Array]) -> bool:
-    return any(
-        length(a[n] - b[n]) > 1e-9 * max(length(a[n]), length(b[n])) for n in b
-    )
+    return any(length(a[n] - b[n]) > 1e-9 * max(length(a[n]), length(b[n])) for n in b)
 
 
-def settled(
-    found: Kinks, hand: Mapping[str, Array], allowed: Mapping[str, float]
-) -> tuple[Convention, bool]:
+def settled(found: Kinks, hand: Mapping[str, Array], allowed: Mapping[str, float]) -> tuple[Convention, bool]:
     """(the convention nearest to the hand-written gradient, whether it is that one in every array)."""
 
     def distance(c: Convention) -> tuple[int, float]:
@@ -147,7 +146,11 @@ def settled(
             fits = h.size == t.size and h.squeeze().shape == t.squeeze().shape
             gap = length(h.astype(float).ravel() - t.ravel()) / max(allowed[n], 1e-300) if fits else np.inf
             gaps.append(float(gap))
-        return sum(not g <= 1 for g in gaps), float(np.nan_to_num(sum(min(g, 1e300) for g in gaps), nan=1e300))
+        return sum(not g <= 1 for g in gaps), float(
+            np.nan_to_num(sum(min(g, 1e300) for g in gaps), nan=1e300)
+        )
 
-    best = min(found.conventions, key=distance)
-    return best, distance(best)[0] == 0
+    fitting = [c for c in found.conventions if distance(c)[0] == 0]
+    if fitting:  # torch's own, only where no side is meant
+        return fitting[-1] if found and fitting[0] is found.conventions[0] else fitting[0], True
+    return min(found.conventions, key=distance), False

@@ -1,4 +1,4 @@
-"""A person's own NumPy forward pass, run once on arrays that torch.autograd follows: every array to the loss."""
+"""A person's own NumPy forward pass, run on arrays that torch.autograd follows: every array to the loss."""
 
 import linecache
 import re
@@ -71,9 +71,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
     """
 
     def execute(run: Run) -> TracedLoss:
-        leaves = {
-            n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()
-        }
+        leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()}
         given = {n: Traced(leaf.clone() if run.noise else leaf) for n, leaf in leaves.items()}
         failed: Exception | None = None
         found: Any = None
@@ -96,7 +94,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
         return TracedLoss(leaves, total, list(_steps(run.made[: order + 1])), run, ahead)
 
     first = execute(Run())
-    last = next(i for i, m in enumerate(first.run.made) if m.tensor is first.total) if first.run.made else None
+    last = next((i for i, m in enumerate(first.run.made) if m.tensor is first.total), None)
 
     def again(run: Run) -> TracedLoss:
         run.stop_after = last
@@ -110,7 +108,7 @@ def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     within = max(1e-9, 1e3 * run.coarsest, 1e6 * run.noise)
 
     def fits(tensor: Tensor) -> bool:
-        if tensor.numel() != 1 or tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value):
+        if tensor.numel() != 1 or (tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value)):
             return False
         gap = abs(float(tensor.detach().real if tensor.is_complex() else tensor.detach()) - value)
         return gap <= within * max(abs(value), 1e-12)
@@ -125,6 +123,9 @@ def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     for i in reversed(range(len(run.made))):
         if fits(run.made[i].tensor):
             return run.made[i].tensor, i
+    if isinstance(found, int | float | np.generic) and not run.leaks:  # no parameter reaches the loss
+        total = torch.tensor(float(np.real(found)), dtype=torch.float64)
+        return (total, len(run.made)) if fits(total) else (None, 0)
     return None, 0
 
 
@@ -133,7 +134,7 @@ def _real(t: Tensor) -> Tensor:
 
 
 def _steps(made: Sequence[Made]) -> Iterator[TracedArray]:
-    """The arrays that the code made, the most downstream first, each value once under the best name it has."""
+    """The arrays that the code made, the most downstream first, each value once under its best name."""
     found: dict[tuple[Any, ...], TracedArray] = {}
     for i, m in enumerate(made):
         if m.tensor.is_complex() or not m.file:

@@ -1,4 +1,4 @@
-"""NumPy's functions on the graph: those that only move entries, which NumPy itself tells, and those that count."""
+"""NumPy's functions on the graph: those that move entries, which NumPy itself tells, and those that count."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,12 +25,14 @@ from mlp_torch.check.functions.eager.ufuncs import _put, extreme, wrapped
 VIEWS = {
     "transpose", "swapaxes", "moveaxis", "rollaxis", "squeeze", "expand_dims", "broadcast_to", "atleast_1d",
     "atleast_2d", "atleast_3d", "split", "array_split", "hsplit", "vsplit", "dsplit", "flip", "fliplr",
-    "flipud", "rot90", "diagonal", "sliding_window_view", "ravel", "unstack", "permute_dims", "matrix_transpose",
+    "flipud", "rot90", "diagonal", "sliding_window_view", "ravel", "unstack", "permute_dims",
+    "matrix_transpose",
 }  # fmt: skip
 MOVES = {
-    "concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "block", "insert", "delete",
-    "tile", "repeat", "roll", "pad", "take", "take_along_axis", "diag", "diagflat", "tril", "triu", "compress",
-    "extract", "resize", "choose", "select", "fftshift", "ifftshift", "broadcast_arrays", "meshgrid", "concat",
+    "concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "block", "insert",
+    "delete", "tile", "repeat", "roll", "pad", "take", "take_along_axis", "diag", "diagflat", "tril", "triu",
+    "compress", "extract", "resize", "choose", "select", "fftshift",
+    "ifftshift", "broadcast_arrays", "meshgrid", "concat",
     "row_stack", "ix_", "require",
 }  # fmt: skip
 FIXED = {  # arguments of MOVES that are no data
@@ -60,7 +62,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name in MOVES:
         return _move(func, name, args, kwargs)
     module = getattr(func, "__module__", "") or ""
-    if module.startswith("numpy.linalg") and hasattr(torch.linalg, name):
+    if module.startswith("numpy.linalg") and name not in LATER and hasattr(torch.linalg, name):
         return _many(getattr(torch.linalg, name)(*map(_tensor, args), **kwargs))
     if module.startswith("numpy.fft") and hasattr(torch.fft, name):
         return _fourier(name, *args, **kwargs)
@@ -103,7 +105,7 @@ def _move(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
     def positions(value: Any) -> Any:
         nonlocal count
-        if isinstance(value, list | tuple) and (name == "block" or value is not args or True):
+        if isinstance(value, list | tuple):
             return type(value)(map(positions, value)) if type(value) in (list, tuple) else value
         t = tensor_of(value).reshape(-1)
         place = np.arange(count, count + len(t)).reshape(np.shape(value))
@@ -194,7 +196,7 @@ def _copyto(dst: Any, src: Any, where: Any = True, **_: Any) -> None:
 
 
 def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None = -1) -> None:
-    place = np.take_along_axis(np.arange(arr.size).reshape(arr.shape), plain(indices), axis=axis)  # type: ignore[arg-type]
+    place = np.take_along_axis(np.arange(arr.size).reshape(arr.shape), plain(indices), axis=axis)
     flat = arr.reshape(-1)
     flat[place.reshape(-1)] = np.broadcast_to(values, place.shape).reshape(-1) if np.ndim(values) else values
 
@@ -284,15 +286,49 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
         return np.sqrt(np.sum(np.abs(x) ** 2 if x.dtype.kind == "c" else x * x, axis=axis, keepdims=keepdims))
     if ord in (1, np.inf, -np.inf) and (np.ndim(x) == 1 or isinstance(axis, int)):
         sizes = np.abs(x)
-        function = {1: np.sum, np.inf: np.max, -np.inf: np.min}[ord]
+        function: Any = {1: np.sum, np.inf: np.max, -np.inf: np.min}[ord]
         return function(sizes, axis=axis, keepdims=keepdims)
     return calculated(torch.linalg.norm(tensor_of(x), ord, axis, keepdims))
+
+
+def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **_: Any) -> Any:
+    t = tensor_of(a)
+    return _many(torch.linalg.svd(t, full_matrices) if compute_uv else torch.linalg.svdvals(t))
+
+
+def _gradient(f: Any, *spacing: Any, axis: Any = None, **_: Any) -> Any:
+    """np.gradient with unit or scalar spacing, of the first order at the ends."""
+    axes = range(f.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    steps = [*spacing, *[spacing[0] if spacing else 1.0] * len(list(axes))]
+    found = []
+    for d, h in zip(axes, steps, strict=False):
+        if np.ndim(h):
+            raise UntraceableError("np.gradient over coordinates")
+        rows = np.moveaxis(f, d, 0)
+        inner = (rows[2:] - rows[:-2]) / (2 * h)
+        whole = np.concatenate([(rows[1:2] - rows[:1]) / h, inner, (rows[-1:] - rows[-2:-1]) / h])
+        found.append(np.moveaxis(whole, 0, d))
+    return found[0] if len(found) == 1 else found
+
+
+def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, **_: Any) -> Any:
+    share = np.arange(num) / max(num - 1 if endpoint else num, 1)
+    share = share.reshape(-1, *[1] * max(np.ndim(start), np.ndim(stop)))
+    return start + share * (stop - start)
+
+
+def _inner(a: Any, b: Any) -> Any:
+    if not np.ndim(a) or not np.ndim(b):
+        return a * b
+    return _tensordot(a, b, (-1, -1))
 
 
 def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
     rows = np.moveaxis(arr, axis, -1)
     flat = rows.reshape(-1, rows.shape[-1])
-    found = np.stack([np.asarray(f) if not holds(f) else f for f in (func1d(r, *args, **kwargs) for r in flat)])
+    found = np.stack(
+        [np.asarray(f) if not holds(f) else f for f in (func1d(r, *args, **kwargs) for r in flat)]
+    )
     out = found.reshape(*rows.shape[:-1], *found.shape[1:])
     return np.moveaxis(out, -1, axis) if np.ndim(out) == np.ndim(arr) else out
 
@@ -305,7 +341,8 @@ def _polyval(p: Any, x: Any) -> Any:
 
 
 OWN: dict[str, Callable[..., Any]] = {
-    "where": _where, "clip": _clip, "zeros_like": _like(0.0), "ones_like": _like(1.0), "empty_like": _like(0.0),
+    "where": _where, "clip": _clip, "zeros_like": _like(0.0), "ones_like": _like(1.0),
+    "empty_like": _like(0.0),
     "full_like": _like(None), "round": _round, "around": _round, "copyto": _copyto,
     "put_along_axis": _put_along_axis, "fill_diagonal": _fill_diagonal, "array_equal": _array_equal,
     "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a, axis=None: (
@@ -325,7 +362,7 @@ LATER: dict[str, Callable[..., Any]] = {
         "array_equiv", "isin", "trunc",
     )},
     "sort": _sort, "partition": lambda a, kth, axis=-1, **_: _sort(a, axis), "einsum": _einsum, "dot": _dot,
-    "matmul": _dot, "inner": lambda a, b: _dot(a, np.swapaxes(b, -1, -2) if np.ndim(b) > 1 else b),
+    "matmul": _dot, "inner": _inner, "gradient": _gradient, "linspace": _linspace, "svd": _svd,
     "outer": lambda a, b, out=None: _put(out, np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))),
     "vdot": lambda a, b: _dot(np.ravel(np.conj(a)), np.ravel(b)), "tensordot": _tensordot,
     "kron": lambda a, b: calculated(torch.kron(tensor_of(a), tensor_of(b))),

@@ -145,7 +145,7 @@ def replaced(value: Any) -> Any:
     except TypeError:
         return None
     module = getattr(value, "__module__", None) or getattr(type(value), "__module__", None) or ""
-    if isinstance(value, np.ufunc) or isinstance(value, type):
+    if isinstance(value, np.ufunc | type):
         return None
     if isinstance(module, str) and module.startswith(("numpy", "scipy")) and callable(value):
         return _lifted(value)
@@ -193,7 +193,7 @@ class Module(ModuleType):
         return found
 
 
-_MATH = {
+_MATH: dict[str, Callable[..., Any]] = {
     "exp": np.exp, "log10": np.log10, "log2": np.log2, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
     "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,

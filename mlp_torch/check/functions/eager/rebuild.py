@@ -1,4 +1,4 @@
-"""Copies of the author's functions, classes and objects that run on the graph's arrays; the originals stay."""
+"""Copies of the author's functions, classes and objects for the graph's arrays; no original changes."""
 
 import copy
 import functools
@@ -50,7 +50,9 @@ class Rebuilt:
         self.alive: list[Any] = []
 
     def of(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool | int | float | str | bytes | complex | np.generic | Traced):
+        if value is None or isinstance(
+            value, bool | int | float | str | bytes | complex | np.generic | Traced
+        ):
             return value
         if id(value) in self.memo:
             return self.memo[id(value)]
@@ -77,12 +79,20 @@ class Rebuilt:
             return self._module(value)
         if isinstance(value, type):
             instead = replaced(value)
-            return instead if instead is not None else BUILTINS["float"] if value is float else self._class(value)
-        if isinstance(value, BuiltinFunctionType) or callable(value) and isinstance(value, np.ufunc):
+            return (
+                instead
+                if instead is not None
+                else BUILTINS["float"]
+                if value is float
+                else self._class(value)
+            )
+        if isinstance(value, BuiltinFunctionType) or (callable(value) and isinstance(value, np.ufunc)):
             return of_math(value) or replaced(value) or value
         if isinstance(value, functools.partial):
             return functools.partial(
-                self.of(value.func), *map(self.of, value.args), **{k: self.of(v) for k, v in value.keywords.items()}
+                self.of(value.func),
+                *map(self.of, value.args),
+                **{k: self.of(v) for k, v in value.keywords.items()},
             )
         if isinstance(value, list | dict | tuple | set) and type(value) in (list, dict, tuple, set):
             return self._container(value)
@@ -177,9 +187,7 @@ class Rebuilt:
         bases = tuple(map(self.of, cls.__bases__))
         slots = cls.__dict__.get("__slots__", ())
         slots = (slots,) if isinstance(slots, str) else tuple(slots)
-        space = {
-            k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__", *slots)
-        }
+        space = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__", *slots)}
         try:
             new = type(cls)(cls.__name__, bases, dict(space))
         except Exception:  # an Enum, a metaclass with arguments: such classes hold no arithmetic

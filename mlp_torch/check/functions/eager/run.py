@@ -16,7 +16,7 @@ from manual.numbers import Array
 
 HERE = str(Path(__file__).parent)
 SKIPPED = (HERE, str(Path(np.__file__).parent), str(Path(torch.__file__).parent))
-NoValue: Any = type(np._NoValue)  # type: ignore[attr-defined]  # what NumPy puts for an option not given
+NoValue: Any = type(np._NoValue)  # what NumPy puts for an option not given
 ULPS = 64  # operands that lie this near to each other are taken for equal, and their place for a kink
 
 
@@ -81,14 +81,16 @@ class Run:
         self.generator = torch.Generator().manual_seed(self.seed)
 
     def signs(self, tensor: Tensor) -> Tensor:
-        return 1 + self.noise * (2.0 * torch.randint(0, 2, tensor.shape, generator=self.generator) - 1)
+        return 1 + self.noise * (
+            2.0 * torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.float64) - 1
+        )
 
     def disturb(self, tensor: Tensor) -> Tensor:
         """A fresh result with one rounding error put on every entry, and one on every gradient of it."""
         if self.noise and tensor.is_floating_point():
             tensor.data.mul_(self.signs(tensor))
             if tensor.requires_grad:
-                tensor.register_hook(lambda g: g * self.signs(g))
+                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]
         return tensor
 
     def record(self, owner: Any, tensor: Tensor) -> None:

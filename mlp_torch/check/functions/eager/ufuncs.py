@@ -44,7 +44,8 @@ UNARY: dict[str, Callable[..., Tensor]] = {
 BINARY: dict[str, Callable[..., Tensor]] = {
     "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply, "divide": torch.divide,
     "true_divide": torch.divide, "power": torch.pow, "float_power": torch.pow, "arctan2": torch.arctan2,
-    "hypot": lambda a, b: torch.sqrt(a * a + b * b), "logaddexp": torch.logaddexp, "logaddexp2": torch.logaddexp2,
+    "hypot": lambda a, b: torch.sqrt(a * a + b * b), "logaddexp": torch.logaddexp,
+    "logaddexp2": torch.logaddexp2,
     "remainder": torch.remainder, "fmod": torch.fmod, "copysign": torch.copysign, "matmul": torch.matmul,
     "vecdot": lambda a, b: (a * b).sum(-1), "matvec": lambda a, b: (a @ b[..., None])[..., 0],
     "vecmat": lambda a, b: (a[..., None, :] @ b)[..., 0, :], "ldexp": torch.ldexp,
@@ -118,8 +119,7 @@ def _call(ufunc: Any, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
     if name in UNARY or name in BINARY:
         tensors = [x if isinstance(x, int | float) and name != "matmul" else tensor_of(x) for x in inputs]
         if name not in ("add", "subtract", "multiply", "divide", "true_divide", "power"):
-            tensors = [torch.tensor(float(x)) if not isinstance(x, Tensor) else x for x in tensors]
-            tensors = [t.double() if not t.is_complex() else t for t in tensors]
+            tensors = [x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64) for x in tensors]
         if all(t.is_complex() for t in tensors if isinstance(t, Tensor)) is False and any(
             isinstance(t, Tensor) and t.is_complex() for t in tensors
         ):
@@ -184,7 +184,7 @@ def _power(a: Any, b: Any) -> Tensor:
     if not isinstance(a, Tensor):
         a = torch.tensor(float(a), dtype=torch.float64)
     value = a.detach()
-    whole = isinstance(b, int | float) and (float(b).is_integer() and b >= 1 or b >= 1)
+    whole = isinstance(b, int | float) and ((float(b).is_integer() and b >= 1) or b >= 1)
     if whole:
         return guarded(torch.pow, "power", a, b)
     zero = torch.broadcast_to(value == 0, torch.pow(value, b.detach() if isinstance(b, Tensor) else b).shape)
@@ -204,7 +204,7 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
         if grows(a) or grows(b):
             near = np.array(active().near(u, v))
             if near.any():
-                side = active().side(name, near, a if grows(a) else b)
+                side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
                 if side:
                     found = np.where(near, side * STEPS[name] > 0, found)
         return found
@@ -216,7 +216,7 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
 def extreme(name: str, a: Any, b: Any) -> Traced:
     """max(a, b) or min(a, b): torch's at a tie (one half of each), unless the run is told a side."""
     way = EXTREMES[name]
-    s, t = torch.broadcast_tensors(tensor_of(a), tensor_of(b))
+    s, t = torch.broadcast_tensors(tensor_of(a), tensor_of(b))  # type: ignore[no-untyped-call]
 
     def compute() -> Tensor:
         u, v = s.detach().numpy(), t.detach().numpy()
@@ -228,7 +228,7 @@ def extreme(name: str, a: Any, b: Any) -> Traced:
             weight = np.where(np.isnan(v), 1.0, weight)
         near = np.array(active().near(u, v))
         if near.any():
-            side = active().side(name, near, a if grows(a) else b)
+            side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
             if side:
                 weight = np.where(near, 1.0 * (side * way > 0), weight)
         return torch.from_numpy(np.array(weight))
