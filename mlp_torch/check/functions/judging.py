@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.floors import SHARE, floors, unit
+from mlp_torch.check.functions.floors import SHARE, floors, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.tracing import TracedLoss
@@ -30,9 +30,10 @@ def judge(
     found: Derivative, call: Callable[..., Any], kept: Any, names: Mapping[str, Any],
     values: Mapping[str, Array], hand: Mapping[str, Array], steady: bool, constants: Mapping[str, float],
 ) -> Judged:  # fmt: skip
-    corners = kinks(found.traced, found.gradient)
+    noise = rounding(found, unit(values, hand, found))
+    corners = kinks(found.traced, found.gradient, noise)
     counted = {n: corners.free(n) for n in found.gradient}
-    floor = floors(call, kept, names, values, hand, found, steady, counted)
+    floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
     allowed = {n: f.allowed for n, f in floor.items()}
     best, same = settled(corners, hand, allowed)
     true = best.gradient

@@ -166,6 +166,8 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
             if kwargs["dtype"] is not None:
                 coarse(kwargs["dtype"]) if np.dtype(kwargs["dtype"]).kind == "f" else None
         args = tuple(map(_dtype, args))
+        if name in REDUCTIONS or name in LATER:
+            args = tuple(array(a) if isinstance(a, list | tuple) and holds(a) else a for a in args)
         if known and grows(list(args)):
             return known(*args, **kwargs)
         found = function(*args, **kwargs)

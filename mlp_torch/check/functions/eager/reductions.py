@@ -108,6 +108,7 @@ def _extreme(way: int) -> Callable[..., Any]:
             return calculated(t + 0.0)
         peak = (torch.amax if way > 0 else torch.amin)(t.detach(), axes, keepdim=True).numpy()
         operation = "max" if way > 0 else "min"
+        active().watch(t.detach().numpy(), peak)
         w = active().decide(lambda: _reached(t.detach().numpy(), peak, axes, operation, a))
         found = torch.where(w > 0, t * w, 0.0).sum(axes, keepdim=_keep(keepdims))
         out = calculated(found)
@@ -134,6 +135,9 @@ def _place(way: int) -> Callable[..., Any]:
                     place = flat.shape[d] - 1 - np.argmax(np.flip(near, axis=d), axis=d)
             return np.expand_dims(place, d) if _keep(keepdims) else place
 
+        v = way * plain(a)
+        flat = v.reshape(-1) if axis is None else v
+        active().watch(flat, np.max(flat, axis=0 if axis is None else int(axis), keepdims=True))
         return active().decide(compute)
 
     return function

@@ -209,6 +209,8 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
                     found = np.where(near, side * STEPS[name] > 0, found)
         return found
 
+    if grows(a) or grows(b):
+        active().watch(plain(a), plain(b))
     found = active().decide(compute) if grows(a) or grows(b) else np.array(ufunc(plain(a), plain(b)))
     return found.view(Plain) if found.ndim else found[()]
 
@@ -233,6 +235,7 @@ def extreme(name: str, a: Any, b: Any) -> Traced:
                 weight = np.where(near, 1.0 * (side * way > 0), weight)
         return torch.from_numpy(np.array(weight))
 
+    active().watch(s.detach().numpy(), t.detach().numpy())
     w = active().decide(compute)
     return calculated(torch.where(w == 1, s, torch.where(w == 0, t, (s + t) / 2)))
 
@@ -251,6 +254,7 @@ def _absolute(a: Any) -> Traced:
                 sign = np.where(near, float(side), sign)
         return torch.from_numpy(np.array(sign))
 
+    active().watch(t.detach().numpy(), 0.0)
     return calculated(t * active().decide(compute))
 
 
@@ -266,6 +270,7 @@ def _sign(ufunc: Any, name: str, a: Any, *rest: Any) -> Any:
 
     if rest and grows(rest[0]):
         raise UntraceableError("heaviside of a variable second argument")
+    active().watch(plain(a), 0.0)
     return wrapped(active().decide(compute))
 
 
