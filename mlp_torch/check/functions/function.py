@@ -113,7 +113,7 @@ def seed() -> None:
     """Two calls must draw the same, from whichever of the global generators."""
     calling.seed()
     random.seed(0)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
 
 
 def _judged(

@@ -258,9 +258,8 @@ def norms(W, b):
 
 
 def cumulative(W, b):
-    return np.cumsum(b)[-1] ** 2 + np.cumprod(b)[1] + np.diff(W, axis=0).sum() + np.var(W, ddof=1) + np.average(
-        b, weights=[1, 2, 3]
-    )  # fmt: skip
+    spread = np.var(W, ddof=1) + np.average(b, weights=[1, 2, 3])
+    return np.cumsum(b)[-1] ** 2 + np.cumprod(b)[1] + np.diff(W, axis=0).sum() + spread
 
 
 def moved(W, b):
