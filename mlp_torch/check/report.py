@@ -66,6 +66,7 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     first_wrong: int | None = None
     method: str = ""
+    resolution: float = math.nan  # the smallest relative slip that the method sees, where it is known
 
     @property
     def passed(self) -> bool:
@@ -78,6 +79,8 @@ class CheckReport:
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self.message}" if self.message else self.verdict]
+        if self.method and self.resolution == self.resolution:
+            lines[0] += f" (judged by {self.method}, slips down to {self.resolution:.0e} seen)"
         if self.arrays:
             head = ("array", "shape", "verdict", "worst at", "yours", "true", "ratio", "± spread", "cosine")
             table: list[Sequence[str]] = [head]
@@ -111,6 +114,7 @@ class CheckReport:
             "first_wrong": self.first_wrong,
             "notes": list(self.notes),
             "method": self.method,
+            "resolution": self.resolution,
         }
 
     def to_json(self) -> str:
@@ -137,7 +141,13 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
+def length(v: Array) -> float:
+    """‖v‖, also where its square underflows."""
+    top = float(np.abs(v).max(initial=0.0))
+    return top * float(np.linalg.norm(v / top)) if 0 < top < math.inf else top
+
+
+def row(name: str, h: Array, t: Array, right: bool, undecided: bool = False) -> ArrayRow:
     """The comparison of one array in the author's shape; h may have another shape than t."""
     nan = math.nan
     if h.shape != t.shape and h.size == t.size and h.squeeze().shape == t.squeeze().shape:
@@ -148,17 +158,23 @@ def row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
     index = (
         np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), gap.shape) if gap.size else ()
     )
-    norm_h, norm_t = float(np.linalg.norm(h)), float(np.linalg.norm(t))
+    norm_h, norm_t = length(h), length(t)
     ratio = spread = cosine = nan
     if norm_t > 0:
-        ratio = float((h * t).sum()) / norm_t**2
-        big = np.abs(t) > 1e-6 * np.abs(t).max()
-        spread = float(np.max(np.abs(h[big] / t[big] - ratio), initial=0.0))
-        cosine = float((h * t).sum()) / (norm_h * norm_t) if norm_h > 0 else nan
-    relative = float(np.linalg.norm(h - t)) / norm_t if norm_t else (0.0 if norm_h == 0 else math.inf)
+        unit_t, share = t / norm_t, h / norm_t  # of length 1: the square of 1e-200 is 0
+        ratio = float((share * unit_t).sum())
+        big = np.abs(unit_t) > 1e-6 * np.abs(unit_t).max()
+        spread = float(np.max(np.abs(share[big] / unit_t[big] - ratio), initial=0.0))
+        beside = float(np.abs(share[~big]).max(initial=0.0))  # where the true gradient is 0, no factor of it
+        if beside > 1.000001e-6 * abs(ratio) * float(np.abs(unit_t).max()):
+            spread = math.inf
+        cosine = ratio / (norm_h / norm_t) if norm_h > 0 else nan
+    relative = length(h - t) / norm_t if norm_t else (0.0 if norm_h == 0 else math.inf)
     place = tuple(int(i) for i in index)
     if right:
         verdict = "right"
+    elif undecided:
+        verdict = "not_comparable"
     elif norm_h == 0:
         verdict = "zero"
     elif norm_t and abs(ratio - 1) >= 1e-6 and spread <= 1e-6 * abs(ratio):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,68 @@ from manual.numbers import Array
 from mlp_torch.check.functions.tracing import TracedLoss, trace
 
 Loss = Callable[[dict[str, Any]], Any]
+EXACT = 1e-12  # what autograd and complex step leave, relative to the array
 
 
-def differentiate(
-    loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float
-) -> tuple[dict[str, Array], str, float, TracedLoss | None]:
-    """(∂loss/∂array by name, the method that worked, its relative accuracy, the forward pass if traced).
+@dataclass(frozen=True)
+class Derivative:
+    """∂loss/∂array by name, how it was found, and how far from the true one it may lie.
 
-    `loss` maps arrays by name to a scalar and may be traced; `numeric` is the same and may be called again
-    and again. `value` is what they give in NumPy, and a traced loss that differs from it is not trusted.
+    `accuracy` is relative to the array's norm, `error` an absolute norm by name.
     """
-    with warnings.catch_warnings():
+
+    gradient: Mapping[str, Array]
+    method: str
+    accuracy: float
+    error: Mapping[str, float] = field(default_factory=dict)
+    traced: TracedLoss | None = None
+
+
+def differentiate(loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float) -> Derivative:
+    """The derivative at `values`, where the loss is `value`.
+
+    `loss` maps arrays by name to a scalar and is traced; `numeric` is the same and may be called again and
+    again. A trace whose loss is another, or whose slope along a random direction is, is not trusted.
+    """
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             traced = trace(loss, values, value)
-            method = "torch.autograd through torch.compiler.wrap_numpy"
-            return traced.gradient(), method, 1e-10, traced
-        except Exception as error:  # whatever Dynamo or the author's code raises, the numbers remain
-            reason = f"{type(error).__name__}"
+            gradient = traced.gradient()
+            if not traced.sites and not _slopes(numeric, values, gradient, value, traced.run.coarsest):
+                raise ArithmeticError("the traced slope differs")
+            return Derivative(gradient, "autograd of your own forward pass", EXACT, {}, traced)
+        except Exception as error:  # whatever the author's code raises, the numbers remain
+            reason = f"tracing failed: {type(error).__name__}"
         try:
-            method = f"complex step (tracing failed: {reason})"
-            return _complex_step(numeric, values), method, 1e-9, None
+            return Derivative(_complex_step(numeric, values), f"complex step ({reason})", EXACT)
         except Exception:  # complex numbers are not for every author's code: differences of reals remain
-            method = f"Richardson extrapolation (tracing failed: {reason})"
-            return _richardson(numeric, values), method, 1e-6, None
+            gradient, error_of = _richardson(numeric, values, value)
+            return Derivative(gradient, f"Richardson extrapolation ({reason})", 1e-7, error_of)
+
+
+def _slopes(
+    loss: Loss, values: Mapping[str, Array], gradient: Mapping[str, Array], value: float, unit: float
+) -> bool:
+    """Whether central differences along a random direction agree with the gradient, as far as they reach."""
+    generator = np.random.default_rng(1)
+    size = {n: np.abs(v) + float(np.sqrt(np.mean(v * v))) if v.size else v for n, v in values.items()}
+    way = {
+        n: np.where(generator.random(v.shape) < 0.5, -1.0, 1.0) * (size[n] + 1e-3) for n, v in values.items()
+    }
+    slope = sum(float((gradient[n] * w).sum()) for n, w in way.items())
+    reach = sum(float(np.abs(gradient[n] * w).sum()) for n, w in way.items())
+
+    def along(h: float) -> float:
+        ends = [float(np.real(loss({n: v + s * h * way[n] for n, v in values.items()}))) for s in (1, -1)]
+        return (ends[0] - ends[1]) / (2 * h)
+
+    step = max(1e-6, 10 * np.sqrt(unit))
+    near, far = along(step), along(2 * step)
+    if not np.isfinite([near, far, slope]).all():
+        return bool(np.isfinite(slope))
+    allowed = 10 * abs(near - far) + 1e-4 * reach + 100 * unit / step * abs(value) + 1e-12
+    return abs(slope - near) <= allowed
 
 
 def _complex_step(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
@@ -47,8 +86,8 @@ def _complex_step(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a complex number cast to a real one would lose the derivative
         slope = complex(along(1e-30j)).imag / 1e-30
-        true = _derivative(lambda t: float(np.real(along(t))))
-        if not abs(slope - true) <= 1e-6 * max(abs(true), 1e-9):
+        true, error = _derivative(lambda t: float(np.real(along(t))))
+        if not abs(slope - true) <= 1e-6 * max(abs(true), 1e-9) + 10 * error:
             raise ArithmeticError("the loss is not analytic in complex numbers")
         found = {}
         for name, v in values.items():
@@ -61,10 +100,13 @@ def _complex_step(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def _richardson(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
-    found = {}
+def _richardson(
+    loss: Loss, values: Mapping[str, Array], value: float
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """(gradient, error by name): the extrapolation's own estimate, and the loss's rounding over the step."""
+    found, errors = {}, {}
     for name, v in values.items():
-        gradient = np.zeros(v.shape)
+        gradient, error = np.zeros(v.shape), np.zeros(v.shape)
         for index in np.ndindex(v.shape):
 
             def along(t: float, name: str = name, v: Array = v, index: tuple[int, ...] = index) -> float:
@@ -72,14 +114,16 @@ def _richardson(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
                 moved[index] += t
                 return float(loss({**values, name: moved}))
 
-            gradient[index] = _derivative(along)
+            gradient[index], error[index] = _derivative(along)
         found[name] = gradient
-    return found
+        rounding = 2.0**-52 * abs(value) / 1e-5 * np.sqrt(v.size)
+        errors[name] = float(10 * np.linalg.norm(np.nan_to_num(error)) + rounding)
+    return found, errors
 
 
-def _derivative(along: Callable[[float], float]) -> float:
-    """dL/dt at 0 by scipy's extrapolated central differences."""
+def _derivative(along: Callable[[float], float]) -> tuple[float, float]:
+    """dL/dt at 0 by scipy's extrapolated central differences, and their estimate of the error."""
     from scipy.differentiate import derivative
 
     result = derivative(np.vectorize(along, otypes=[float]), 0.0, initial_step=1e-3, order=6, maxiter=6)
-    return float(result.df)
+    return float(result.df), float(result.error)

@@ -1,24 +1,107 @@
-"""How far a right gradient may lie from the true one: the spread of the author's own under one-ULP nudges."""
+"""How far a right gradient may lie from the true one, and no further: rounding, derived and measured.
+
+Two measurements. The true gradient once more with one rounding error on every result and on every gradient on
+the way, all decisions kept: what differs then is rounding by construction, however much cancels. The author's
+own gradient on parameters that move by one unit in the last place: their way may be a worse one, but a spread
+that is a share of the gradient itself is no rounding (a unit on a kink has flipped), and does not count.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.calling import fresh, gradients_of, nested, result_of, seed
+from mlp_torch.check.functions.derivative import Derivative
+from mlp_torch.check.functions.eager.run import Run
+from mlp_torch.check.report import length
+
+RUNS = 3
+TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
+SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
+
+
+@dataclass(frozen=True)
+class Floor:
+    """‖h − t‖ that rounding explains; `scatter` is the author's own spread, without a bound."""
+
+    allowed: float
+    scatter: float
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """‖t′ − t‖ by name, t′ the true gradient with a relative error of ±u on everything on the way.
+
+    `corners`: by decision, where its operands are equal up to that; None where the runs failed.
+    """
+
+    spread: Mapping[str, float]
+    corners: Mapping[int, Array] | None = None
 
 
 def floors(
     call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], true: Mapping[str, Array], accuracy: float, steady: bool,
-) -> dict[str, float]:  # fmt: skip
-    """‖h − t‖ that rounding explains: the spread of the author's own gradient under one-ULP nudges."""
+    hand: Mapping[str, Array], found: Derivative, steady: bool, counted: Mapping[str, Array], noise: Rounding,
+) -> dict[str, Floor]:  # fmt: skip
+    """The floors by name; `counted`: the entries (of t's shape) that no kink moves."""
+    u = unit(values, hand, found)
+    scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else dict.fromkeys(hand, 0.0)
+    most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
+    relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
+    floors = {}
+    for n, t in found.gradient.items():
+        size = length(t)
+        own = min(16 * scatter[n], most * size + 1e3 * noise.spread[n])
+        allowed = relative * size + 32 * noise.spread[n] + found.error.get(n, 0.0) + own
+        floors[n] = Floor(allowed, 16 * scatter[n])
+    return floors
+
+
+def unit(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivative) -> float:
+    """The unit of the coarsest float on the way: of parameters, gradients, or of what the code casts to."""
     floats = [v.dtype for v in (*values.values(), *hand.values()) if v.dtype.kind == "f"]
-    u = max((float(np.finfo(dtype).eps) for dtype in floats), default=2.0**-52)
+    seen = found.traced.run.coarsest if found.traced is not None else 2.0**-52
+    return max((*(float(np.finfo(dtype).eps) for dtype in floats), seen, 2.0**-52))
+
+
+def rounding(found: Derivative, u: float) -> Rounding:
+    """The true gradient once more, with a relative error of ±u on everything, decisions as they were."""
+    spread = dict.fromkeys(found.gradient, 0.0)
+    traced = found.traced
+    if traced is None or traced.again is None:
+        return Rounding(spread)
+    moved: dict[int, Array] = {}
+    done = 0
+    for seed_ in range(RUNS):
+        run = Run(noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps))
+        try:
+            other = traced.again(run).gradient()
+        except Exception:  # the code went another way: this run says nothing
+            continue
+        done += 1
+        for i, gap in run.gaps.items():
+            if gap.shape == traced.run.gaps[i].shape:
+                apart = np.abs(gap - traced.run.gaps[i])
+                moved[i] = np.maximum(moved.get(i, apart), apart)
+        for n, t in found.gradient.items():
+            gap_of_gradients = length(other[n] - t)
+            spread[n] = max(spread[n], gap_of_gradients if np.isfinite(gap_of_gradients) else 0.0)
+    if not done:
+        return Rounding(spread)
+    corners = {i: np.abs(gap) <= TIMES * moved.get(i, 0.0) for i, gap in traced.run.gaps.items()}
+    return Rounding(spread, corners)
+
+
+def _scatter(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
+    hand: Mapping[str, Array], counted: Mapping[str, Array], u: float,
+) -> dict[str, float]:  # fmt: skip
     spread = dict.fromkeys(hand, 0.0)
     generator = np.random.default_rng(0)
-    for _ in range(4 if steady else 0):
+    for _ in range(4):
         moved = {
             n: _nudged(v, np.where(generator.random(v.shape) < 0.5, -1, 1), u) if v.dtype.kind == "f" else v
             for n, v in values.items()
@@ -28,11 +111,12 @@ def floors(
         other = gradients_of(names, result_of(call(nested(parameters, moved), *data))[1], values)
         for n, h in hand.items():
             if other[n].shape == h.shape:
-                spread[n] = max(spread[n], float(np.linalg.norm(other[n].astype(float) - h)))
-    base = max(1e-9, 8 * u)
-    return {
-        n: 16 * spread[n] + max(base, 10 * accuracy) * float(np.linalg.norm(true[n])) + 1e-15 for n in true
-    }
+                gap = other[n].astype(float) - h.astype(float)
+                if gap.size == counted[n].size:
+                    gap = gap.reshape(counted[n].shape) * counted[n]
+                size = length(gap)
+                spread[n] = max(spread[n], size if np.isfinite(size) else 0.0)
+    return spread
 
 
 def _nudged(v: Array, ways: Array, u: float) -> Array:

@@ -1,14 +1,17 @@
 """check_function: a person's loss_and_gradients against the derivative of their own forward pass."""
 
 import copy
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from manual.numbers import Array
-from mlp_torch.check.describe.layers import flatten
+from mlp_torch.check.describe.layers import align, flatten
+from mlp_torch.check.functions import calling
 from mlp_torch.check.functions.calling import (
     caller,
     changed,
@@ -18,14 +21,14 @@ from mlp_torch.check.functions.calling import (
     need_finite,
     nested,
     result_of,
-    seed,
 )
 from mlp_torch.check.functions.derivative import differentiate
-from mlp_torch.check.functions.floors import floors as floors_of
-from mlp_torch.check.functions.plain import compare
+from mlp_torch.check.functions.judging import Judged, judge
+from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
+from mlp_torch.check.functions.randomness import REMEDY, unsettled
 from mlp_torch.check.functions.standard_losses import against_standard
-from mlp_torch.check.report import CheckReport, Fault
+from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError
 
 
@@ -37,15 +40,15 @@ def check_function(
     `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x, y first.
     A method that takes only the data is called on a copy of its object whose attributes (or whose dict
     attribute) hold the parameters. The derivative is torch.autograd's of the author's own NumPy code, or
-    complex-step or Richardson where tracing fails (`.method` says which). Purity, shapes and dtypes come
-    first; the noise floor is the spread when every parameter moves by one unit in the last place. With
-    `layers=` or `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and
-    the loss is compared with the standard ones. Raises UserError where the function gives something else.
+    complex-step or Richardson where tracing fails; `.method` and `.resolution` say which, and what it sees.
+    Purity, shapes and dtypes come first; the noise floor is measured, and what is no rounding is none of it:
+    at a kink both one-sided derivatives (or their mean) are right, and a note names it. With `layers=` or
+    `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and the loss is
+    compared with the standard ones. Raises UserError where the function gives something else.
     """
     call = caller(loss_and_gradients, parameters)
     names = flatten(parameters)
-    values = {name: np.asarray(v) for name, v in names.items() if v is not None}
-    notes: list[str] = []
+    given = {name: np.asarray(v) for name, v in names.items() if v is not None}
     kept = copy.deepcopy((parameters, data))
     mine = copy.deepcopy((parameters, data))
     seed()
@@ -55,44 +58,43 @@ def check_function(
         for i, (a, b) in enumerate(zip(kept[1], mine[1], strict=True))
         for name in changed(a, b, f"data[{i}]")
     ]
-    need_finite(loss, values, data)
+    need_finite(loss, given, data)
+    values, notes = _judged(names, given, gradients)
+    if not values:
+        return CheckReport("not_comparable", {}, message="nothing was judged", notes=tuple(notes))
     hand = gradients_of(names, gradients, values)
     seed()
-    again = gradients_of(names, result_of(call(*fresh(kept)))[1], values)
+    loss_again, gradients_again, _ = result_of(call(*fresh(kept)))
+    again = gradients_of(names, gradients_again, values)
+    cause = unsettled(loss_and_gradients, loss, loss_again)
+    if cause:
+        return CheckReport("not_comparable", {}, message=f"{cause}. {REMEDY[0].upper()}{REMEDY[1:]}")
     steady = all(np.array_equal(hand[n], again[n], equal_nan=True) for n in hand)
-    floats = {name: v.astype(np.float64) for name, v in values.items() if v.dtype.kind in "fiub"}
+    floats = {name: v.astype(np.float64) for name, v in values.items()}
 
     def only_loss(arrays: dict[str, Any]) -> Any:
         _, *rest = fresh(kept)
         seed()
-        return result_of(call(nested(parameters, arrays), *rest))[0]
-
-    traceable = caller(loss_and_gradients, parameters, "traced") if call is not loss_and_gradients else call
+        return result_of(call(nested(parameters, {**given, **arrays}), *rest))[0]
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
-        return first_of(traceable(nested(parameters, arrays), *kept[1]))
+        return first_of(call(nested(parameters, {**given, **arrays}), *kept[1]))
 
     seed()
     exact = float(np.real(only_loss(dict(floats))))
-    forward = traced_loss if not impure else only_loss
-    true, method, accuracy, traced = differentiate(forward, only_loss, floats, exact)
-    allowed = floors_of(call, kept, names, values, hand, true, accuracy, steady)
-    x = np.asarray(next(iter(data), np.zeros(1)))
-    data_sizes = {"N": float(len(np.atleast_1d(x)))}
-    if x.ndim == 2:
-        data_sizes["columns of x"] = float(x.shape[1])
-    constants = {**{k: v for k, v in data_sizes.items() if v > 1}, "2": 2.0, "4": 4.0}
-    verdict, rows, faults = compare(hand, true, allowed, constants)
+    found = differentiate(traced_loss, only_loss, floats, exact)
+    judged = judge(found, call, kept, names, values, hand, steady, sizes(values, data))
+    report, true, allowed = judged.report, judged.true, judged.allowed
     for name, v in hand.items():
         if v.dtype.kind in "iub":
             notes.append(f"note: d{name} has the integer dtype {v.dtype}; fractions are lost")
-    report = CheckReport(verdict, rows, faults, notes=tuple(notes), method=method)
+    report = replace(report, notes=(*notes, *report.notes))
     if ("layers" in description or "activations" in description) and "loss" in description:
         report = _described(report, values, hand, data, loss, output, description)
     elif description:
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
-    elif len(data) > 1:
-        report = against_standard(report, traced, exact, output, kept[1], floats, hand, true, allowed)
+    elif len(data) > 1 and report.verdict != "not_comparable":
+        report = against_standard(report, judged.traced, exact, output, kept[1], floats, hand, true, allowed)
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
         report = replace(report, notes=(*report.notes, hint))
@@ -104,14 +106,51 @@ def check_function(
         if grown(first, second, true):
             hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
-    words = {"right": "every gradient is the derivative of your own loss"}.get(report.verdict, "")
-    message = (
-        report.message
-        or words
-        or " ".join(f"{', '.join('d' + a for a in f.arrays)}: {f.detail}." for f in report.faults)
-        or f"{', '.join('d' + n for n, r in rows.items() if r.verdict != 'right')}: wrong, unexplained"
-    )
-    return replace(report, message=message, notes=(*report.notes, f"derivative by {method}"), method=method)
+    return _worded(report, judged, found.method)
+
+
+def seed() -> None:
+    """Two calls must draw the same, from whichever of the global generators."""
+    calling.seed()
+    random.seed(0)
+    torch.default_generator.manual_seed(0)
+
+
+def _judged(
+    names: Mapping[str, Any], given: Mapping[str, Array], gradients: Any
+) -> tuple[dict[str, Array], list[str]]:
+    """The parameters that are differentiated, and a note of those that are not."""
+    left = {n: v for n, v in given.items() if v.dtype.kind not in "fiu" or not v.size}
+    whole = {n for n, v in given.items() if v.dtype.kind in "iu" and v.size}
+    if whole:
+        aligned = align(names, flatten(gradients, what="gradients"))
+        left |= {n: given[n] for n in whole if aligned.get(n) is None}
+    notes = []
+    if left:
+        text = ", ".join(f"{n} ({v.dtype if v.size else 'empty'})" for n, v in left.items())
+        notes = [f"note: not judged, because it is never differentiated: {text}"]
+    return {n: v for n, v in given.items() if n not in left}, notes
+
+
+def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
+    rows = report.arrays
+    words = ""
+    if report.verdict == "right":
+        words = f"{sentence(list(rows))}: every gradient is the derivative of your own loss"
+    told = list(report.faults)
+    lost = [n for n, r in rows.items() if r.verdict not in ("right", "not_comparable")]
+    lost = [n for n in lost if not any(n in f.arrays for f in told)]
+    parts = [
+        f"{f.detail}." if f.kind in OF_THEMSELVES else f"{', '.join('d' + a for a in f.arrays)}: {f.detail}."
+        for f in told
+    ]
+    if lost:
+        parts.append(f"{', '.join('d' + n for n in lost)}: wrong, unexplained")
+    message = report.message or words or " ".join(parts)
+    return replace(report, message=message, method=method, resolution=judged.resolution)
+
+
+OF_THEMSELVES = ("swapped_gradients", "parameter_returned")  # whose words name the arrays
 
 
 def _described(

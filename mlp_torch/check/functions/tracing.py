@@ -1,16 +1,22 @@
-"""A person's own NumPy forward pass as torch records it: every array on the way to the loss, in a graph."""
+"""A person's own NumPy forward pass, run on arrays that torch.autograd follows: every array to the loss."""
 
+import linecache
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from manual.numbers import Array
+from mlp_torch.check.functions.eager.array import Traced
+from mlp_torch.check.functions.eager.rebuild import Rebuilt
+from mlp_torch.check.functions.eager.run import EnoughError, Made, Run, Site, UntraceableError, running
+
+Key = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
@@ -27,15 +33,23 @@ class TracedArray:
 
 @dataclass(frozen=True)
 class TracedLoss:
-    """The parameters as leaves, the loss, and the arrays between them, the most downstream first."""
+    """The parameters as leaves, the loss, and the arrays between them, the most downstream first.
+
+    `again` runs the same code once more: of another side of its kinks, or with rounding errors put in.
+    """
 
     leaves: Mapping[str, Tensor]
     total: Tensor
     steps: Sequence[TracedArray] = field(default_factory=list)
+    run: Run = field(default_factory=Run)
+    sites: Sequence[Site] = ()
+    again: Callable[[Run], "TracedLoss"] | None = None
 
     def gradient(self, of: Tensor | None = None, upstream: Array | None = None) -> dict[str, Array]:
         """Σ upstream · ∂of/∂parameter by parameter; of the loss itself where nothing is given."""
         out = self.total if of is None else of
+        if not out.requires_grad:
+            return {name: np.zeros(tuple(leaf.shape)) for name, leaf in self.leaves.items()}
         seed = None if upstream is None else torch.tensor(upstream, dtype=out.dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -43,90 +57,103 @@ class TracedLoss:
                 out, list(self.leaves.values()), seed, retain_graph=True, allow_unused=True
             )
         return {
-            name: np.zeros(tuple(leaf.shape)) if g is None else g.numpy().copy()
+            name: np.zeros(tuple(leaf.shape)) if g is None else g.resolve_conj().numpy().copy()
             for (name, leaf), g in zip(self.leaves.items(), found, strict=True)
         }
 
 
 def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], value: float) -> TracedLoss:
-    """The loss of arrays by name, run once under Dynamo; `value` is what it gives in NumPy.
+    """The loss of arrays by name, run once eagerly; `value` is what it gives in NumPy.
 
-    Raises whatever Dynamo or the author's code raises, and ArithmeticError where the traced loss differs.
+    `loss` may fail, or give plain numbers, after its forward pass: then the loss is the last array made that
+    has its value. Raises what the author's code raises before, and UntraceableError where no value is the
+    loss's.
     """
-    names = list(values)
-    seen: list[_Recorder] = []
 
-    def scalar(*arrays: Any) -> Any:
-        return loss(dict(zip(names, arrays, strict=True)))
-
-    def backend(graph: fx.GraphModule, _: Any) -> Callable[..., Any]:
-        seen.append(_Recorder(graph))
-        return seen[-1].run
-
-    torch._dynamo.reset()
-    with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        compiler: Any = torch.compiler  # untyped there
-        compiled: Any = torch.compile(compiler.wrap_numpy(scalar), fullgraph=True, backend=backend)
+    def execute(run: Run) -> TracedLoss:
         leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()}
-        total = compiled(*leaves.values())
-    if abs(float(total.detach()) - value) > 1e-9 * max(abs(value), 1e-12):
-        raise ArithmeticError("the traced loss differs")
-    return TracedLoss(leaves, total, seen[-1].steps() if seen else [])
+        given = {n: Traced(leaf.clone() if run.noise else leaf) for n, leaf in leaves.items()}
+        failed: Exception | None = None
+        found: Any = None
+        with running(run), torch.enable_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for name, array in given.items():
+                array.name = name
+                if run.noise:
+                    run.disturb(array._t)
+            try:
+                found = Rebuilt().of(loss)(given)
+            except EnoughError:
+                pass
+            except Exception as error:
+                failed = error
+        total, order = _loss(run, found, value)
+        if total is None:
+            raise failed or UntraceableError("no array of the forward pass has the loss's value")
+        ahead = [s for s in run.sites.values() if s.order <= order]
+        return TracedLoss(leaves, total, list(_steps(run.made[: order + 1])), run, ahead)
+
+    first = execute(Run())
+    last = next((i for i, m in enumerate(first.run.made) if m.tensor is first.total), None)
+
+    def again(run: Run) -> TracedLoss:
+        run.stop_after = last
+        return execute(run)
+
+    return TracedLoss(first.leaves, first.total, first.steps, first.run, first.sites, again)
 
 
-class _Recorder(fx.Interpreter):
-    """Runs the graph up to the loss and keeps a copy of every array that the loss is made of."""
+def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
+    """The tensor that is the loss, and how many arrays had been made before it."""
+    within = max(1e-9, 1e3 * run.coarsest, 1e6 * run.noise)
 
-    def __init__(self, graph: fx.GraphModule) -> None:
-        super().__init__(graph)
-        self.needed = _ancestors(graph)
-        nodes = list(graph.graph.nodes)
-        own = [i for i, n in enumerate(nodes) if n in self.needed and n.target is not torch.as_tensor]
-        # what comes after the loss is the author's backward pass, which may overwrite the arrays
-        self.skipped = {n for n in nodes[max(own, default=0) + 1 :] if n not in self.needed}
-        self.kept: list[tuple[fx.Node, Tensor]] = []
+    def fits(tensor: Tensor) -> bool:
+        if tensor.numel() != 1 or (tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value)):
+            return False
+        gap = abs(float(tensor.detach().real if tensor.is_complex() else tensor.detach()) - value)
+        return gap <= within * max(abs(value), 1e-12)
 
-    def run_node(self, n: fx.Node) -> Any:
-        if n in self.skipped:
-            return None
-        found = super().run_node(n)
-        if n in self.needed and isinstance(found, Tensor) and found.requires_grad and n.op[0] == "c":
-            self.kept.append((n, found.clone()))
-        return found
-
-    def steps(self) -> list[TracedArray]:
-        """The recorded arrays, the most downstream first, each value once under the best name it has."""
-        found: dict[tuple[Any, ...], TracedArray] = {}
-        for node, array in self.kept:
-            step = TracedArray(_name(node), array)
-            key = (array.numel(), array.detach().reshape(-1).numpy().tobytes())
-            if key not in found or "`" in found[key].name:
-                found[key] = step
-        return list(reversed(found.values()))
+    if isinstance(found, Traced) and found.size == 1 and fits(found.t):
+        for i in reversed(range(len(run.made))):
+            if run.made[i].tensor is found.t:
+                return _real(found.t), i
+        total = found.t.reshape(()) + 0.0
+        run.made.append(Made(total, "", 0, 0, found))
+        return total, len(run.made) - 1
+    for i in reversed(range(len(run.made))):
+        if fits(run.made[i].tensor):
+            return run.made[i].tensor, i
+    if isinstance(found, int | float | np.generic) and not run.leaks:  # no parameter reaches the loss
+        total = torch.tensor(float(np.real(found)), dtype=torch.float64)
+        return (total, len(run.made)) if fits(total) else (None, 0)
+    return None, 0
 
 
-def _ancestors(graph: fx.GraphModule) -> set[fx.Node]:
-    waiting = [n for n in graph.graph.nodes if n.op == "output"]
-    found: set[fx.Node] = set()
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += node.all_input_nodes
-    return found
+def _real(t: Tensor) -> Tensor:
+    return torch.real(t) if t.is_complex() else t
 
 
-def _name(node: fx.Node) -> str:
+def _steps(made: Sequence[Made]) -> Iterator[TracedArray]:
+    """The arrays that the code made, the most downstream first, each value once under its best name."""
+    found: dict[tuple[Any, ...], TracedArray] = {}
+    for i, m in enumerate(made):
+        if m.tensor.is_complex() or not m.file:
+            continue
+        ends = i + 1 == len(made) or (made[i + 1].frame, made[i + 1].line) != (m.frame, m.line)
+        step = TracedArray(_name(m, ends), m.tensor)
+        key = (m.tensor.numel(), m.tensor.detach().reshape(-1).numpy().tobytes())
+        if key not in found or "`" in found[key].name:
+            found[key] = step
+    yield from reversed(found.values())
+
+
+def _name(m: Made, ends: bool) -> str:
     """The variable that the author's line assigns it to, else the line itself."""
-    if not re.match(r"wrapped_|numpy_|value(_\d+)?$|as_tensor", node.name):
-        return re.sub(r"_\d+$", "", node.name) if _assigned(node) else node.name
-    lines = [s.strip() for s in str(node.meta.get("stack_trace") or "").splitlines()]
-    code = [s for s in lines if s and not s.startswith("File ") and not set(s) <= set("^~ ")]
-    line = code[-1] if code and len(code[-1]) < 60 else f"{code[-1][:56]} …" if code else "?"
-    return f"an array of `{line}`"
-
-
-def _assigned(node: fx.Node) -> bool:
-    """Dynamo numbers a variable that is assigned again: a_1 is the author's a, unless a_1 is theirs."""
-    return re.sub(r"_\d+$", "", node.name) in {n.name for n in node.graph.nodes}
+    if m.owner.name:
+        return str(m.owner.name)
+    line = linecache.getline(m.file, m.line).strip()
+    target = re.match(r"([\w.]+(\[[\w\"'.]+\])?)\s*=[^=]", line)
+    if ends and target:
+        return target.group(1)
+    line = line if len(line) < 60 else f"{line[:56]} …"
+    return f"an array of `{line or '?'}`"

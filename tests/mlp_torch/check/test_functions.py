@@ -41,7 +41,8 @@ loss_and_gradients, P, x, y = (space[k] for k in ("loss_and_gradients", "paramet
 def test_a_right_function_is_right_by_autograd():
     report = check_function(loss_and_gradients, P, x, y)
     assert report.verdict == "right", str(report)
-    assert "wrap_numpy" in report.method
+    assert "autograd of your own forward pass" in report.method
+    assert report.resolution < 1e-11
 
 
 def test_a_method_of_a_class_that_holds_its_parameters():
@@ -135,9 +136,9 @@ def test_a_right_gradient_of_a_wrong_loss_is_told_apart():
 def test_untraceable_code_is_differentiated_numerically(hide):
     def function(params, x, t):
         w = params["w"]
-        text = repr(len(str(t)))  # no tracer reads this
-        out = np.array([float(v) if hide == "Richardson" else v for v in (x @ w)])
-        e = out - t + 0 * float(np.frompyfunc(len, 1, 1)(np.array([text], object))[0])
+        o = x @ w
+        out = np.frombuffer(o.tobytes(), o.dtype)  # no graph goes through bytes
+        e = (np.array([float(v) for v in out]) if hide == "Richardson" else out) - t
         return (e**2).mean(), {"w": 2 * x.T @ np.real(e) / len(t)}
 
     report = check_function(function, {"w": np.array([0.3, -0.2, 0.5, 0.1])}, x, np.arange(6.0))

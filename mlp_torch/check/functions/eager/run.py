@@ -1,0 +1,203 @@
+"""One run of somebody's code: what it made, line by line, and the kinks on which its values lie."""
+
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manual.numbers import Array
+
+HERE = str(Path(__file__).parent)
+SKIPPED = (HERE, str(Path(np.__file__).parent), str(Path(torch.__file__).parent))
+NoValue: Any = type(np._NoValue)  # what NumPy puts for an option not given
+ULPS = 64  # operands that lie this near to each other are taken for equal, and their place for a kink
+
+
+class UntraceableError(Exception):
+    """What no graph can follow: another method must be taken."""
+
+
+class EnoughError(BaseException):
+    """The loss has been reached; not an Exception, so that no author's `except` takes it."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One array that the code made: its graph, the line that made it, and its name where it had one."""
+
+    tensor: Tensor
+    file: str
+    line: int
+    frame: int
+    owner: Any  # the Traced, which learns its name when it is used
+
+
+@dataclass
+class Site:
+    """One operation of one line that met a kink: an operand equal to another, up to rounding."""
+
+    file: str
+    line: int
+    operation: str
+    order: int  # how many arrays had been made
+    operand: str
+    index: tuple[int, ...]
+    entries: int = 0
+    decisions: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.file, self.line, self.operation
+
+
+@dataclass
+class Run:
+    """What one run is told, and what it leaves behind.
+
+    `sides`: of which side of a kink a line's operation is to be taken (+1 above, −1 below). `noise`: the
+    relative error put on every result and every gradient, with the decisions of another run (`follow`).
+    `gaps`: what lay between the operands of a decision, where that was next to nothing; `corners`: where it
+    was found to be rounding, by decision.
+    """
+
+    unit: float = 2.0**-52
+    sides: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
+    noise: float = 0.0
+    follow: list[Any] | None = None
+    stop_after: int | None = None
+    seed: int = 0
+    corners: Mapping[int, Array] | None = None
+    gaps: dict[int, Array] = field(default_factory=dict)
+    watched: Collection[int] = ()
+    made: list[Made] = field(default_factory=list)
+    decisions: list[Any] = field(default_factory=list)
+    sites: dict[tuple[str, int, str], Site] = field(default_factory=dict)
+    coarsest: float = 2.0**-52
+    leaks: int = 0  # numbers that left the graph
+    rounded: bool = False
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    def signs(self, tensor: Tensor) -> Tensor:
+        return 1 + self.noise * (
+            2.0 * torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.float64) - 1
+        )
+
+    def disturb(self, tensor: Tensor) -> Tensor:
+        """A fresh result with one rounding error put on every entry, and one on every gradient of it."""
+        if self.noise and tensor.is_floating_point():
+            tensor.data.mul_(self.signs(tensor))
+            if tensor.requires_grad:
+                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]
+        return tensor
+
+    def record(self, owner: Any, tensor: Tensor) -> None:
+        frame = author_frame()
+        if frame is not None:
+            self.made.append(Made(tensor, frame.f_code.co_filename, frame.f_lineno, id(frame), owner))
+        if self.stop_after is not None and len(self.made) > self.stop_after:
+            raise EnoughError
+
+    def decide(self, compute: Any) -> Any:
+        """What `compute` gives, or what it gave in the run that is followed."""
+        if self.follow is not None:
+            if len(self.decisions) >= len(self.follow):
+                raise UntraceableError("another way through the code")
+            found = self.follow[len(self.decisions)]
+        else:
+            found = compute()
+        self.decisions.append(found)
+        return found
+
+    def side(self, operation: str, near: Array, operand: Any) -> int:
+        """The side asked for at this line, once its kink is noted."""
+        frame = author_frame()
+        if frame is None:
+            return 0
+        key = (frame.f_code.co_filename, frame.f_lineno, operation)
+        if key not in self.sites:
+            index = tuple(int(i) for i in np.argwhere(near)[0]) if near.ndim else ()
+            name = name_of(operand, frame)
+            self.sites[key] = Site(*key, len(self.made), name, index)
+        self.sites[key].entries += int(np.count_nonzero(near))
+        self.sites[key].decisions.append(len(self.decisions))
+        return self.sides.get(key, 0)
+
+    def watch(self, a: Any, b: Any) -> None:
+        """Before a decision on a and b that another run has made: what lies between them in this one."""
+        if self.follow is not None and len(self.decisions) in self.watched:
+            with np.errstate(all="ignore"):
+                self.gaps[len(self.decisions)] = np.asarray(a - b)
+
+    def near(self, a: Array, b: Array | float) -> Array:
+        """Where two arrays may be equal up to the rounding of what they were computed from."""
+        with np.errstate(all="ignore"):
+            gap = np.asarray(a - b)
+            if self.corners is not None:
+                known = self.corners.get(len(self.decisions))
+                fits = known is not None and known.shape == gap.shape
+                return known if known is not None and fits else np.zeros(gap.shape, dtype=bool)
+            scale = np.maximum(np.max(np.abs(a), initial=0.0), np.max(np.abs(b), initial=0.0))
+            near = np.abs(gap) <= ULPS * max(self.unit, self.coarsest) * scale
+            if near.any():
+                self.gaps[len(self.decisions)] = gap
+            return np.asarray(near)
+
+
+ACTIVE: list[Run] = []
+
+
+def active() -> Run:
+    return ACTIVE[-1] if ACTIVE else Run()
+
+
+@contextmanager
+def running(run: Run) -> Iterator[Run]:
+    ACTIVE.append(run)
+    try:
+        yield run
+    finally:
+        ACTIVE.pop()
+
+
+_OURS: dict[str, bool] = {}
+
+
+def _ours(file: str) -> bool:
+    if file not in _OURS:
+        _OURS[file] = file.startswith(SKIPPED) or file.startswith("<__array_function__")
+    return _OURS[file]
+
+
+def author_frame() -> FrameType | None:
+    """The innermost frame that is neither this package's nor NumPy's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def name_of(value: Any, frame: FrameType | None) -> str:
+    """The variable that holds this very object in the outermost frame that has one, or ""."""
+    name = getattr(value, "name", "")
+    if name:
+        return str(name)
+    found, depth = "", 0
+    while frame is not None and depth < 30:
+        file = frame.f_code.co_filename
+        if file.endswith("tracing.py") and Path(file).parent == Path(HERE).parent:
+            break
+        if not _ours(file):
+            for key, held in frame.f_locals.items():
+                if held is value and not key.startswith("."):
+                    found = key
+        frame, depth = frame.f_back, depth + 1
+    return found

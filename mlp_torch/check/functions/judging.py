@@ -1,0 +1,98 @@
+"""The verdict on a hand-written gradient: floors, kinks, and what no comparison can settle."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.functions.derivative import Derivative
+from mlp_torch.check.functions.floors import SHARE, floors, rounding, unit
+from mlp_torch.check.functions.kinks import Kinks, kinks, settled
+from mlp_torch.check.functions.plain import compare
+from mlp_torch.check.functions.tracing import TracedLoss
+from mlp_torch.check.report import CheckReport, length
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The report, the true gradient that the author's is nearest to, ‖h − t‖ allowed, and what is seen."""
+
+    report: CheckReport
+    true: Mapping[str, Array]
+    allowed: Mapping[str, float]
+    resolution: float
+    traced: TracedLoss | None
+
+
+def judge(
+    found: Derivative, call: Callable[..., Any], kept: Any, names: Mapping[str, Any],
+    values: Mapping[str, Array], hand: Mapping[str, Array], steady: bool, constants: Mapping[str, float],
+) -> Judged:  # fmt: skip
+    noise = rounding(found, unit(values, hand, found))
+    corners = kinks(found.traced, found.gradient, noise)
+    counted = {n: corners.free(n) for n in found.gradient}
+    floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
+    allowed = {n: f.allowed for n, f in floor.items()}
+    best, same = settled(corners, hand, allowed)
+    true = best.gradient
+    undecided: dict[str, str] = {}
+    for n, t in true.items():
+        cause = _undecided(n, hand[n], t, floor[n].scatter, floor[n].allowed, corners, found)
+        if cause:
+            undecided[n] = cause
+    verdict, rows, faults = compare(hand, true, allowed, constants, values, set(undecided))
+    notes: tuple[str, ...] = ()
+    message = ""
+    if corners and same:
+        notes = (f"note: at a kink: {corners.words}; your derivative there is {best.words}",)
+    elif corners:
+        notes = (f"note: at a kink: {corners.words}",)
+    if verdict == "not_comparable":
+        message = " ".join(dict.fromkeys(f"{cause}." for n, cause in undecided.items())).rstrip(".")
+    zero = [n for n, t in true.items() if length(t) <= allowed[n] and rows[n].verdict == "right"]
+    zero = [n for n in zero if true[n].any() or hand[n].any()]
+    if zero:
+        notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
+    report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
+    resolution = _resolution(true, allowed, unit(values, hand, found))
+    return Judged(report, true, allowed, resolution, best.traced)
+
+
+def _undecided(
+    n: str, h: Array, t: Array, scatter: float, allowed: float, corners: Kinks, found: Derivative
+) -> str:
+    """Why an array that differs need not be wrong, and what would settle it; else ""."""
+    if not np.isfinite(t).all():
+        return f"d{n}: your loss has no finite derivative at these parameters; move the data off the point"
+    if h.size != t.size or h.squeeze().shape != t.squeeze().shape or not np.isfinite(h).all():
+        return ""
+    h = h.astype(float).reshape(t.shape)
+    gap, size = length(h - t), length(t)
+    if gap <= allowed:
+        if allowed > SHARE * size and gap > SHARE * size and size > allowed:
+            return f"d{n}: rounding leaves it uncertain by {allowed / size:.1g} of itself; compute in float64"
+        return ""
+    free = corners.free(n)
+    if length((h - t) * free) > allowed:
+        return "" if corners or gap > scatter or found.traced is not None else _jump(n, scatter, size)
+    if corners and not corners.outside(n, h, allowed):
+        remedy = "move the data or the parameters off the kink (other seeds, W not 0) and check again"
+        between = "lies between the one-sided derivatives at a kink and is none of them"
+        return f"d{n} {between} ({corners.words}); {remedy}"
+    return ""
+
+
+def _jump(n: str, scatter: float, size: float) -> str:
+    share = f"{scatter / 16 / size:.1g} of itself" if size else "as much as itself"
+    return (
+        f"d{n} moves by {share} when the parameters move by one unit in the last place: a kink, or a sum that"
+        " cancels, lies there; move the parameters off it"
+    )
+
+
+def _resolution(true: Mapping[str, Array], allowed: Mapping[str, float], u: float) -> float:
+    """The largest share of an array, not 0 up to rounding, that its floor hides."""
+    shares = [allowed[n] / length(t) for n, t in true.items() if length(t) > 0 and allowed[n] < length(t)]
+    return max(shares, default=4096 * u)
