@@ -9,10 +9,9 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.layers import flatten
+from mlp_torch.check.functions.adapters import adapt
 from mlp_torch.check.functions.calling import (
-    caller,
     changed,
-    first_of,
     fresh,
     gradients_of,
     need_finite,
@@ -24,11 +23,13 @@ from mlp_torch.check.functions.derivative import differentiate
 from mlp_torch.check.functions.floors import floors as floors_of
 from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.purity import grown, judge_purity
+from mlp_torch.check.functions.quiet import quietly
 from mlp_torch.check.functions.standard_losses import against_standard
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
 
 
+@quietly
 def check_function(
     loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, **description: Any
 ) -> CheckReport:
@@ -42,10 +43,11 @@ def check_function(
     `layers=` or `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and
     the loss is compared with the standard ones. Raises UserError where the function gives something else.
     """
-    call = caller(loss_and_gradients, parameters)
+    author = adapt(loss_and_gradients, parameters, data, description)
+    call, parameters, data, description = author.fresh, author.parameters, author.data, author.description
     names = flatten(parameters)
     values = {name: np.asarray(v) for name, v in names.items() if v is not None}
-    notes: list[str] = []
+    notes = list(author.notes)
     kept = copy.deepcopy((parameters, data))
     mine = copy.deepcopy((parameters, data))
     seed()
@@ -67,10 +69,8 @@ def check_function(
         seed()
         return result_of(call(nested(parameters, arrays), *rest))[0]
 
-    traceable = caller(loss_and_gradients, parameters, "traced") if call is not loss_and_gradients else call
-
     def traced_loss(arrays: dict[str, Any]) -> Any:
-        return first_of(traceable(nested(parameters, arrays), *kept[1]))
+        return author.loss(nested(parameters, arrays), *kept[1])
 
     seed()
     exact = float(np.real(only_loss(dict(floats))))
@@ -96,10 +96,9 @@ def check_function(
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
         report = replace(report, notes=(*report.notes, hint))
-    kept_object = caller(loss_and_gradients, parameters, "same")
-    if steady and kept_object is not loss_and_gradients:  # the object may keep what it adds to
+    if steady and author.kept is not None:  # the object may keep what it adds to
         first, second = (
-            gradients_of(names, result_of(kept_object(*fresh(kept)))[1], values) for _ in range(2)
+            gradients_of(names, result_of(author.kept(*fresh(kept)))[1], values) for _ in range(2)
         )
         if grown(first, second, true):
             hand, again, steady = first, second, False
