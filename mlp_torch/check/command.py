@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.config import Check
-from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty
 from mlp_torch.check.describe.order import layers_in_order
 from mlp_torch.check.gradients import check_gradients, check_step
@@ -103,7 +103,7 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
         raise UserError(f"{config.file}: {', '.join(strange)} is the mask of no layer; mask1 is the first's")
     layers = []
     for i, layer in enumerate(plain, start=1):
-        name = ALIASES.get(layer.activation, layer.activation)
+        name = layer.activation
         constants = (
             {"alpha": config.alpha} if config.alpha is not None and "alpha" in FORMS[name].defaults else {}
         )

@@ -1,7 +1,7 @@
 """The author's function, method or object in the one form that is judged: (parameters by name, *data)."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from mlp_torch.check.functions.orders import (
     Order,
     adapter,
     label,
+    need_place,
     orders,
     returned,
     signature,
@@ -19,7 +20,7 @@ from mlp_torch.check.functions.orders import (
 from mlp_torch.check.functions.quiet import heard, told
 from mlp_torch.check.functions.results import Form, along, gradients_by_name, recognise
 from mlp_torch.check.functions.targets import Target, targets
-from mlp_torch.check.functions.trees import Path, get, is_record, leaves, rebuilder, written
+from mlp_torch.check.functions.trees import Path, get, in_numpy, is_record, leaves, rebuilder, written
 from mlp_torch.check.functions.vocabulary import CONSTANTS
 from mlp_torch.errors import UserError
 
@@ -54,6 +55,8 @@ class Try:
 
 def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mapping[str, Any]) -> Adapted:
     """Find the arguments' order and the result's form by calling the function. Raises UserError."""
+    tensors = any(hasattr(v, "detach") for v in (*leaves(parameters).values(), *data))
+    parameters, data = in_numpy(parameters), tuple([in_numpy(v) for v in data])
     candidates, trouble = targets(function, parameters, data, options)
     failed: list[UserError] = []
     for candidate in candidates:
@@ -65,7 +68,7 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
             continue
         break
     else:
-        raise trouble(failed)
+        raise UserError(f"{trouble(failed)}{_hint(parameters, data, tensors)}")
     order, form = chosen.order, chosen.form
     values = leaves(target.tree)
     held = {name: values[path] for name, path in chosen.paths.items()}
@@ -81,9 +84,13 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
             for name, path in chosen.paths.items():  # a parameter that was replaced is seen as changed
                 if path and (new := _look(tree, path)) is not None:
                     arrays[name] = new
-            gradients = gradients_by_name(form.tree(result), chosen.paths)
-            output = None if form.output is None else get(result, form.output)
-            return get(result, form.loss), gradients, output
+            try:
+                gradients = gradients_by_name(form.tree(result), chosen.paths)
+                output = None if form.output is None else get(result, form.output)
+                return get(result, form.loss), gradients, output
+            except (LookupError, AttributeError, TypeError):
+                text = "your function returns something of another form when it is called again"
+                raise UserError(text) from None
 
         return run
 
@@ -99,6 +106,18 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
     )  # fmt: skip
 
 
+def _hint(parameters: Any, data: Sequence[Any], tensors: bool) -> str:
+    """What may be behind the failure of every way to call."""
+    if tensors:
+        return (
+            "; check_function judges NumPy code and hands over arrays for tensors: "
+            "for torch code there is check_autograd_function"
+        )
+    if isinstance(parameters, np.ndarray) and any(isinstance(v, Mapping) for v in data):
+        return "; the parameters come first: check_function(f, parameters, x, y)"
+    return ""
+
+
 def _look(tree: Any, path: Path) -> Any:
     try:
         return get(tree, path)
@@ -111,6 +130,7 @@ def _tried(target: Target, extras: Mapping[str, Any]) -> Try:
     name = getattr(target.function, "__name__", "f")
     name = "f" if name == "<lambda>" else name
     whole = Order((("all", None), *[("data", i) for i in range(len(target.data))]), sure=True)
+    need_place(target.function, name, len(target.data), target.holds)
     ways = [whole] if target.holds else list(orders(target.function, target.tree, len(target.data), extras))
     if not ways:
         wanted = f"{name}{signature(target.function)}"

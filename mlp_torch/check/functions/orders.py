@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlp_torch.check.functions.vocabulary import PARAMETERS, X, Y
+from mlp_torch.errors import UserError
 
 Slot = tuple[str, Any]  # ("all", None), ("one", key of the parameters), ("data", i), ("batch", None)
 
@@ -161,6 +162,16 @@ def _ordered(free: Sequence[inspect.Parameter], chosen: Mapping[str, Slot]) -> O
     return Order(tuple(slots), named, sure=True)
 
 
+def need_place(function: Callable[..., Any], name: str, count: int, holds: bool) -> None:
+    """Raise UserError where x and y are all that the function takes: no parameters to differentiate by."""
+    needed = [p.name.lower() for p in positional(signature(function)) if p.default is p.empty]
+    if not holds and count == 2 == len(needed) and needed[0] in X and needed[1] in Y:
+        raise UserError(
+            f"{name}({', '.join(needed)}) takes no parameters, and a gradient is by parameters; write "
+            f"def f(p, x, y), which reads its weights from p, and say check_function(f, parameters, x, y)"
+        )
+
+
 def adapter(function: Callable[..., Any], name: str, tree: Any, count: int) -> str:
     """The lambda that a person may write for this signature, with its names."""
     keys = _keys(tree)
@@ -177,7 +188,9 @@ def adapter(function: Callable[..., Any], name: str, tree: Any, count: int) -> s
         else:
             taken.append("p" if n in PARAMETERS else "x" if n in X else "y" if n in Y else p.name)
     called = ", ".join(taken) or "…"
-    return f"check_function(lambda {', '.join(data)}: {name}({called}), parameters, {', '.join(data[1:])})"
+    return (
+        f"check_function(lambda {', '.join(data)}: {name}({called}), {', '.join(['parameters', *data[1:]])})"
+    )
 
 
 def source(function: Callable[..., Any]) -> ast.FunctionDef | None:

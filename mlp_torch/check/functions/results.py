@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.describe.layers import align, flatten
-from mlp_torch.check.functions.trees import Path, get, is_array, is_matrix, is_record, members
+from mlp_torch.check.functions.trees import Path, get, is_array, is_matrix, is_number, is_record, members
 from mlp_torch.check.functions.vocabulary import GRADIENTS, LOSS, OUTPUT, STYLES
 from mlp_torch.errors import UserError
 
+EACH = "give one an array, under the parameters' names"
 WRITE = "return (loss, gradients), or (loss, gradients, output)"
 
 
@@ -70,12 +71,16 @@ def gradients_by_name(tree: Any, paths: Mapping[str, Path]) -> dict[str, Any]:
     Raises UserError where it cannot be told which is which.
     """
     walked = {name: along(tree, path) for name, path in paths.items()}
-    if all(v is not None for v in walked.values()):
-        return walked
     bare = {".".join(str(n) for _, n in path) or "0": name for name, path in paths.items()}
     named = set(bare.values())
+    if all(v is not None for v in walked.values()) and not isinstance(tree, Mapping):
+        return walked
     found = flatten(plain(tree), what="gradients")
+    if not found:
+        raise UserError(f"the gradients are an empty {type(tree).__name__}; {EACH}")
     aligned = align(dict.fromkeys(bare if not named & set(found) else paths), found)
+    if all(v is not None for v in walked.values()):
+        return walked  # and every name is a parameter's
     return {bare.get(n, n): v for n, v in aligned.items()}
 
 
@@ -99,13 +104,9 @@ def along(tree: Any, path: Path) -> Any:
 
 
 def _array(value: Any) -> Any:
-    if isinstance(value, list | tuple) and not (value and all(map(is_number_list, value))):
+    if isinstance(value, list | tuple) and not (is_matrix(value) or (value and all(map(is_number, value)))):
         return None
     return np.asarray(value) if isinstance(value, list | tuple) else value if is_array(value) else None
-
-
-def is_number_list(value: Any) -> bool:
-    return is_matrix([value]) or (is_array(value) and np.ndim(value) == 0)
 
 
 def recognise(result: Any, fit: Callable[[Any], int], count: int, names: Sequence[str | None] = ()) -> Form:
@@ -168,11 +169,13 @@ def _by_key(result: Any, fit: Callable[[Any], int]) -> Form | None:
     if held is not None:
         note = f"note: your function's result was read as: {_said(loss)} and {_said(held)}"
         return Form(loss, (held,), output, None, note, flat)
-    others = [p for p in inside.values() if p not in (loss, output)]
-    names = tuple(str(p[0][1]) for p in others)
-    if others and fit({n: get(result, p) for n, p in zip(names, others, strict=True)}):
-        note = f"note: your function's result was read as: {_said(loss)}, the gradients beside it"
-        return Form(loss, tuple(others), output, names, note, flat)
+    beside = [p for p in inside.values() if p not in (loss, output)]
+    arrays = [p for p in beside if not number_like(get(result, p))]  # an accuracy is no gradient
+    for others in (arrays, beside):
+        names = tuple(str(p[0][1]) for p in others)
+        if others and fit({n: get(result, p) for n, p in zip(names, others, strict=True)}):
+            note = f"note: your function's result was read as: {_said(loss)}, the gradients beside it"
+            return Form(loss, tuple(others), output, names, note, flat)
     return None
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mlp_torch.check.describe.layers import _numpy as as_numpy
+
 # One step is ("key", k), ("item", i) or ("attribute", name); a path is the steps from the outside in.
 Step = tuple[str, Any]
 Path = tuple[Step, ...]
@@ -135,6 +137,16 @@ def assign(tree: Any, path: Path, value: Any) -> None:
         setattr(holder, name, value)
     else:
         holder[name] = value
+
+
+def in_numpy(tree: Any) -> Any:
+    """The same with an array for every tensor."""
+    found = {p: v for p, v in leaves(tree).items() if hasattr(v, "detach")}
+    if not found:
+        return tree
+    names = {p: str(i) for i, p in enumerate(found)}
+    arrays = {names[p]: as_numpy(v) for p, v in found.items()}
+    return rebuilder(tree, names)(arrays)
 
 
 def written(path: Path) -> str:
