@@ -35,9 +35,13 @@ def check_function(
 ) -> CheckReport:
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
 
-    `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x, y first.
-    A method that takes only the data is called on a copy of its object whose attributes (or whose dict
-    attribute) hold the parameters. The derivative is torch.autograd's of the author's own NumPy code, or
+    `parameters`: arrays in any nesting, object, dataclass or named tuple, gradients in the same or by names
+    such as dW1; `data` as the function takes it, x, y first. Other orders, f(x, y, p) or f(W1, b1, x, y), are
+    told by the signature or by trying, other results ({"loss": …, "grads": …}, (loss, dW1, db1, …)) by what
+    they hold; notes say so. A method or object that holds its parameters is judged on copies of it:
+    `check_function(net, x, y)` where it has a method that gives both, or forward, loss and backward. Keyword
+    arguments that the function takes are its own, also where a description's option has that name (then
+    hand over a lambda). The derivative is torch.autograd's of the author's own NumPy code, or
     complex-step or Richardson where tracing fails (`.method` says which). Purity, shapes and dtypes come
     first; the noise floor is the spread when every parameter moves by one unit in the last place. With
     `layers=` or `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and

@@ -165,7 +165,9 @@ def _ordered(free: Sequence[inspect.Parameter], chosen: Mapping[str, Slot]) -> O
 def need_place(function: Callable[..., Any], name: str, count: int, holds: bool) -> None:
     """Raise UserError where x and y are all that the function takes: no parameters to differentiate by."""
     needed = [p.name.lower() for p in positional(signature(function)) if p.default is p.empty]
-    if not holds and count == 2 == len(needed) and needed[0] in X and needed[1] in Y:
+    every = signature(function)
+    alone = every is not None and len(every.parameters) == len(needed)
+    if not holds and alone and count == 2 == len(needed) and needed[0] in X and needed[1] in Y:
         raise UserError(
             f"{name}({', '.join(needed)}) takes no parameters, and a gradient is by parameters; write "
             f"def f(p, x, y), which reads its weights from p, and say check_function(f, parameters, x, y)"

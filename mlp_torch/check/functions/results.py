@@ -76,6 +76,9 @@ def gradients_by_name(tree: Any, paths: Mapping[str, Path]) -> dict[str, Any]:
     if all(v is not None for v in walked.values()) and not isinstance(tree, Mapping):
         return walked
     found = flatten(plain(tree), what="gradients")
+    known = {style.format(name).lower() for name in bare for style in STYLES}
+    if all(v is not None for v in walked.values()) and all(n.lower() in known for n in found):
+        return walked
     if not found:
         raise UserError(f"the gradients are an empty {type(tree).__name__}; {EACH}")
     aligned = align(dict.fromkeys(bare if not named & set(found) else paths), found)
