@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,7 +142,8 @@ def _object(
         return UserError("; ".join([*raised, str(objects.helpless(net, len(rest)))]))
 
     ways = (functools.partial(way, *protocol) for protocol in objects.protocols(net, len(rest)))
-    return ways, trouble
+    called = [lambda: _plain(net, parameters, data, options)] if callable(net) else []
+    return itertools.chain(ways, called), trouble
 
 
 def _held(

@@ -8,7 +8,7 @@ import pytest
 from mlp_torch import check_function
 from mlp_torch.errors import UserError
 from tests.mlp_torch.check.calling.nets import NETS, Course, Sequential, Stores
-from tests.mlp_torch.check.calling.styles import X, Y
+from tests.mlp_torch.check.calling.styles import P, X, Y, rule
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -126,3 +126,14 @@ def test_what_a_method_raises_is_said_with_its_line():
 def test_a_class_in_place_of_its_object_is_told():
     with pytest.raises(UserError, match="Course is a class"):
         check_function(Course, X, Y)
+
+
+def test_an_object_that_is_called_with_its_parameters_is_a_function():
+    class Model:
+        def __init__(self):
+            self.scale = np.ones(1)
+
+        def __call__(self, p, x, y):
+            return rule(p, x, y)
+
+    assert check_function(Model(), P, X, Y).verdict == "right"

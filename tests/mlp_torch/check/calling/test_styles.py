@@ -12,7 +12,7 @@ def test_the_order_of_the_arguments_is_found(style):
     function, parameters, data, keywords = ORDERS[style]
     report = check_function(function, parameters, *data, **keywords)
     assert report.verdict == "right", str(report)
-    assert "wrap_numpy" in report.method
+    assert "autograd" in report.method
 
 
 @pytest.mark.parametrize("style", RESULTS)
