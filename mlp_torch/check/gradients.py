@@ -13,12 +13,14 @@ from mlp_torch.check.describe import layout
 from mlp_torch.check.describe.forward import Network
 from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten, layers_in_order
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
+from mlp_torch.check.describe.names import understood
 from mlp_torch.check.describe.targets import MisfitError, orient
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.check.search.diagnosis import Case, diagnose
 from mlp_torch.errors import UserError
 
 
+@understood
 def check_gradients(
     parameters: Any,
     gradients: Any,
@@ -81,6 +83,7 @@ def check_gradients(
     return _judge(given, case, output, loss_value)
 
 
+@understood
 def check_step(
     before: Any,
     after: Any,

@@ -11,7 +11,8 @@ import numpy as np
 
 from manual.architecture import choose
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.check.describe.activations import FORMS
+from mlp_torch.check.describe.names import activation as known
 from mlp_torch.errors import UserError
 
 
@@ -51,8 +52,7 @@ class Layer:
     weight_layout: str | None = None
 
     def __post_init__(self) -> None:
-        name = self.activation or "identity"
-        object.__setattr__(self, "activation", ALIASES.get(name, name))
+        object.__setattr__(self, "activation", known(self.activation))
         try:
             choose("activation", self.activation, list(FORMS))
         except ValueError as error:
