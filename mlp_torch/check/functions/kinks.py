@@ -81,7 +81,7 @@ def kinks(traced: TracedLoss | None, gradient: Mapping[str, Array], noise: Round
     if traced is None or traced.again is None or not traced.sites:
         return Kinks([], [usual])
     moving: list[tuple[Site, dict[int, Convention]]] = []
-    sites = [found for site in traced.sites if (found := _confirmed(site, noise)) is not None]
+    sites = [kept for site in traced.sites if (kept := _confirmed(site, noise)) is not None]
     for site in sites[:SEEN]:
         sides = {s: c for s in (1, -1) if (c := _taken(traced, {site.key: s}, noise)) is not None}
         if any(_differs(c.gradient, gradient, noise) for c in sides.values()):

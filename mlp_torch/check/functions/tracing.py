@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,21 @@ class TracedArray:
 
 @dataclass(frozen=True)
 class TracedLoss:
-    """The parameters as leaves, the loss, and the arrays between them, the most downstream first.
+    """The parameters as leaves, the loss, and the arrays between them (`steps`: the most downstream first).
 
     `again` runs the same code once more: of another side of its kinks, or with rounding errors put in.
     """
 
     leaves: Mapping[str, Tensor]
     total: Tensor
-    steps: Sequence[TracedArray] = field(default_factory=list)
+    made: Sequence[Made] = ()
     run: Run = field(default_factory=Run)
     sites: Sequence[Site] = ()
     again: Callable[[Run], "TracedLoss"] | None = None
+
+    @cached_property
+    def steps(self) -> list[TracedArray]:
+        return list(_steps(self.made))
 
     def gradient(self, of: Tensor | None = None, upstream: Array | None = None) -> dict[str, Array]:
         """Σ upstream · ∂of/∂parameter by parameter; of the loss itself where nothing is given."""
@@ -91,7 +96,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
-        return TracedLoss(leaves, total, list(_steps(run.made[: order + 1])), run, ahead)
+        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead)
 
     first = execute(Run())
     last = next((i for i, m in enumerate(first.run.made) if m.tensor is first.total), None)
@@ -100,7 +105,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
         run.stop_after = last
         return execute(run)
 
-    return TracedLoss(first.leaves, first.total, first.steps, first.run, first.sites, again)
+    return TracedLoss(first.leaves, first.total, first.made, first.run, first.sites, again)
 
 
 def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:

@@ -77,7 +77,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         t = self.t
         if not self.looked and t.requires_grad:
             self.looked = True
-            if not self.name:
+            if not self.name and not active().noise:
                 self.name = name_of(self, author_frame())
         return t
 
