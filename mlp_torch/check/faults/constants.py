@@ -21,12 +21,14 @@ def named(problem: Network, lr: float | None, names: Names) -> list[Constant]:
     """Constants that people forget or add, the likeliest first."""
     n, k, d = problem.samples, problem.output.shape[1], problem.x.shape[1]
     table: list[Constant] = []
+    values: list[float] = []
 
     def add(value: float, words: str, rare: bool) -> None:
         if np.isfinite(value) and value > 0 and abs(value - 1) > 1e-12:
-            taken = any(abs(value - c.value) < 1e-9 * c.value for c in table)
-            if taken and (rare or not any(s in words for s in "=(")):
+            weak = rare or not ("=" in words or "(" in words)
+            if weak and any(abs(value - v) < 1e-9 * v for v in values):
                 return  # it has a better name
+            values.append(value)
             table.append(Constant(value, (("constant_factor", words),), rare))
 
     def both(value: float, words: str, rare: bool = False) -> None:
