@@ -175,9 +175,15 @@ def _no_strangers(parameters: Mapping[str, Any], left: Sequence[str]) -> None:
         )
 
 
+class Brain(np.ndarray[Any, Any]):
+    """float32 numbers that were bfloat16, which NumPy does not have."""
+
+
 def _numpy(tensor: Any) -> Any:
     held = tensor.detach().cpu()
-    return (held.float() if str(held.dtype) == "torch.bfloat16" else held).numpy()
+    if str(held.dtype) == "torch.bfloat16":
+        return held.float().numpy().view(Brain)
+    return held.numpy()
 
 
 def as_float(value: Any, name: str) -> Array:
