@@ -177,3 +177,27 @@ def chain(name: str, da: Array, z: Array, a: Array, constants: Mapping[str, Any]
     if form.from_z is None:
         return jacobian(da, a)
     return da * form.from_z(z, constants)
+
+
+def moved(name: str, z: Array, side: Array) -> Array:
+    """z, with what `side` puts at a kink moved there (0.5), or beside it by the least there is (0, 1)."""
+    kinks = np.array(FORMS[name].kinks)
+    at = kinks[np.argmin(np.abs(z[..., None] - kinks), axis=-1)]
+    small = np.finfo(float).tiny
+    beside = np.where(
+        at == 0, np.where(side > 0.5, small, -small), np.nextafter(at, np.where(side > 0.5, 9e9, -9e9))
+    )
+    return np.where(np.isnan(side), z, np.where(side == 0.5, at, beside))
+
+
+def are_constants(given: Any) -> bool:
+    """Names with numbers, arrays of them, or the name of a parameter."""
+    if not isinstance(given, Mapping):
+        return False
+    for value in given.values():
+        try:
+            if not isinstance(value, str) and not np.isfinite(np.asarray(value, dtype=float)).all():
+                return False
+        except (TypeError, ValueError):
+            return False
+    return True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS, chain
+from mlp_torch.check.describe.activations import FORMS, chain, moved
 from mlp_torch.check.describe.losses import LOSSES, STEPS, fused
 
 
@@ -45,17 +45,6 @@ class Affine:
         if self.mask is None:
             return 1.0
         return self.mask if self.scaled else self.mask / self.keep
-
-
-def moved(name: str, z: Array, side: Array) -> Array:
-    """z, with what `side` puts at a kink moved there (0.5), or beside it by the least there is (0, 1)."""
-    kinks = np.array(FORMS[name].kinks)
-    at = kinks[np.argmin(np.abs(z[..., None] - kinks), axis=-1)]
-    small = np.finfo(float).tiny
-    beside = np.where(
-        at == 0, np.where(side > 0.5, small, -small), np.nextafter(at, np.where(side > 0.5, 9e9, -9e9))
-    )
-    return np.where(np.isnan(side), z, np.where(side == 0.5, at, beside))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,10 @@ def told(report: CheckReport, given: Given, hand: Mapping[str, Array], p: Networ
     message, notes, verdict = report.message, report.notes, report.verdict
     if verdict == "right" and message == RIGHT:
         message = f"{RIGHT}: {sentence(list(report.arrays))}"
+    added = " ".join(f.detail for f in report.faults)
     for name in unmentioned(given):
+        if f"bias={name!r}" in added:
+            continue
         said = f"{name} is in your parameters and in no layer: nothing was said of it"
         if name not in hand:
             notes = (*notes, f"note: {said}, and it has no gradient")
@@ -63,7 +66,7 @@ def hidden(report: CheckReport, names: Sequence[str], unit: float) -> CheckRepor
         else "take a batch that saturates fewer units, or a larger lr for a step"
     )
     rows = {n: replace(row, verdict="hidden") if n in names else row for n, row in report.arrays.items()}
-    text = f"rounding hides {sentence(names)}: what is left of it is no more than its rounding; {remedy}"
+    text = f"rounding hides {sentence(names)}: there is little more than rounding there; {remedy}"
     rest = [n for n in rows if n not in names]
     text += f". Right: {sentence(rest)}" if rest else ""
     return replace(report, verdict="not_comparable", arrays=rows, message=text)
@@ -88,8 +91,8 @@ def reread(
     if report.verdict == "right":  # all but an array that no layer mentions
         return replace(report, notes=(*report.notes, f"note: {right}"))
     if proved or not report.faults or report.verdict == "not_comparable":
-        why = "as your own values show" if proved else "as described, nothing explains them"
-        text = f"the description is not your network, {why}: {right}"
+        why = "your own values are not those of" if proved else "nothing explains your gradients in"
+        text = f"{why} the network described; {right}"
         return replace(
             report, verdict="not_comparable", message=text, faults=[_fault(first)],
             alternatives=alternatives[1:], first_wrong=None,

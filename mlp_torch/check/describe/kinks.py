@@ -46,7 +46,7 @@ def places(p: Network) -> list[Place]:
         if not kinks:
             continue
         size = np.abs(p.a[n - 1]) @ np.abs(layer.W) + (0.0 if layer.b is None else np.abs(layer.b))
-        radius = 4 * p.unit * np.sqrt(layer.W.shape[0]) * size
+        radius = 4 * p.unit * size
         at = np.full(size.shape, -1)
         for i, kink in enumerate(kinks):
             at[np.abs(p.z[n] - kink) <= radius] = i

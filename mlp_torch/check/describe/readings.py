@@ -74,13 +74,25 @@ def biases(given: Given) -> Iterator[Change]:
             yield write, where, number, _with(given, number, bias_in_weight=other)
 
 
+# The constants that people leave at another value than the one described
+SLOPES = {
+    "leaky_relu": ("alpha", (0.01, 0.1, 0.2, 0.001, 0.05, 0.02, 0.3, 0.25)),
+    "prelu": ("alpha", (0.25, 0.01, 0.1)),
+    "elu": ("alpha", (1.0, 0.1, 0.5, 1.67326, 0.2)),
+}
+
+
 def activations(given: Given) -> Iterator[Change]:
     """Another activation in one layer, or in all the hidden ones that share one."""
     for number, layer, where in _places(given):
         for name in FORMS:
-            if name != layer.activation and (name != "softmax" or number == len(given.layers)):
-                fields = {"activation": name, "activation_parameters": {}}
-                yield f"activation={name!r}", where, number, _with(given, number, **fields)
+            if name == layer.activation or (name == "softmax" and number < len(given.layers)):
+                continue
+            key, values = SLOPES.get(name, ("", ()))
+            for own in ({}, *({key: value} for value in values[1:])):
+                write = f"activation={name!r}" + (f", activation_parameters={own}" if own else "")
+                fields = {"activation": name, "activation_parameters": own}
+                yield write, where, number, _with(given, number, **fields)
     hidden = given.layers[:-1]
     if len(hidden) > 1 and len({layer.activation for layer in hidden}) == 1:
         for name in FORMS:
@@ -88,14 +100,6 @@ def activations(given: Given) -> Iterator[Change]:
                 every = [replace(v, activation=name, activation_parameters={}) for v in hidden]
                 layers = [*every, given.layers[-1]]
                 yield f"activation={name!r}", " in every hidden layer", None, {"layers": layers}
-
-
-# The constants that people leave at another value than the one described
-SLOPES = {
-    "leaky_relu": ("alpha", (0.01, 0.1, 0.2, 0.001, 0.05, 0.02, 0.3, 0.25)),
-    "prelu": ("alpha", (0.25, 0.01, 0.1)),
-    "elu": ("alpha", (1.0, 0.1, 0.5, 1.67326, 0.2)),
-}
 
 
 def constants(given: Given) -> Iterator[Change]:
@@ -124,11 +128,15 @@ def outputs(given: Given) -> Iterator[Change]:
     for logits, (probable, activation) in LOGITS.items():
         if given.loss == probable and last.activation in ("identity", activation):
             yield f"loss={logits!r}", "", None, {"loss": logits}
+            if last.activation == "identity":
+                continue
             fields = _with(given, number, activation="identity")
             write = f"loss={logits!r} and activation='identity'"
             yield write, " in the last layer", number, {"loss": logits, **fields}
         if given.loss == logits:
             yield f"loss={probable!r}", "", None, {"loss": probable}
+            if last.activation == activation:
+                continue
             fields = _with(given, number, activation=activation)
             write = f"loss={probable!r} and activation={activation!r}"
             yield write, " in the last layer", number, {"loss": probable, **fields}
