@@ -159,8 +159,10 @@ def _last(layers: Any, activations: Any) -> str | None:
 def _outputs(args: Sequence[Any], layers: Any, activations: Any) -> int | None:
     """How many outputs the last layer has, by its bias, else by a weight of one column or row."""
     try:
-        from mlp_torch.check.describe.layers import flatten  # which takes its activations' names from here
-        from mlp_torch.check.describe.layers import layers_in_order
+        from mlp_torch.check.describe.layers import (
+            flatten,  # which takes its activations' names from here
+            layers_in_order,
+        )
 
         values = {n: np.asarray(v) for n, v in flatten(args[0]).items() if v is not None}
         used = layers or layers_in_order(values, list(activations or ()), np.zeros((1, 1)))
