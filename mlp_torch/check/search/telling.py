@@ -61,7 +61,10 @@ def whole(
         if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
             text = f"holds {value:.0f} calls: it was not set to 0 between them"
             others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
-        return "scaled", [constant, *others], options
+        told = [constant, *others]
+        if rates and not any(reading[-1][0] == "constant_factor" for reading in readings):
+            told = others  # the learning rate has a word of its own
+        return "scaled", told, options
     if options:
         other = [Fault("loss_mismatch", None, names, f"is right for {options}", _evidence(rows, names))]
         return "other_loss", [other, *others], ""
