@@ -50,9 +50,11 @@ def explain(
         return [()]
     if budget == 0:
         return []
-    if own := list(returned(c, part, h, T, make)):
-        return own
-    found: list[Claims] = list(follow(c, part, h, D, R, hints, make)) if h.size <= 2 else []
+    found: list[Claims] = list(returned(c, part, h, T, make))
+    if found and not c.same(h, R, part):  # where λ is 1 it may be the penalty's gradient alone
+        return found
+    if h.size <= 2:
+        found += follow(c, part, h, D, R, hints, make)
     zero = norm(h) <= c.floor[part]
     if zero:
         text = "is all zero, up to rounding" if h.any() else "is all zero"

@@ -224,11 +224,6 @@ class Evidence:
         return self.found_limits[0]
 
 
-def everything(parts: Mapping[Part, Any], upto: int) -> tuple[str, ...]:
-    """Names of the arrays of layers 1 … upto, once each."""
-    return tuple(dict.fromkeys(p.name for p in parts if p.layer <= upto))
-
-
 def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
     """The same search on `kept` inputs of a wide first layer, or None where it is narrow."""
     p = c.problem

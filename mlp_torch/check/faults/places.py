@@ -32,7 +32,7 @@ def _beside_parameter(c: Evidence, part: Part, h: Array) -> tuple[Array | None, 
     if key not in c.rests:
         theta = -c.problem.theta(part) if c.ascent else c.problem.theta(part)
         proves = bool(theta.any()) and part.role != "slope" and h.shape == theta.shape
-        if not proves or c.same(c.regulariser(part), theta, part):
+        if not proves:
             c.rests[key] = None, False
         else:
             c.rests[key] = h - theta, c.same(h, theta, part)

@@ -87,13 +87,9 @@ def of_number(c: Evidence, claims: Claims) -> Iterator[Claims]:
             for reading in c.name_constant(value):
                 if any("rate" in kind for kind, _, _ in reading):
                     yield tuple(
-                        y
+                        replace(x, kind=k, variant=v, detail=d) if x in ours else x
                         for x in claims
-                        for y in (
-                            [replace(x, kind=k, variant=v, detail=d) for k, v, d in reading]
-                            if x in ours
-                            else [x]
-                        )
+                        for k, v, d in (reading if x in ours else reading[:1])
                     )
 
 

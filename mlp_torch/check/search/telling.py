@@ -8,7 +8,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.faults.claims import Claims, norm
-from mlp_torch.check.faults.evidence import Evidence, everything
+from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.limits import is_round
 from mlp_torch.check.faults.whole import each_scaled
 from mlp_torch.check.report import ArrayRow, Fault
@@ -61,7 +61,10 @@ def whole(
         if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
             text = f"holds {value:.0f} calls: it was not set to 0 between them"
             others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
-        return "scaled", [constant, *others], options
+        told = [constant, *others]
+        if rates and not any(reading[-1][0] == "constant_factor" for reading in readings):
+            told = others  # the learning rate has a word of its own
+        return "scaled", told, options
     if options:
         other = [Fault("loss_mismatch", None, names, f"is right for {options}", _evidence(rows, names))]
         return "other_loss", [other, *others], ""
@@ -103,7 +106,7 @@ def merge(c: Evidence, claims: Claims, rows: Mapping[str, ArrayRow]) -> list[Fau
                 )
                 else 0
             )
-            arrays = everything(c.h, below)
+            arrays = tuple(dict.fromkeys(q.name for q in c.h if q.layer <= below))
         layer = next(iter(layers)) if len(layers) == 1 else None
         detail = Counter(x.detail for x in group).most_common(1)[0][0]
         evidence = f"{first.line}; {_evidence(rows, arrays)}" if first.line else _evidence(rows, arrays)
