@@ -143,8 +143,8 @@ def _cancelled(p: Network, u: float) -> dict[Part, float]:
             own = da * LOST[layer.activation](p.z[n], p.f[n], layer.constants)
         top = n == L and layer.mask is None
         if top and fused(p.loss, layer.activation, p.output, p.y, p.z[n]) is not None:
-            # p − y, or its quotient by p(1 − p) taken back: who mixes spellings of p loses up to 1e-6
-            own = np.fmin(own, 1e-6 / (4 * u) * dz[n]) + p.weight * (np.abs(p.output) + np.abs(p.y))
+            # p − y, or its quotient by p(1 − p) taken back: who mixes spellings of p loses up to 1e-5
+            own = np.fmin(own, 1e-5 / (4 * u) * dz[n]) + p.weight * (np.abs(p.output) + np.abs(p.y))
         e = e + own
         for part in layer.parts:
             if part.role != "slope":

@@ -1,7 +1,8 @@
 """Small changes of a description under which the author's gradients may be right: one row a kind of change.
 
 Whoever describes a network slips as well: a forgotten bias, another activation, another orientation. What a
-change makes right is no fault of the gradients. Penalties and reductions are the search's own.
+change makes right is no fault of the gradients; no change may leave out an array that was judged. Penalties
+and reductions are the search's own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,6 @@ from mlp_torch.check.describe import arguments as must
 from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.layers import Layer
 from mlp_torch.check.describe.layout import Given
-from mlp_torch.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ Change = tuple[str, str, int | None, dict[str, Any]]
 
 def changes(given: Given) -> Iterator[Reading]:
     """Every small change, the likeliest first."""
+    judged = set(must.used(given.layers))
     for way in CHANGES:
         for write, where, layer, fields in way(given):
-            try:
-                yield Reading(write, where, layer, replace(given, **fields))
-            except UserError:
-                continue
+            changed = replace(given, **fields)
+            if judged <= set(must.used(changed.layers)):
+                yield Reading(write, where, layer, changed)
 
 
 def _with(given: Given, number: int, **fields: Any) -> dict[str, Any]:
@@ -59,15 +59,13 @@ def _places(given: Given) -> Iterator[tuple[int, Layer, str]]:
 
 
 def biases(given: Given) -> Iterator[Change]:
-    """A parameter that no layer mentions is the bias of a layer that has none; or the two are exchanged."""
+    """What no layer mentions is the bias of a layer that has none; a folded bias is at the other end."""
     free = [name for name in given.parameters if name not in must.used(given.layers)]
     for name in free:
         for number, layer, where in _places(given):
             if layer.bias is None and layer.bias_in_weight is None:
                 yield f"bias={name!r}", where, number, _with(given, number, bias=name)
     for number, layer, where in _places(given):
-        if layer.bias is not None and layer.bias_in_weight is None:
-            yield "bias=None", where, number, _with(given, number, bias=None)
         if layer.bias_in_weight is not None:
             other = "last" if layer.bias_in_weight == "first" else "first"
             write = f"bias_in_weight={other!r}"

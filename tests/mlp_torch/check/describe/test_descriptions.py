@@ -109,6 +109,12 @@ def test_other_slips_in_the_description(options, write):
     assert any(write in f.detail for other in [report.faults, *report.alternatives] for f in other)
 
 
+def test_no_other_description_leaves_out_the_array_that_is_wrong():
+    for name in P:
+        report = check({**G, name: 1.00001 * G[name]}, **SHORT)
+        assert report.verdict in ("wrong", "scaled")
+
+
 def test_a_step_is_judged_by_the_same_rules():
     after = {k: v - 0.1 * G[k] for k, v in P.items()}
     report = check_step(P, after, 0.1, X, LABELS, layers=BIASLESS, loss="cross_entropy")
