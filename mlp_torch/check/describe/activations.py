@@ -103,6 +103,7 @@ FORMS: dict[str, Form] = {
         "[0 < z < 6]",
         {},
         piecewise=True,
+        kinks=(0.0, 6.0),
     ),
     "leaky_relu": Form(
         lambda z, p: _where(z, z, p["alpha"] * z),

@@ -54,9 +54,7 @@ class Layer:
     weight_layout: str | None = None
 
     def __post_init__(self) -> None:
-        name = "identity" if self.activation is None else self.activation
         for option, value, fits, shown in (
-            ("activation", name, isinstance(name, str), "'tanh'"),
             ("activation_parameters", self.activation_parameters, are_constants(self.activation_parameters),
              "{'alpha': 0.01}"),
             ("dropout", self.dropout, self.dropout is None or isinstance(self.dropout, Dropout),
@@ -69,7 +67,7 @@ class Layer:
         ):  # fmt: skip
             if not fits:
                 raise UserError(f"Layer: {option}={value!r} is not understood; such as {option}={shown}")
-        object.__setattr__(self, "activation", known(name))
+        object.__setattr__(self, "activation", known(self.activation))
         try:
             choose("activation", self.activation, list(FORMS))
         except ValueError as error:
@@ -149,7 +147,7 @@ def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[s
     Raises UserError where a parameter's gradient cannot be told.
     """
     if set(parameters) & set(gradients):
-        _no_strangers(parameters, [n for n in gradients if n not in parameters])
+        _no_strangers(parameters, [n for n in gradients if n not in parameters and gradients[n] is not None])
         return {name: gradients.get(name) for name in parameters}
 
     def bare(text: str) -> str:

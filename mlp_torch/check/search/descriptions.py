@@ -48,25 +48,12 @@ def another_forward(c: Evidence) -> list[Claims]:
 
 
 def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
-    """(variant, words, network): one thing in the description changed."""
+    """(variant, words, network): what no option can describe; what one can is in `describe/readings.py`."""
     p, names = c.problem, c.names
 
     def changed(*layers: Affine) -> Network:
         return _rerun(p, {layer.index: layer for layer in layers})
 
-    hidden = [layer for layer in p.layers[:-1] if layer.activation != "softmax"]
-    alike = len(hidden) > 1 and len({layer.activation for layer in hidden}) == 1
-    for name, form in FORMS.items():
-        for layer in p.layers:
-            if name == layer.activation or any(q.role == "slope" for q in layer.parts):
-                continue
-            words = f"{name} at {names.place(layer.index)}, where {layer.activation} is described"
-            other = replace(layer, activation=name, constants=form.defaults)
-            yield f"activation {layer.index}", f"{words} (activation={name!r})", changed(other)
-        if alike and name != hidden[0].activation and not any(q.role == "slope" for q in c.h):
-            words = f"{name} in all hidden layers, where {hidden[0].activation} is described"
-            every = [replace(layer, activation=name, constants=form.defaults) for layer in hidden]
-            yield "activation", words, changed(*every)
     biased = [layer for layer in p.layers if layer.b is not None and layer.b.any()]
     for layer in biased:
         words = f"{names.place(layer.index)} adds no bias"
@@ -75,10 +62,6 @@ def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
         yield "bias", "no layer adds its bias", changed(*(replace(q, b=np.zeros_like(q.b)) for q in biased))
     for layer in p.layers:
         if layer.mask is not None:
-            words = f"{names.place(layer.index)} has no dropout"
-            yield f"dropout {layer.index}", words, changed(replace(layer, mask=None))
-            words = f"dropout of {names.place(layer.index)} with scaled={not layer.scaled}"
-            yield f"scale {layer.index}", words, changed(replace(layer, scaled=not layer.scaled))
             continue
         for value in _multiples(c, layer):
             words = f"the output of {names.place(layer.index)} is multiplied by {value:.6g}"

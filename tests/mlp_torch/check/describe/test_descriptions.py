@@ -95,7 +95,6 @@ def test_another_activation_is_named_as_the_description_it_is(name, write):
 @pytest.mark.parametrize(
     ("options", "write"),
     [
-        ({"activations": ["tanh", "identity"]}, "loss='cross_entropy_from_logits'"),
         ({**SHORT, "loss": "cross_entropy_from_logits"}, "loss='cross_entropy'"),
         ({"layers": [Layer("W1", "b1", "tanh", dropout=DROP), Layer("W2", "b2", "softmax")]},
          "dropout=None in layer 1"),

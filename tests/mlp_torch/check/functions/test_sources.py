@@ -32,7 +32,7 @@ def test_a_slip_is_wrong(name, old, new):
     assert old in source
     function, parameters, data = built(new.join(source.rsplit(old, 1)))
     report = check_function(function, parameters, *data)
-    assert report.verdict in ("wrong", "scaled"), str(report)
+    assert report.verdict in ("wrong", "scaled", "other_loss"), str(report)
     assert report.method == "autograd of your own forward pass"
 
 
