@@ -73,6 +73,7 @@ def rounding(found: Derivative, u: float) -> Rounding:
     traced = found.traced
     if traced is None or traced.again is None:
         return Rounding(spread)
+    exact = traced.gradient()
     moved: dict[int, Array] = {}
     done = 0
     for seed_ in range(RUNS):
@@ -86,7 +87,7 @@ def rounding(found: Derivative, u: float) -> Rounding:
             if gap.shape == traced.run.gaps[i].shape:
                 apart = np.abs(gap - traced.run.gaps[i])
                 moved[i] = np.maximum(moved.get(i, apart), apart)
-        for n, t in found.gradient.items():
+        for n, t in exact.items():
             gap_of_gradients = length(other[n] - t)
             spread[n] = max(spread[n], gap_of_gradients if np.isfinite(gap_of_gradients) else 0.0)
     if not done:

@@ -149,7 +149,7 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
         parts.append(f"{', '.join('d' + n for n in lost)}: wrong, unexplained")
     message = report.message or words or " ".join(parts)
     apart = max((rows[n].relative for n in lost), default=1.0)
-    if report.verdict == "wrong" and lost and apart < SLIGHT:
+    if report.verdict == "wrong" and lost and 1e-12 < apart < SLIGHT:
         text = f"note: {apart:.1g} of the gradient is what an ε leaves that only one of the passes has"
         report = replace(report, notes=(*report.notes, f"{text} (log(p + ε), x/(s + ε))"))
     return replace(report, message=message, method=method, resolution=judged.resolution)
