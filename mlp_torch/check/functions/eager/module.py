@@ -19,7 +19,7 @@ from mlp_torch.check.functions.eager.array import (
     scalar,
     tensor_of,
 )
-from mlp_torch.check.functions.eager.functions import LATER
+from mlp_torch.check.functions.eager.composed import LATER
 from mlp_torch.check.functions.eager.reductions import REDUCTIONS
 from mlp_torch.check.functions.eager.run import UntraceableError
 from mlp_torch.check.functions.eager.ufuncs import wrapped
