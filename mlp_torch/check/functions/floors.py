@@ -50,6 +50,8 @@ def floors(
     u = unit(values, hand, found)
     scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else dict.fromkeys(hand, 0.0)
     most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
+    if not all(c.all() for c in counted.values()):
+        most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
     floors = {}
     for n, t in found.gradient.items():
