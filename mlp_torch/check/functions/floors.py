@@ -50,6 +50,8 @@ def floors(
     u = unit(values, hand, found)
     scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else dict.fromkeys(hand, 0.0)
     most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
+    if not all(c.all() for c in counted.values()):
+        most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
     floors = {}
     for n, t in found.gradient.items():
@@ -73,6 +75,7 @@ def rounding(found: Derivative, u: float) -> Rounding:
     traced = found.traced
     if traced is None or traced.again is None:
         return Rounding(spread)
+    exact = traced.gradient()
     moved: dict[int, Array] = {}
     done = 0
     for seed_ in range(RUNS):
@@ -86,7 +89,7 @@ def rounding(found: Derivative, u: float) -> Rounding:
             if gap.shape == traced.run.gaps[i].shape:
                 apart = np.abs(gap - traced.run.gaps[i])
                 moved[i] = np.maximum(moved.get(i, apart), apart)
-        for n, t in found.gradient.items():
+        for n, t in exact.items():
             gap_of_gradients = length(other[n] - t)
             spread[n] = max(spread[n], gap_of_gradients if np.isfinite(gap_of_gradients) else 0.0)
     if not done:

@@ -27,7 +27,7 @@ from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
 from mlp_torch.check.functions.quiet import quietly
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
-from mlp_torch.check.functions.standard_losses import against_standard
+from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
 from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError
 
@@ -156,6 +156,10 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
     if lost:
         parts.append(f"{', '.join('d' + n for n in lost)}: wrong, unexplained")
     message = report.message or words or " ".join(parts)
+    apart = max((rows[n].relative for n in lost), default=1.0)
+    if report.verdict == "wrong" and lost and 1e-12 < apart < SLIGHT:
+        text = f"note: {apart:.1g} of the gradient is what an ε leaves that only one of the passes has"
+        report = replace(report, notes=(*report.notes, f"{text} (log(p + ε), x/(s + ε))"))
     return replace(report, message=message, method=method, resolution=judged.resolution)
 
 

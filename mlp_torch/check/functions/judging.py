@@ -1,7 +1,7 @@
 """The verdict on a hand-written gradient: floors, kinks, and what no comparison can settle."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ def judge(
 ) -> Judged:  # fmt: skip
     noise = rounding(found, unit(values, hand, found))
     corners = kinks(found.traced, found.gradient, noise)
+    if corners:  # rounding is that of the side which the author takes
+        sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
+        side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
+        found = replace(found, gradient=side.gradient, traced=side.traced)
+        noise = rounding(found, unit(values, hand, found))
     counted = {n: corners.free(n) for n in found.gradient}
     floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
     allowed = {n: f.allowed for n, f in floor.items()}
@@ -95,4 +100,4 @@ def _jump(n: str, scatter: float, size: float) -> str:
 def _resolution(true: Mapping[str, Array], allowed: Mapping[str, float], u: float) -> float:
     """The largest share of an array, not 0 up to rounding, that its floor hides."""
     shares = [allowed[n] / length(t) for n, t in true.items() if length(t) > 0 and allowed[n] < length(t)]
-    return max(shares, default=4096 * u)
+    return max(shares, default=0.0) or 4096 * u

@@ -93,6 +93,8 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
             except Exception as error:
                 failed = error
         total, order = _loss(run, found, value)
+        if total is not None and abs(float(total.detach()) - value) > 1e-12 * abs(value):
+            run.coarsest = max(run.coarsest, run.data_unit)  # the code computes in its data's dtype
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
@@ -110,7 +112,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
 
 def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     """The tensor that is the loss, and how many arrays had been made before it."""
-    within = max(1e-9, 1e3 * run.coarsest, 1e6 * run.noise)
+    within = max(1e-9, 1e3 * run.coarsest, 1e3 * run.data_unit * (run.data_unit > 1e-12), 1e6 * run.noise)
 
     def fits(tensor: Tensor) -> bool:
         if tensor.numel() != 1 or (tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value)):

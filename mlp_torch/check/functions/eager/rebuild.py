@@ -14,6 +14,7 @@ import numpy as np
 
 from mlp_torch.check.functions.eager.array import Traced
 from mlp_torch.check.functions.eager.module import BUILTINS, MATH, Module, of_math, replaced
+from mlp_torch.check.functions.eager.run import active
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _OURS = str(Path(__file__).parents[3])  # mlp_torch, of which only the calling of functions is rebuilt
@@ -64,6 +65,7 @@ class Rebuilt:
     def _new(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             if type(value) is np.ndarray and value.dtype.kind in "fc":
+                active().of_data(value.dtype)
                 return Traced.constant(value)
             return value.copy()
         if isinstance(value, FunctionType):

@@ -81,11 +81,16 @@ class Run:
     decisions: list[Any] = field(default_factory=list)
     sites: dict[tuple[str, int, str], Site] = field(default_factory=dict)
     coarsest: float = 2.0**-52
+    data_unit: float = 2.0**-52  # of the coarsest float in the author's data
     leaks: int = 0  # numbers that left the graph
     rounded: bool = False
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
+
+    def of_data(self, dtype: Any) -> None:
+        if dtype.kind == "f":
+            self.data_unit = max(self.data_unit, float(np.finfo(dtype).eps))
 
     def signs(self, tensor: Tensor) -> Tensor:
         return 1 + self.noise * (

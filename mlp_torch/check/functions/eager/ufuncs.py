@@ -85,10 +85,10 @@ def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, An
             found = np.where(where, found, first)
     else:
         raise UntraceableError(f"{name}.{method}")
-    return _put(out, found)
+    return put(out, found)
 
 
-def _put(out: Any, found: Any) -> Any:
+def put(out: Any, found: Any) -> Any:
     if out is None:
         return found
     target = out[0] if isinstance(out, tuple) else out

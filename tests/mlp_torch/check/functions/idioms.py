@@ -273,6 +273,11 @@ def moved(W, b):
     )
 
 
+def joined(W, b):
+    h = np.c_[np.ones(5), np.tanh(X @ W)]
+    return (h @ np.r_[b, b[0]] * Y[:, 0]).sum() + np.r_[W[0], 1.0, b[1:]].prod() + np.c_[b, b].sum()
+
+
 def partials(W, b):
     return partial(lambda scale, v: (scale * v).sum(), 3.0)(np.float64(2) * W) + np.float64(np.sum(b))
 

@@ -1,4 +1,4 @@
-"""Programs with hand-written backward passes, beyond the dense MLP, and slips: (what stands there, slip)."""
+"""Programs with hand-written backward passes, beyond dense layers, and slips: (what stands, what comes)."""
 
 PROGRAMS = {
     "rnn": (

@@ -153,3 +153,36 @@ def test_distances_to_oneself_have_no_slope():
         return far.sum(), {"a": 2 * (d * inverse[..., None]).sum(axis=1)}
 
     assert check_function(function, {"a": r.normal(size=(4, 3))}, X, Y).verdict == "right"
+
+
+def test_a_helper_s_side_is_that_of_every_layer():
+    def relu(z):
+        return np.where(z > 0, z, 0)
+
+    def function(p, x, y):
+        z1 = x @ p["W1"]
+        z2 = relu(z1) @ p["W2"]
+        e = relu(z2)[:, 0] - y
+        d = (2 * e / len(y))[:, None] * (z2 >= 0)
+        return np.mean(e**2), {"W2": relu(z1).T @ d, "W1": x.T @ ((d @ p["W2"].T) * (z1 >= 0))}
+
+    p = {"W1": np.zeros((3, 4)), "W2": r.normal(size=(4, 1))}
+    report = check_function(function, p, X, Y)
+    assert report.verdict == "right", str(report)
+    assert 0 < report.resolution < 1e-10
+
+
+def test_two_lines_may_take_two_sides():
+    def function(p, x, y):
+        z1 = x @ p["W1"]
+        a1 = np.maximum(z1, 0)
+        z2 = a1 @ p["W2"]
+        a2 = np.maximum(z2, 0)
+        e = a2[:, 0] - y
+        d = (2 * e / len(y))[:, None] * (z2 >= 0)
+        return np.mean(e**2), {"W2": a1.T @ d, "W1": x.T @ ((d @ p["W2"].T) * (z1 > 0))}
+
+    W1 = r.normal(size=(3, 4))
+    W1[:, 1] = 0
+    report = check_function(function, {"W1": W1, "W2": np.array([[0.0], [1], [0], [0]])}, X, Y)
+    assert report.verdict == "right", str(report)
