@@ -61,6 +61,8 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     first_wrong: int | None = None
     method: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    resolution: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -104,6 +106,8 @@ class CheckReport:
             "first_wrong": self.first_wrong,
             "notes": list(self.notes),
             "method": self.method,
+            "runs": dict(self.runs),
+            "resolution": self.resolution,
         }
 
     def to_json(self) -> str:

@@ -1,0 +1,192 @@
+"""The truth that a gradient is held against, and how far rounding alone may be from it.
+
+allowed = 4 √(nudge² + cancelling² + low²) + c u ‖t‖
+
+t is the reference's gradient in float64, u the unit of the dtype judged, `nudge` what t moves by when the
+inputs move by u, `cancelling` what it moves by when every operation on the way is rounded, `low` the
+reference's own error in that dtype. Entries that jump, where the move does not shrink with the nudge, are no
+rounding: they lie on a kink and are left out of all three.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manual.numbers import Array
+from mlp_torch.check.operations.calls import Graph, Raised, Side
+from mlp_torch.check.operations.rounding import Rounding
+from mlp_torch.check.operations.tensors import differentiable, norm, to_numpy
+
+U = 2.0**-52
+NUDGE, LARGER = 2 * U, 2.0**-38
+TINY = 2.0**-1070
+# multiples of u for the roundings of another way to write the same formula: few where u is coarse, because
+# a fault of 5 % must show in bfloat16
+ROUNDINGS = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 2.0))
+# what an entry may be off by, against the largest, and still be rounding
+JUMP = ((1e-12, 1e-3), (1e-5, 1e-3), (1.0, 0.25))
+
+
+def of(table: tuple[tuple[float, float], ...], unit: float) -> float:
+    return next(value for limit, value in table if unit <= limit)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """By array: the noise ‖·‖ under the random upstream, and the entries on a kink."""
+
+    unit: float
+    noise: Mapping[str, float]
+    kinked: Mapping[str, Array]
+
+    def allowed(self, name: str, true: Array, weight: float = 1.0) -> float:
+        """‖h − t‖ that is rounding; `weight` is ‖upstream‖ against the random one's."""
+        return 4 * weight * self.noise[name] + of(ROUNDINGS, self.unit) * self.unit * norm(true) + TINY
+
+    def clean(self, name: str, entries: Array) -> Array:
+        """The entries away from kinks."""
+        mask = self.kinked.get(name)
+        return entries if mask is None or not mask.any() or mask.shape != entries.shape else entries[~mask]
+
+
+@dataclass
+class Standard:
+    """The reference in float64 at one point."""
+
+    side: Side
+    values: list[Any]
+    wanted: list[int]
+    graph: Graph
+    up: list[Tensor | None]
+    true: dict[str, Array]
+    moved: dict[float, list[dict[str, Array]]] = field(default_factory=dict)
+    outputs: dict[float, list[list[Array]]] = field(default_factory=dict)
+    cancelling: dict[str, Array] | None = None
+
+    def differences(self, amplitude: float, pairs: int = 1) -> list[dict[str, Array]]:
+        """t(x + δ) − t(x) at nudged inputs, +δ and −δ in turn: one of the two crosses a kink that x is on."""
+        found = self.moved.setdefault(amplitude, [])
+        while len(found) < 2 * pairs:
+            generator = torch.Generator().manual_seed(1 + len(found) // 2)
+            sign = 1 - 2 * (len(found) % 2)
+            values = list(self.values)
+            for i in self.wanted:
+                values[i] = nudged(values[i], sign * amplitude, generator)
+            found.append(self._difference(values, amplitude))
+        return found
+
+    def _difference(self, values: list[Any], amplitude: float) -> dict[str, Array]:
+        try:
+            graph = self.side.forward(values, self.wanted)
+            other = self.side.gradients(graph, self.up)
+        except Raised:  # the nudge left the domain
+            return {name: np.zeros_like(t) for name, t in self.true.items()}
+        self.outputs.setdefault(amplitude, []).append([to_numpy(o) for o in graph.out])
+        return {
+            name: np.nan_to_num(other[name] - t, nan=0.0, posinf=0.0, neginf=0.0)
+            if other[name].shape == t.shape else np.zeros_like(t)
+            for name, t in self.true.items()
+        }  # fmt: skip
+
+    def jumps(self, amplitude: float) -> dict[str, Array]:
+        some = self.differences(amplitude)
+        return {name: np.max([np.abs(d[name]) for d in some], axis=0) for name in self.true}
+
+    def rounded(self) -> dict[str, Array]:
+        """What cancels, entry by entry, for u = 2⁻⁵²: two runs with every operation rounded."""
+        if self.cancelling is None:
+            runs = []
+            for number, unit in enumerate((U, LARGER)):
+                try:
+                    with Rounding(unit, number):
+                        runs.append(self._difference(self.values, 0.0))
+                except Exception:  # an operation that takes no dispatch mode: nudges have to do
+                    runs.append({name: np.zeros_like(t) for name, t in self.true.items()})
+            self.cancelling = {}
+            for name in self.true:
+                small, large = (np.abs(run[name]) for run in runs)
+                # a move that does not shrink with the unit comes from a comparison, not from rounding
+                smooth = large * (U / LARGER)
+                jumped = small > 64 * smooth + 64 * U * self.top(name)
+                self.cancelling[name] = np.where(jumped, smooth, np.maximum(small, smooth))
+        return self.cancelling
+
+    def top(self, name: str) -> float:
+        return float(np.abs(self.true[name]).max(initial=0.0))
+
+    def outputs_allowed(self, unit: float, low: Sequence[Array] | None = None) -> list[tuple[float, Array]]:
+        """By output: (‖a − o‖ that is rounding, the entries where the output itself does not jump)."""
+        amplitude = unit if unit > LARGER else NUDGE
+        self.differences(amplitude)
+        runs = [*self.outputs.get(amplitude, []), *self.outputs.get(0.0, [])[:1]]
+        found = []
+        for i, o in enumerate(to_numpy(o) for o in self.graph.out):
+            with np.errstate(all="ignore"):
+                move = np.max([np.abs(r[i] - o) for r in runs if r[i].shape == o.shape] or [0 * o], axis=0)
+                if low is not None and low[i].shape == o.shape:
+                    move = np.maximum(move, np.abs(low[i] - o))
+            there = np.isfinite(o) & np.isfinite(move)
+            smooth = there & (move <= of(JUMP, unit) * np.abs(o[there]).max(initial=0.0) + TINY)
+            size = norm(o[smooth])
+            found.append((4 * norm(move[smooth]) + of(ROUNDINGS, unit) * unit * size + TINY, smooth))
+        return found
+
+    def floor(self, unit: float, low: Mapping[str, Array] | None = None) -> Floor:
+        """The floor for a dtype of unit `unit`, whose own gradient of the reference is `low`."""
+        first, second, rounded = self.jumps(NUDGE), self.jumps(LARGER), self.rounded()
+        coarse = self.jumps(unit) if unit > LARGER else None
+        noise, kinked = {}, {}
+        for name, t in self.true.items():
+            top = max(self.top(name), float(first[name].max(initial=0.0)))
+            kink = (first[name] > 1e-3 * top) & (second[name] < 64 * first[name])
+            move, limit = first[name], of(JUMP, unit) * top
+            if coarse is not None:
+                move = coarse[name]
+                kink |= (move > limit) & (move > 16 * unit / LARGER * second[name])
+            error = np.zeros_like(t)
+            if low is not None and low[name].shape == t.shape:
+                error = np.abs(low[name] - t)
+                kink |= ~(error <= np.maximum(limit, 16 * move)) & np.isfinite(t)
+            kinked[name] = kink
+            cancelling = rounded[name] * (unit / U) * (1.0 if unit <= U else 0.5)
+            parts = [norm(v[~kink]) for v in (move, cancelling, error)]
+            noise[name] = norm(np.array(parts))
+        return Floor(unit, noise, kinked)
+
+
+def standard(side: Side, values: Sequence[Any], wanted: list[int]) -> Standard:
+    """Raises Raised where the reference does not take `values`."""
+    graph = side.forward(values, wanted)
+    up = upstreams(graph.out)
+    return Standard(side, list(values), wanted, graph, up, side.gradients(graph, up, retain=True))
+
+
+def upstreams(out: Sequence[Tensor]) -> list[Tensor | None]:
+    """Random multiples of 1/16 up to 4 in size: every dtype holds them; None where nothing comes back."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(shape: Any) -> Tensor:
+        v = (16 * torch.randn(shape, generator=generator, dtype=torch.float64)).round().clamp(-64, 64) / 16
+        return torch.where(v == 0, 1 / 16, v)
+
+    return [
+        None if not differentiable(o)
+        else torch.complex(draw(o.shape), draw(o.shape)).to(o.device) if o.is_complex()
+        else draw(o.shape).to(o.device)
+        for o in out
+    ]  # fmt: skip
+
+
+def nudged(v: Tensor, amplitude: float, generator: torch.Generator) -> Tensor:
+    """v moved by up to `amplitude` of each entry; an entry that is 0 by as much of the largest."""
+    size = v.abs()
+    top = size.max() if size.numel() else size.new_ones(())
+    random = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device)
+    sign = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device).sub(0.5).sign()
+    step = amplitude * sign * (0.5 + 0.5 * random)
+    return v + step * torch.where(size > 0, size, torch.where(top > 0, top, torch.ones_like(top)))
+
