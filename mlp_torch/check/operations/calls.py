@@ -115,7 +115,10 @@ class Side:
 
 def seeded(number: int = SEED) -> None:
     """The same numbers for whoever draws next."""
-    torch.manual_seed(number)
+    # torch.manual_seed asks every kind of device, started or not, which takes longer than a small operation
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
     np.random.seed(number)
     random.seed(number)
 

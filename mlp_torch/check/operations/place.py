@@ -213,7 +213,7 @@ class Place:
             first, second = side.forward(values, []), side.forward(values, [], seed=1)
         except Raised:
             return False
-        return any(not torch.equal(a, b) for a, b in zip(first.out, second.out, strict=True) if not a.isnan().any())
+        return any(not _equal(a, b) for a, b in zip(first.out, second.out, strict=True))
 
     def _is_right(self, truth: Standard, floor: Floor, values: list[Any]) -> bool:
         try:
@@ -276,7 +276,7 @@ class Place:
             found.faults.append(fault)
             rest = []
         if rest:
-            found.message = "wrong, unexplained: " + "; ".join(described(scene, n) for n in rest)
+            found.message = "unexplained: " + "; ".join(described(scene, n) for n in rest)
         whole = set(judgement.wrong) == set(judgement.rows) and len(found.faults) == 1 and not rest
         if whole and found.faults[0].kind == "constant_factor":
             found.verdict = "scaled"
@@ -383,7 +383,9 @@ def _cast(truth: Standard, graph: Graph) -> list[Any]:
 
 def _equal(a: Any, b: Any) -> bool:
     """The same entries, NaN equal to NaN."""
-    return bool(torch.equal(a, b)) or _alike(to_numpy(a), to_numpy(b))
+    if a.dtype != torch.complex32 and torch.equal(a, b):
+        return True
+    return _alike(to_numpy(a), to_numpy(b))
 
 
 def _alike(a: Array, b: Array) -> bool:

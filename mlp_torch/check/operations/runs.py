@@ -168,8 +168,11 @@ def alone(bench: Bench) -> Iterator[Trial]:
     for i in dict.fromkeys((graph.roots[0], graph.roots[-1])):
         graph = bench.graph()
         up = [g if k == i else None for k, g in enumerate(bench.up(graph))]
-        hand = bench.side.gradients(graph, up)
-        yield Trial(hand, bench.true(up), bench.floor, 1.0, label=graph.names[i])
+        hand, true = bench.side.gradients(graph, up), bench.true(up)
+        zeros = [g if k == i or g is None else torch.zeros_like(g) for k, g in enumerate(bench.up(graph))]
+        if all(np.array_equal(t, true[n]) for n, t in bench.true(zeros).items()):
+            # else the reference itself takes no gradient for another thing than 0, as native_group_norm does
+            yield Trial(hand, true, bench.floor, 1.0, label=graph.names[i])
 
 
 def uninitialized(bench: Bench) -> Iterator[Trial]:

@@ -133,13 +133,20 @@ def gradient(sample: Sample, place: int) -> Tensor | None:
     return torch.autograd.grad(out, leaves[place], up, allow_unused=True)[0]
 
 
-def matters(g: Tensor | None, change: Callable[[Tensor], Tensor]) -> bool:
-    """The planted fault moves the gradient by more than rounding."""
+def matters(g: Tensor | None, change: Callable[[Tensor], Tensor], unit: float = 0.0) -> bool:
+    """The planted fault moves the gradient by more than rounding in the dtype of the outputs, of unit `unit`."""
     if g is None or g.layout != torch.strided or not g.numel() or not g.isfinite().all():
         return False
     g = torch.zeros_like(g) + g
-    return bool((change(g) - g).abs().max() > 1e-7 * g.abs().max() > 1e-10)
+    return bool((change(g) - g).abs().max() > max(1e-7, 4 * unit) * g.abs().max() > 1e-10)
 
 
 def places(sample: Sample) -> list[int]:
     return [i for i, v in enumerate(sample.inputs) if v.requires_grad]
+
+
+def unit(sample: Sample) -> float:
+    """The coarsest unit of the outputs: casts to bfloat16 hide what is smaller."""
+    out = tree_flatten(sample.call(*sample.inputs))[0]
+    some = [torch.finfo(o.dtype).eps for o in out if isinstance(o, Tensor) and (o.is_floating_point() or o.is_complex())]
+    return max((u for u in some if u > 1e-12), default=0.0)
