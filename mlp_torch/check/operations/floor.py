@@ -19,16 +19,22 @@ from torch import Tensor
 from manual.numbers import Array
 from mlp_torch.check.operations.calls import Graph, Raised, Side
 from mlp_torch.check.operations.rounding import Rounding
-from mlp_torch.check.operations.tensors import differentiable, norm, to_numpy
+from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
 U = 2.0**-52
-NUDGE, LARGER = 2 * U, 2.0**-38
+NUDGE, LARGER = 16 * U, 2.0**-38
 TINY = 2.0**-1070
 # multiples of u for the roundings of another way to write the same formula: few where u is coarse, because
 # a fault of 5 % must show in bfloat16
 ROUNDINGS = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 2.0))
 # what an entry may be off by, against the largest, and still be rounding
 JUMP = ((1e-12, 1e-3), (1e-5, 1e-3), (1.0, 0.25))
+
+
+# the part of a gradient that rounding may move before nothing is said about it; where the gradient is 0, the part
+# of the other gradients and the upstream
+TOO_COARSE = ((1e-12, 1e-3), (1e-5, 1e-2), (1.0, 0.2))
+TOO_FAR_FROM_ZERO = ((1e-12, 1e-6), (1e-5, 1e-2), (1.0, 0.2))
 
 
 def of(table: tuple[tuple[float, float], ...], unit: float) -> float:
@@ -55,7 +61,10 @@ class Floor:
 
 @dataclass
 class Standard:
-    """The reference in float64 at one point."""
+    """The reference in float64 at one point; `inexact`: in the dtype judged, where it draws random numbers.
+
+    A random number of another dtype is another number, under the same seed too.
+    """
 
     side: Side
     values: list[Any]
@@ -67,6 +76,12 @@ class Standard:
     outputs: dict[float, list[list[Array]]] = field(default_factory=dict)
     cancelling: dict[str, Array] | None = None
     fixed: set[int] | None = None
+    inexact: bool = False
+
+    @property
+    def scale(self) -> float:
+        """The largest of the gradients and the upstream."""
+        return max([norm(t) for t in self.true.values()] + [norm(to_numpy(g)) for g in self.up if g is not None])
 
     def settle(self) -> None:
         """Find the arrays that are compared with ==, such as labels: any nudge makes the same other gradient.
@@ -151,6 +166,9 @@ class Standard:
 
     def outputs_allowed(self, unit: float, low: Sequence[Array] | None = None) -> list[tuple[float, Array]]:
         """By output: (‖a − o‖ that is rounding, the entries where the output itself does not jump)."""
+        if self.inexact:
+            entries = [to_numpy(o) for o in self.graph.out]
+            return [(8 * unit * norm(o[np.isfinite(o)]) + TINY, np.isfinite(o)) for o in entries]
         amplitude = unit if unit > LARGER else NUDGE
         self.differences(amplitude)
         runs = [*self.outputs.get(amplitude, []), *self.outputs.get(0.0, [])[:1]]
@@ -168,6 +186,8 @@ class Standard:
 
     def floor(self, unit: float, low: Mapping[str, Array] | None = None) -> Floor:
         """The floor for a dtype of unit `unit`, whose own gradient of the reference is `low`."""
+        if self.inexact:  # the truth has roundings of its own
+            return Floor(unit, {n: unit * norm(t) for n, t in self.true.items()}, {})
         if self.fixed is None:
             self.settle()
         first, second, rounded = self.jumps(NUDGE), self.jumps(LARGER), self.rounded()
@@ -191,11 +211,14 @@ class Standard:
         return Floor(unit, noise, kinked)
 
 
-def standard(side: Side, values: Sequence[Any], wanted: list[int]) -> Standard:
+def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:
     """Raises Raised where the reference does not take `values`."""
-    graph = side.forward(values, wanted)
+    given = list(values) if inexact else [raised(v) for v in values]
+    graph = side.forward(given, wanted)
     up = upstreams(graph.out)
-    return Standard(side, list(values), wanted, graph, up, side.gradients(graph, up, retain=True))
+    cast = [None if u is None else u.to(o.dtype) for u, o in zip(up, graph.out, strict=True)]
+    true = side.gradients(graph, cast, retain=True)
+    return Standard(side, given, wanted, graph, cast, true, inexact=inexact)
 
 
 def upstreams(out: Sequence[Tensor]) -> list[Tensor | None]:

@@ -7,15 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.operations.floor import U, Floor, Standard
+from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, Standard, TINY, U, of
 from mlp_torch.check.operations.kinks import at_kinks, sentence
 from mlp_torch.check.operations.tensors import norm, to_numpy
 from mlp_torch.check.report import ArrayRow, row
-
-# the part of a gradient that rounding may move before nothing is said about it, by unit
-TOO_COARSE = ((1e-12, 1e-3), (1e-5, 1e-2), (1.0, 0.2))
-# the same for a gradient that is 0, against the other gradients and the upstream
-TOO_FAR_FROM_ZERO = ((1e-12, 1e-6), (1e-5, 1e-2), (1.0, 0.2))
 
 
 @dataclass
@@ -47,7 +42,6 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
     """Entries away from kinks within rounding; entries on one with any derivative the reference has there."""
     found = Judgement({})
     kinked: list[str] = []
-    scale = max([norm(t) for t in standard.true.values()] + [norm(to_numpy(g)) for g in standard.up if g is not None])
     for name, t in standard.true.items():
         h = hand[name]
         allowed = floor.allowed(name, t)
@@ -57,14 +51,14 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
             found.wrong.append(name)
         elif size > allowed:
             found.resolution = max(found.resolution, allowed / size)
-            if allowed > _limit(floor.unit, TOO_COARSE) * size and not _is_zero(standard, name):
+            if allowed > of(TOO_COARSE, floor.unit) * size and not _is_zero(standard, name):
                 right = False
                 found.unjudged.append(name)
                 found.cause = (
                     f"rounding alone moves the gradient of {name} by {allowed / size:.2g} of its size "
                     "at these inputs: give others, or a finer dtype"
                 )
-        elif allowed > _limit(floor.unit, TOO_FAR_FROM_ZERO) * scale:
+        elif allowed > of(TOO_FAR_FROM_ZERO, floor.unit) * standard.scale + 2 * TINY:
             right = False
             found.unjudged.append(name)
             found.cause = (
@@ -73,7 +67,7 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
             )
         elif t.size:
             found.notes.append(f"{name}: the true gradient is 0" + (" up to rounding" if size else ""))
-        if h.shape == t.shape and floor.kinked[name].any():
+        if h.shape == t.shape and name in floor.kinked and floor.kinked[name].any():
             kinked.append(name)
         found.rows[name] = _row(name, h, t, right)
     if kinked and not found.wrong:
@@ -98,13 +92,9 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
     return found
 
 
-def _limit(unit: float, table: tuple[tuple[float, float], ...]) -> float:
-    return next(value for limit, value in table if unit <= limit)
-
-
 def _is_zero(standard: Standard, name: str) -> bool:
     """What is left of t is the rounding of what cancels."""
-    return norm(standard.true[name]) <= 1e3 * norm(standard.rounded()[name])
+    return not standard.inexact and norm(standard.true[name]) <= 1e3 * norm(standard.rounded()[name])
 
 
 def _row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:

@@ -43,21 +43,37 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
         return Judged("unknown", names)
     _, sizes, rows = np.linalg.svd(sides, full_matrices=False)
     rank = int((sizes > (1e-9 if exact else 16 * floor.unit) * sizes[0]).sum())
+    # x + δ crosses the kinks that x − δ does not: together they cross all, to the other side of the author's choice
+    sums = sides[0::2] + sides[1::2]
+    crossed = sums[0] if bool((np.abs(sums - sums[0]) <= slack).all()) else 0 * rest
+    for all_alike in (crossed, crossed / 2, *sides):
+        if norm(rest - all_alike) <= slack:
+            return Judged("one-sided", names)
+    spanned = norm(rest - rows[:rank].T @ (rows[:rank] @ rest)) <= slack
+    if not spanned and rank < len(sides):
+        return Judged("wrong", names)
     low, high = np.minimum(sides.min(axis=0), 0), np.maximum(sides.max(axis=0), 0)
-    middle = (low + high) / 2
-    choices = np.concatenate([sides, [0 * rest, middle]])
-    if bool((np.abs(choices - rest).min(axis=0) <= slack).all()) and (rank < len(rest) or rank < len(sides)):
-        inside = rest - rows[:rank].T @ (rows[:rank] @ rest)
-        return Judged("one-sided" if norm(inside) <= slack else "wrong", names)
-    if rank >= len(sides):
-        return Judged("unknown", names)  # more kinks than nudges
-    if norm(rest - rows[:rank].T @ (rows[:rank] @ rest)) > slack:
-        return Judged("wrong", names)
-    # with more than a few kinks the nudges do not reach the corners of what they span
-    wider = 1.0 if rank <= 4 else 2.0
-    if bool(((rest < wider * low - slack) | (rest > wider * high + slack)).any()):
-        return Judged("wrong", names)
-    return Judged("between" if rank < len(rest) else "unknown", names)
+    choices = np.concatenate([sides, [0 * rest, crossed, (low + high) / 2]])
+    if spanned and bool((np.abs(choices - rest).min(axis=0) <= slack).all()):
+        return Judged("one-sided", names)
+    if spanned and rank < len(rest) and _between(np.concatenate([sides, crossed - sides]), rest, rows[:rank], slack):
+        return Judged("between", names)
+    # an entry that takes few values lies on few kinks, and all of them were seen
+    few = np.array([len(np.unique(np.round(column / largest, 6))) <= 3 for column in sides.T])
+    wide = np.where(few, 1.0, 2.0)
+    outside = (rest < wide * low - slack) | (rest > wide * high + slack)
+    return Judged("wrong" if bool(outside.any()) else "unknown", names)
+
+
+def _between(corners: Array, rest: Array, basis: Array, slack: float) -> bool:
+    """rest = Σ λᵢ cornerᵢ with λ ≥ 0, Σ λ ≤ 1: a subgradient."""
+    from scipy.optimize import nnls
+
+    size = float(np.abs(corners).max())
+    corners = np.concatenate([corners, [0 * rest]])
+    sums = np.concatenate([basis @ corners.T / size, np.ones((1, len(corners)))])  # the last line: Σ λ = 1
+    weights, _ = nnls(sums, np.concatenate([basis @ rest / size, [1.0]]))
+    return abs(weights.sum() - 1) <= 1e-6 and norm(weights @ corners - rest) <= slack + 1e-6 * size
 
 
 def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged: Judged) -> str:

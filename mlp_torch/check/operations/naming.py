@@ -11,7 +11,7 @@ from manual.numbers import Array
 from mlp_torch.check.operations import normalization
 from mlp_torch.check.operations.calls import Raised, Side
 from mlp_torch.check.operations.floor import Floor, Standard, standard
-from mlp_torch.check.operations.tensors import differentiable, norm, on, raised, to_numpy
+from mlp_torch.check.operations.tensors import differentiable, norm, on, to_numpy
 from mlp_torch.check.report import Fault
 
 Named = tuple[str, str]
@@ -115,7 +115,7 @@ def _holds_elsewhere(scene: Scene, name: str, ratio: float) -> bool:
         for k, (i, v) in enumerate(enumerate(scene.values))
     ]
     try:
-        there = standard(scene.standard.side, [raised(v) for v in values], scene.standard.wanted)
+        there = standard(scene.standard.side, values, scene.standard.wanted, scene.standard.inexact)
         h, t = scene.hand_at(values)[name], there.true[name]
     except Raised:
         return False
@@ -220,7 +220,7 @@ def _elementwise(scene: Scene, name: str) -> Named | None:
     values = list(scene.standard.values)
     values[place] = on(graph.out[0].detach(), None, str(graph.out[0].device))
     try:
-        at = standard(scene.standard.side, values, scene.standard.wanted)
+        at = standard(scene.standard.side, values, scene.standard.wanted, scene.standard.inexact)
         if fits(at.true[name]):
             return "activation_derivative_at_wrong_array", "has the derivative at f(z), where z belongs"
     except Raised:

@@ -83,11 +83,13 @@ class Place:
         tag = f"{str(mine).removeprefix('torch.')} {self.device}"
         unit = max(U, float(torch.finfo(mine).eps))
         found = Finding(tag, notes=coarse(mine, self.device))
-        truth = self._standard(values)
+        truth = self._standard(values, unit > U)
+        if truth.inexact:
+            found.notes.append("random numbers depend on the dtype: judged by the reference in the same one")
         if blocked := self._blocked(truth):
             found.verdict, found.message = "not_comparable", blocked
             return found
-        low = None if unit <= U else self._low(values, truth)
+        low = None if unit <= U or truth.inexact else self._low(values, truth)
         try:
             graph = self._forward(values)
         except Raised as error:
@@ -115,24 +117,30 @@ class Place:
         self._compare(found, truth, floor, values, graph, unit, must)
         return found
 
-    def _standard(self, values: list[Any]) -> Standard:
+    def _standard(self, values: list[Any], short: bool = False) -> Standard:
         """The truth at `values`, computed once where two dtypes hold the same numbers."""
         exact = [raised(v) for v in values]
         for known in self.standards:
             if all(torch.equal(known.values[i], exact[i]) for i in self.given.judged):
-                return known
+                break
+        else:
+            known = self._differentiated(exact, False)
+            self.standards.append(known)
+        if short and self._is_random(self.reference, known.values):
+            return self._differentiated(values, True)
+        return known
+
+    def _differentiated(self, values: list[Any], inexact: bool) -> Standard:
         try:
-            found = standard(self.reference, exact, self.given.judged)
+            return standard(self.reference, values, self.given.judged, inexact)
         except Raised as error:
             if FROZEN_LEAF in str(error.error) and not self.reference.inplace:
                 self.reference = Side(self.reference.who, self.reference.function, self.given, inplace=True)
-                return self._standard(values)
+                return self._differentiated(values, inexact)
             raise UserError(
                 f"the reference raises {error.line}"
                 + ("; mark those to be differentiated with requires_grad_()" if "require" in error.line else "")
             ) from error
-        self.standards.append(found)
-        return found
 
     def _blocked(self, truth: Standard) -> str:
         """Why nothing can be held against this reference, "" where it can."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from manual.numbers import Array
 from mlp_torch.check.operations import layouts
 from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, Raised, Side, poisoned
-from mlp_torch.check.operations.floor import Floor, Standard, standard
+from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, Standard, of, standard
 from mlp_torch.check.operations.judging import near
-from mlp_torch.check.operations.tensors import differentiable, norm, raised, same
+from mlp_torch.check.operations.tensors import differentiable, raised, same
 from mlp_torch.check.report import Fault
 
 CHANGED = "modified by an inplace operation"
@@ -61,6 +61,9 @@ class Bench:
         def size(some: Sequence[Tensor | None]) -> float:
             return float(sum(float(g.abs().double().square().sum()) for g in some if g is not None)) ** 0.5
         return size(up) / max(size(self.standard.up), 1e-300)
+
+    def elsewhere(self, values: list[Any]) -> Standard:
+        return standard(self.standard.side, values, self.wanted, self.standard.inexact)
 
     def trial(self, hand: Mapping[str, Array], **more: Any) -> Trial:
         return Trial(hand, {n: self.standard.true[n] for n in hand}, self.floor, **more)
@@ -134,7 +137,7 @@ def two_forwards(bench: Bench) -> Iterator[Trial]:
         return
 
     def suspect() -> Mapping[str, Array] | None:
-        return standard(bench.standard.side, [raised(v) for v in others], bench.wanted).true
+        return bench.elsewhere(others).true
 
     yield bench.trial(bench.side.gradients(first, bench.up(first)), suspect=suspect)
 
@@ -190,15 +193,12 @@ def elsewhere(values: Callable[[Bench], list[Any] | None], layout: Any = same) -
         if given is None:
             return
         try:
-            there = standard(bench.standard.side, [raised(v) for v in given], bench.wanted)
+            there = bench.elsewhere(given)
             finite = all(np.isfinite(t).all() for t in there.true.values())
             floor = there.floor(bench.floor.unit)
         except Raised:
             return
-        exact = all(
-            4 * floor.noise[n] <= 1e-6 * max(norm(t), 1e-300) + 64 * bench.floor.unit * norm(t) + 1e-300
-            for n, t in there.true.items()
-        )
+        exact = all(4 * noise <= of(TOO_FAR_FROM_ZERO, floor.unit) * there.scale for noise in floor.noise.values())
         if not finite or not exact or any(m.any() for m in floor.kinked.values()):
             return
         graph = bench.side.forward(given, bench.wanted, layout)

@@ -138,7 +138,7 @@ def matters(g: Tensor | None, change: Callable[[Tensor], Tensor], unit: float = 
     if g is None or g.layout != torch.strided or not g.numel() or not g.isfinite().all():
         return False
     g = torch.zeros_like(g) + g
-    return bool((change(g) - g).abs().max() > max(1e-7, 4 * unit) * g.abs().max() > 1e-10)
+    return bool((change(g) - g).abs().max() > max(1e-7, 20 * unit) * g.abs().max() > 1e-10)
 
 
 def places(sample: Sample) -> list[int]:
