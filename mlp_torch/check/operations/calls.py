@@ -41,8 +41,8 @@ class Raised(Exception):
 
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    here = str(Path(__file__).parent)
-    own = [f for f in frames if "torch/" not in f.filename and not f.filename.startswith((here, "<"))]
+    others = str(Path(__file__).parent), str(Path(torch.__file__).parent), "<"
+    own = [f for f in frames if not f.filename.startswith(others)]
     return f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})" if own else ""
 
 

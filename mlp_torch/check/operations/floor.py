@@ -22,7 +22,8 @@ from mlp_torch.check.operations.rounding import Rounding
 from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
 U = 2.0**-52
-NUDGE, LARGER = 16 * U, 2.0**-38
+# wide enough that two entries which tie do not move by the same; LARGER moves what is smooth 4096 times as far
+NUDGE, LARGER, PAIRS = 2.0**-44, 2.0**-32, 2
 TINY = 2.0**-1070
 # multiples of u for the roundings of another way to write the same formula: few where u is coarse, because
 # a fault of 5 % must show in bfloat16
@@ -108,7 +109,9 @@ class Standard:
     def _kinks(self, name: str) -> Array:
         first, second = self.jumps(NUDGE)[name], self.jumps(LARGER)[name]
         top = max(self.top(name), float(first.max(initial=0.0)))
-        return (first > 1e-3 * top) & (second < 64 * first)
+        # what is 0 up to rounding does not grow with the nudge either
+        rounding = 1e3 * float(self.rounded()[name].max(initial=0.0))
+        return (first > 1e-3 * top) & (second < 64 * first) & (first > rounding)
 
     def differences(self, amplitude: float, pairs: int = 1) -> list[dict[str, Array]]:
         """t(x + δ) − t(x) at nudged inputs, +δ and −δ in turn: one of the two crosses a kink that x is on."""
@@ -138,7 +141,7 @@ class Standard:
         }  # fmt: skip
 
     def jumps(self, amplitude: float) -> dict[str, Array]:
-        some = self.differences(amplitude)
+        some = self.differences(amplitude, PAIRS if amplitude == NUDGE else 1)
         return {name: np.max([np.abs(d[name]) for d in some], axis=0) for name in self.true}
 
     def rounded(self) -> dict[str, Array]:
@@ -196,7 +199,7 @@ class Standard:
         for name, t in self.true.items():
             top = max(self.top(name), float(first[name].max(initial=0.0)))
             kink = self._kinks(name)
-            move, limit = first[name], of(JUMP, unit) * top
+            move, limit = first[name] * (4 * U / NUDGE), of(JUMP, unit) * top
             if coarse is not None:
                 move = coarse[name]
                 kink |= (move > limit) & (move > 16 * unit / LARGER * second[name])

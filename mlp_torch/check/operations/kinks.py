@@ -36,9 +36,9 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     rest = joined({n: hand[n] - standard.true[n] for n in names})
     largest = float(np.abs(sides).max(initial=0.0))
     exact = floor.unit <= 1e-12
-    slack = allowed + (1e-7 if exact else 16 * floor.unit) * largest
-    if norm(rest) <= slack:
+    if norm(rest) <= allowed:
         return Judged("one-sided", names)
+    slack = allowed + (1e-7 if exact else 16 * floor.unit) * norm(rest)
     if not largest:
         return Judged("unknown", names)
     _, sizes, rows = np.linalg.svd(sides, full_matrices=False)
