@@ -80,7 +80,9 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
             found.notes.append(text)
         elif result.verdict == "unknown":
             found.unjudged += away or kinked
-            found.cause = f"{text}: move the inputs off the kink"
+            found.cause = f"{text}: " + (
+                "move the inputs off the kink" if " kink " in text else "give better conditioned inputs"
+            )
         else:
             found.accepted += away
             found.notes.append(text)

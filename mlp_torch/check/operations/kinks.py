@@ -4,7 +4,7 @@ The one-sided gradients t + d₁, t + d₂ … are those just beside the point. 
 by something in the span of the d; a sign or a factor does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,8 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     exact = floor.unit <= 1e-12
     if norm(rest) <= allowed:
         return Judged("one-sided", names)
+    if exact and not _settled(standard, joined):
+        return Judged("unknown", names)
     slack = allowed + (1e-7 if exact else 16 * floor.unit) * norm(rest)
     if not largest:
         return Judged("unknown", names)
@@ -65,6 +67,12 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     return Judged("wrong" if bool(outside.any()) else "unknown", names)
 
 
+def _settled(standard: Standard, joined: Callable[[Mapping[str, Array]], Array]) -> bool:
+    """Beside a kink the gradient stays what it is when the nudge doubles; where it is ill-conditioned, nowhere."""
+    once, doubled = (joined(standard.differences(a)[0]) for a in (NUDGE, 2 * NUDGE))
+    return norm(once - doubled) <= 1e-6 * norm(once)
+
+
 def _between(corners: Array, rest: Array, basis: Array, slack: float) -> bool:
     """rest = Σ λᵢ cornerᵢ with λ ≥ 0, Σ λ ≤ 1: a subgradient."""
     from scipy.optimize import nnls
@@ -79,7 +87,7 @@ def _between(corners: Array, rest: Array, basis: Array, slack: float) -> bool:
 def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged: Judged) -> str:
     """Which entry lies on a kink, and what the reference's derivatives beside it are."""
     amplitude = floor.unit if floor.unit > LARGER else NUDGE
-    some = standard.differences(amplitude)
+    some = standard.differences(amplitude)[:4]
     name = max(judged.arrays, key=lambda n: float(np.abs(hand[n] - standard.true[n])[floor.kinked[n]].max()))
     mask = floor.kinked[name]
     gap = np.where(mask, np.abs(hand[name] - standard.true[name]), -1.0)
@@ -95,7 +103,12 @@ def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged
         "wrong": f"yours, {float(hand[name][at]):.6g}, is none of them",
         "unknown": f"yours is {float(hand[name][at]):.6g}",
     }[judged.verdict]
+    where = f"({count} of {total} entries do)"
+    if len(beside) > 3:
+        return (
+            f"{place} jumps {where}: under nudges of {amplitude:.2g} the reference's own gradient takes values "
+            f"from {beside[0]} to {beside[-1]}; {said}"
+        )
     return (
-        f"{place} lies on a kink of the reference ({count} of {total} entries do): "
-        f"its derivatives there are {' and '.join(beside)}; {said}"
+        f"{place} lies on a kink of the reference {where}: its derivatives there are {' and '.join(beside)}; {said}"
     )

@@ -157,7 +157,7 @@ def test_a_reference_that_no_seed_fixes_is_not_comparable_with_the_remedy():
 def test_masks_drawn_otherwise_are_not_comparable_with_the_remedy():
     def forward(ctx, x):
         ctx.save_for_backward((torch.rand(x.numel() + 1, dtype=x.dtype)[1:].reshape(x.shape) < 0.5) * 2.0)
-        return x * ctx.saved_tensors[0] if False else x * ctx.to_save[0]
+        return x * ctx.to_save[0]
 
     report = check_autograd_function(kernel(forward, lambda ctx, g: g * ctx.saved_tensors[0]), RIGHT["dropout"][1], [X])
     assert report.verdict == "not_comparable"
@@ -181,6 +181,11 @@ def test_the_callers_random_numbers_are_left_alone():
 
 
 def test_ill_conditioned_inputs_are_not_comparable():
-    x = torch.ones(4, 4, dtype=torch.float64) + 1e-14 * draw(4, 4)
-    report = check_autograd_function(torch.linalg.inv, lambda v: torch.linalg.solve(v, torch.eye(4).double()), [x])
-    assert report.verdict != "right"
+    def by_singular_values(v):
+        u, s, w = torch.linalg.svd(v)
+        return w.T @ torch.diag(1 / s) @ u.T
+
+    good, bad = draw(4, 4), torch.ones(4, 4, dtype=torch.float64) + 1e-14 * draw(4, 4)
+    assert check_autograd_function(by_singular_values, torch.linalg.inv, [good]).verdict == "right"
+    report = check_autograd_function(by_singular_values, torch.linalg.inv, [bad])
+    assert report.verdict == "not_comparable", str(report)
