@@ -6,7 +6,7 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ SEED = 0
 FROZEN_LEAF = "a leaf Variable that requires grad"
 
 
-class Raised(Exception):
+class RaisedError(Exception):
     """What one of the functions raised: `stage` is "forward" or "backward", `line` what there is to say."""
 
     def __init__(self, who: str, stage: str, error: BaseException) -> None:
@@ -66,6 +66,9 @@ class Side:
     arguments: Arguments
     inplace: bool = False
 
+    def into_copies(self) -> "Side":
+        return replace(self, inplace=True)
+
     def forward(
         self, values: Sequence[Any], wanted: Sequence[int], layout: Layout = same, seed: int = SEED
     ) -> Graph:
@@ -77,7 +80,7 @@ class Side:
             with quiet():
                 names, out = outputs_of(self.arguments.call(self.function, given))
         except Exception as error:
-            raise Raised(self.who, "forward", error) from error
+            raise RaisedError(self.who, "forward", error) from error
         finally:
             for generator, state in states:
                 generator.set_state(state)
@@ -101,23 +104,19 @@ class Side:
                     allow_unused=True, create_graph=create, retain_graph=retain or create,
                 )  # fmt: skip
         except Exception as error:
-            raise Raised(self.who, "backward", error) from error
+            raise RaisedError(self.who, "backward", error) from error
         return [torch.zeros_like(v) if g is None else g for g, v in zip(found, leaves, strict=True)]
 
-    def gradients(
-        self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False
-    ) -> dict[str, Array]:
+    def gradients(self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False) -> dict[str, Array]:
         found = self.backward(graph, up, retain)
-        return {
-            self.arguments.names[i]: to_numpy(g) for i, g in zip(graph.wanted, found, strict=True)
-        }
+        return {self.arguments.names[i]: to_numpy(g) for i, g in zip(graph.wanted, found, strict=True)}
 
 
 def seeded(number: int = SEED) -> None:
     """The same numbers for whoever draws next."""
     # torch.manual_seed asks every kind of device, started or not, which takes longer than a small operation
     torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own, without types
         torch.cuda.manual_seed_all(number)
     np.random.seed(number)
     random.seed(number)
@@ -151,12 +150,16 @@ def quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def poisoned() -> Iterator[None]:
     """Memory that nobody has written holds NaN."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    memory: Any = torch.utils.deterministic  # a module that torch replaces by an object
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    memory.fill_uninitialized_memory = True
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled

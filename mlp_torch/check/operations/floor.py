@@ -4,8 +4,9 @@ allowed = 4 √(nudge² + cancelling² + low²) + c u ‖t‖
 
 t is the reference's gradient in float64, u the unit of the dtype judged, `nudge` what t moves by when the
 inputs move by u, `cancelling` what it moves by when every operation on the way is rounded, `low` the
-reference's own error in that dtype. Entries that jump, where the move does not shrink with the nudge, are no
-rounding: they lie on a kink and are left out of all three.
+reference's own error in that dtype. In short dtypes there are two floors: within the one without `nudge` a
+gradient is right; between that and the other it is, if the other is not too coarse to tell. Entries that
+jump, where the move does not shrink with the nudge, are no rounding: they lie on a kink and are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,15 @@ import torch
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.operations.calls import Graph, Raised, Side
+from mlp_torch.check.operations.calls import Graph, RaisedError, Side
 from mlp_torch.check.operations.rounding import Rounding
 from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
 U = 2.0**-52
-# wide enough that two entries which tie do not move by the same; LARGER moves what is smooth 4096 times as far
+# wide enough that two entries which tie do not move alike; LARGER moves what is smooth 4096 times as far
 NUDGE, LARGER, PAIRS = 2.0**-44, 2.0**-32, 2
-TINY = 2.0**-1070
+# what underflows is 0, by unit: a few of float64's least numbers, the least normal number of the others
+UNDERFLOW = ((1e-12, 2.0**-1070), (5e-4, 2.0**-126), (2e-3, 2.0**-14), (1.0, 2.0**-126))
 # multiples of u for the roundings of another way to write the same formula: few where u is coarse, because
 # a fault of 5 % must show in bfloat16
 ROUNDINGS = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 2.0))
@@ -32,10 +34,10 @@ ROUNDINGS = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 2.0))
 JUMP = ((1e-12, 1e-3), (1e-5, 1e-3), (1.0, 0.25))
 
 
-# the part of a gradient that rounding may move before nothing is said about it; where the gradient is 0, the part
-# of the other gradients and the upstream
-TOO_COARSE = ((1e-12, 1e-3), (1e-5, 1e-2), (1.0, 0.2))
-TOO_FAR_FROM_ZERO = ((1e-12, 1e-6), (1e-5, 1e-2), (1.0, 0.2))
+# the part of a gradient that rounding may move before nothing is said about it; where the gradient is 0,
+# the part of the other gradients and the upstream
+TOO_COARSE = ((1e-12, 1e-3), (1e-5, 1e-2), (1.0, 0.1))
+TOO_FAR_FROM_ZERO = ((1e-12, 1e-6), (1e-5, 1e-2), (1.0, 0.1))
 
 
 def of(table: tuple[tuple[float, float], ...], unit: float) -> float:
@@ -44,15 +46,18 @@ def of(table: tuple[tuple[float, float], ...], unit: float) -> float:
 
 @dataclass(frozen=True)
 class Floor:
-    """By array: the noise ‖·‖ under the random upstream, and the entries on a kink."""
+    """By array: the noise under the random upstream, without nudges and with, and the entries on a kink."""
 
     unit: float
+    tight: Mapping[str, float]
     noise: Mapping[str, float]
     kinked: Mapping[str, Array]
 
-    def allowed(self, name: str, true: Array, weight: float = 1.0) -> float:
+    def allowed(self, name: str, true: Array, weight: float = 1.0, tight: bool = False) -> float:
         """‖h − t‖ that is rounding; `weight` is ‖upstream‖ against the random one's."""
-        return 4 * weight * self.noise[name] + of(ROUNDINGS, self.unit) * self.unit * norm(true) + TINY
+        noise = (self.tight if tight else self.noise)[name]
+        least = of(UNDERFLOW, self.unit) * max(true.size, 1) ** 0.5
+        return 4 * weight * noise + of(ROUNDINGS, self.unit) * self.unit * norm(true) + least
 
     def clean(self, name: str, entries: Array) -> Array:
         """The entries away from kinks."""
@@ -79,10 +84,19 @@ class Standard:
     fixed: set[int] | None = None
     inexact: bool = False
 
+    def upstream(self, graph: Graph) -> list[Tensor | None]:
+        """A copy of the upstream for the outputs of `graph`, each in its dtype."""
+        return [
+            None if u is None or not differentiable(o) else u.to(o.dtype, copy=True)
+            for u, o in zip(self.up, graph.out, strict=True)
+        ]
+
     @property
     def scale(self) -> float:
         """The largest of the gradients and the upstream."""
-        return max([norm(t) for t in self.true.values()] + [norm(to_numpy(g)) for g in self.up if g is not None])
+        return max(
+            [norm(t) for t in self.true.values()] + [norm(to_numpy(g)) for g in self.up if g is not None]
+        )
 
     def settle(self) -> None:
         """Find the arrays that are compared with ==, such as labels: any nudge makes the same other gradient.
@@ -100,7 +114,9 @@ class Standard:
                 values[i] = nudged(values[i], (1 - 2 * (k % 2)) * NUDGE, generator)
                 some.append(np.concatenate([d.ravel() for d in self._difference(values, 1.0).values()]))
             top = np.abs(some[0]).max(initial=0.0)
-            if top > 1e-3 * max(map(self.top, self.true)) and all(np.abs(d - some[0]).max() <= 1e-6 * top for d in some):
+            if top > 1e-3 * max(map(self.top, self.true)) and all(
+                np.abs(d - some[0]).max() <= 1e-6 * top for d in some
+            ):
                 self.fixed.add(i)
         if self.fixed:
             self.moved.clear()
@@ -131,7 +147,7 @@ class Standard:
         try:
             graph = self.side.forward(values, self.wanted)
             other = self.side.gradients(graph, self.up)
-        except Raised:  # the nudge left the domain
+        except RaisedError:  # the nudge left the domain
             return {name: np.zeros_like(t) for name, t in self.true.items()}
         self.outputs.setdefault(amplitude, []).append([to_numpy(o) for o in graph.out])
         return {
@@ -161,7 +177,9 @@ class Standard:
                 # a move that does not follow the unit comes from a comparison or a change of rank
                 jumped = small > 64 * smooth + 64 * U * self.top(name)
                 steep = norm(smooth) > 64 * norm(small) + 64 * U * self.top(name)
-                self.cancelling[name] = small if steep else np.where(jumped, smooth, np.maximum(small, smooth))
+                self.cancelling[name] = (
+                    small if steep else np.where(jumped, smooth, np.maximum(small, smooth))
+                )
         return self.cancelling
 
     def top(self, name: str) -> float:
@@ -169,9 +187,10 @@ class Standard:
 
     def outputs_allowed(self, unit: float, low: Sequence[Array] | None = None) -> list[tuple[float, Array]]:
         """By output: (‖a − o‖ that is rounding, the entries where the output itself does not jump)."""
+        least = of(UNDERFLOW, unit)
         if self.inexact:
             entries = [to_numpy(o) for o in self.graph.out]
-            return [(8 * unit * norm(o[np.isfinite(o)]) + TINY, np.isfinite(o)) for o in entries]
+            return [(8 * unit * norm(o[np.isfinite(o)]) + least, np.isfinite(o)) for o in entries]
         amplitude = unit if unit > LARGER else NUDGE
         self.differences(amplitude)
         runs = [*self.outputs.get(amplitude, []), *self.outputs.get(0.0, [])[:1]]
@@ -182,40 +201,49 @@ class Standard:
                 if low is not None and low[i].shape == o.shape:
                     move = np.maximum(move, np.abs(low[i] - o))
             there = np.isfinite(o) & np.isfinite(move)
-            smooth = there & (move <= of(JUMP, unit) * np.abs(o[there]).max(initial=0.0) + TINY)
+            smooth = there & (move <= of(JUMP, unit) * np.abs(o[there]).max(initial=0.0) + least)
             size = norm(o[smooth])
-            found.append((4 * norm(move[smooth]) + of(ROUNDINGS, unit) * unit * size + TINY, smooth))
+            found.append((4 * norm(move[smooth]) + of(ROUNDINGS, unit) * unit * size + least, smooth))
         return found
 
-    def floor(self, unit: float, low: Mapping[str, Array] | None = None) -> Floor:
-        """The floor for a dtype of unit `unit`, whose own gradient of the reference is `low`."""
+    def floor(
+        self, unit: float, low: Mapping[str, Array] | None = None, relative: Mapping[str, float] | None = None
+    ) -> Floor:
+        """The floor for a dtype of unit `unit`, whose own gradient of the reference is `low`.
+
+        `relative` is the reference's own error at other points, relative, for arrays of few entries.
+        """
         if self.inexact:  # the truth has roundings of its own
-            return Floor(unit, {n: unit * norm(t) for n, t in self.true.items()}, {})
+            noise = {n: unit * norm(t) for n, t in self.true.items()}
+            return Floor(unit, noise, noise, {})
         if self.fixed is None:
             self.settle()
         first, second, rounded = self.jumps(NUDGE), self.jumps(LARGER), self.rounded()
         coarse = self.jumps(unit) if unit > LARGER else None
-        noise, kinked = {}, {}
+        tight, noise, kinked = {}, {}, {}
         for name, t in self.true.items():
-            top = max(self.top(name), float(first[name].max(initial=0.0)))
-            kink = self._kinks(name)
-            move, limit = first[name] * (4 * U / NUDGE), of(JUMP, unit) * top
+            kink, move = self._kinks(name), first[name] * (4 * U / NUDGE)
+            cancelling = rounded[name] * (unit / U) * (1.0 if unit <= U else 0.5)
+            limit = of(JUMP, unit) * max(self.top(name), float(first[name].max(initial=0.0)))
             if coarse is not None:
                 move = coarse[name]
                 kink |= (move > limit) & (move > 16 * unit / LARGER * second[name])
             error = np.zeros_like(t)
             if low is not None and low[name].shape == t.shape:
                 error = np.abs(low[name] - t)
-                kink |= ~(error <= np.maximum(limit, 16 * move)) & np.isfinite(t)
+                # where t is 0, what is left of larger terms is no jump
+                left = max(64 * float(cancelling.max(initial=0.0)), min(64 * unit, 0.25) * self.scale)
+                kink |= ~(error <= np.maximum(np.maximum(limit, left), 16 * move)) & np.isfinite(t)
             kinked[name] = kink
-            cancelling = rounded[name] * (unit / U) * (1.0 if unit <= U else 0.5)
-            parts = [norm(v[~kink]) for v in (move, cancelling, error)]
-            noise[name] = norm(np.array(parts))
-        return Floor(unit, noise, kinked)
+            parts = [norm(v[~kink]) for v in (cancelling, error)]
+            parts.append((relative or {}).get(name, 0.0) * norm(t))
+            noise[name] = norm(np.array([*parts, norm(move[~kink])]))
+            tight[name] = noise[name] if coarse is None else norm(np.array(parts))
+        return Floor(unit, tight, noise, kinked)
 
 
 def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:
-    """Raises Raised where the reference does not take `values`."""
+    """Raises RaisedError where the reference does not take `values`."""
     given = list(values) if inexact else [raised(v) for v in values]
     graph = side.forward(given, wanted)
     up = upstreams(graph.out)
@@ -248,4 +276,3 @@ def nudged(v: Tensor, amplitude: float, generator: torch.Generator) -> Tensor:
     sign = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device).sub(0.5).sign()
     step = amplitude * sign * (0.5 + 0.5 * random)
     return v + step * torch.where(size > 0, size, torch.where(top > 0, top, torch.ones_like(top)))
-

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from mlp_torch.check.operations.calls import kept_state
-from mlp_torch.check.operations.place import Finding, Place
+from mlp_torch.check.operations.finding import Finding
+from mlp_torch.check.operations.place import Place
 from mlp_torch.check.operations.tensors import Arguments, arguments
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
@@ -33,11 +34,11 @@ def check_autograd_function(
     `dtypes`: what the floating inputs are cast to, one check each; the default is float64, if the function
     keeps it through, and the dtypes given. `devices`: the CPU, and a GPU where there is one.
 
-    The noise floor is 4 times what rounding is measured to do to the reference's gradient: inputs moved by one
-    unit of the dtype, every operation rounded, and the reference's own error in that dtype against float64,
-    plus a few units; `resolution` in the report says how small a slip would show. Entries on a kink, where the
-    gradient jumps, are told from rounding, named, and accepted where they are one of the one-sided
-    derivatives.
+    The noise floor is 4 times what rounding is measured to do to the reference's gradient (inputs moved by
+    one unit of the dtype, every operation rounded, the reference's own error in that dtype against float64)
+    plus a few units; `resolution` in the report says how small a slip would show. Entries on a kink, where
+    the gradient jumps, are told from rounding and named; there any one-sided derivative, or a mixture of
+    them, is right.
 
     Where the gradient is right, the runs that kernels fail in are made (`report.runs`): upstreams and inputs
     of other layouts, subsets of requires_grad, backward twice, two forwards, inputs changed in between, one
@@ -123,7 +124,9 @@ def _sentence(fault: Fault) -> str:
 
 
 def _runs_note(findings: list[Finding]) -> list[str]:
-    """The runs made, once for all dtypes and devices; those that failed or were refused on lines of their own."""
+    """The runs made, once for all dtypes and devices; those that failed or were refused alone."""
     made = dict.fromkeys(name for f in findings for name, said in f.runs.items() if said == "right")
-    failed = [f"{f.tag}: {name}: {said}" for f in findings for name, said in f.runs.items() if said != "right"]
+    failed = [
+        f"{f.tag}: {name}: {said}" for f in findings for name, said in f.runs.items() if said != "right"
+    ]
     return ([f"right in the runs: {', '.join(made)}"] if made else []) + failed

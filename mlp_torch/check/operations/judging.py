@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, Standard, TINY, U, of
+from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, Standard, U, of
 from mlp_torch.check.operations.kinks import at_kinks, sentence
-from mlp_torch.check.operations.tensors import norm, to_numpy
+from mlp_torch.check.operations.tensors import norm
 from mlp_torch.check.report import ArrayRow, row
 
 
 @dataclass
 class Judgement:
-    """Rows by array; `wrong` and `unjudged` name arrays, `resolution` is the largest allowed ‖h − t‖ / ‖t‖."""
+    """Rows by array; `wrong` and `unjudged` name arrays, `resolution` is the largest allowed ‖h − t‖/‖t‖."""
 
     rows: dict[str, ArrayRow]
     wrong: list[str] = field(default_factory=list)
@@ -30,12 +30,12 @@ class Judgement:
         return "wrong" if self.wrong else "not_comparable" if self.unjudged else "right"
 
 
-def near(h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0) -> bool:
+def near(h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0, tight: bool = False) -> bool:
     """h is t up to rounding, away from kinks."""
     if h.shape != t.shape:
         return False
     gap = norm(floor.clean(name, h - t))
-    return bool(gap <= floor.allowed(name, t, weight))
+    return bool(gap <= floor.allowed(name, t, weight, tight))
 
 
 def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgement:
@@ -43,22 +43,23 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
     found = Judgement({})
     kinked: list[str] = []
     for name, t in standard.true.items():
-        h = hand[name]
-        allowed = floor.allowed(name, t)
-        right = near(h, t, floor, name)
-        size = norm(t)
+        h, size = hand[name], norm(t)
+        allowed = floor.allowed(name, t, tight=True)
+        right = near(h, t, floor, name, tight=True)
+        if not right:
+            allowed, right = floor.allowed(name, t), near(h, t, floor, name)
         if not right:
             found.wrong.append(name)
-        elif size > allowed:
+        elif size > allowed and not _is_zero(standard, name):
             found.resolution = max(found.resolution, allowed / size)
-            if allowed > of(TOO_COARSE, floor.unit) * size and not _is_zero(standard, name):
+            if allowed > of(TOO_COARSE, floor.unit) * size:
                 right = False
                 found.unjudged.append(name)
                 found.cause = (
                     f"rounding alone moves the gradient of {name} by {allowed / size:.2g} of its size "
                     "at these inputs: give others, or a finer dtype"
                 )
-        elif allowed > of(TOO_FAR_FROM_ZERO, floor.unit) * standard.scale + 2 * TINY:
+        elif allowed > of(TOO_FAR_FROM_ZERO, floor.unit) * standard.scale + floor.allowed(name, 0 * t, 0.0):
             right = False
             found.unjudged.append(name)
             found.cause = (
@@ -110,8 +111,8 @@ def _row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
         rest = norm(h - found.ratio * t)
         if not rest <= 1e-6 * norm(h) or abs(found.ratio - 1) <= 1e-9:
             return replace(found, verdict="wrong")
-    elif found.verdict == "wrong" and h.shape == t.shape and abs(found.ratio - 1) > 16 * U:
-        # ratios within 1e-6 of 1 are factors too where the rest is rounding
-        if norm(h - found.ratio * t) <= 1e-3 * abs(found.ratio - 1) * norm(h):
-            return replace(found, verdict="scaled")
+    # ratios within 1e-6 of 1 are factors too where the rest is rounding
+    apart = abs(found.ratio - 1) if found.verdict == "wrong" and h.shape == t.shape else 0.0
+    if apart > 16 * U and norm(h - found.ratio * t) <= 1e-3 * apart * norm(h):
+        return replace(found, verdict="scaled")
     return found

@@ -1,7 +1,7 @@
 """At a kink the reference has several derivatives: which of them the author's gradient is, if any.
 
-The one-sided gradients t + d₁, t + d₂ … are those just beside the point. A convex mixture of them differs from t
-by something in the span of the d; a sign or a factor does not.
+The one-sided gradients t + d₁, t + d₂ … are those just beside the point. A convex mixture of them differs
+from t by something in the span of the d; a sign or a factor does not.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ PAIRS = 16
 
 @dataclass(frozen=True)
 class Judged:
-    """`verdict` is "one-sided", "between", "wrong", or "unknown" where the kinks leave no entry to decide by."""
+    """`verdict`: "one-sided", "between", "wrong", or "unknown" where the kinks leave nothing to decide by."""
 
     verdict: str
     arrays: tuple[str, ...]
@@ -45,7 +45,7 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
         return Judged("unknown", names)
     _, sizes, rows = np.linalg.svd(sides, full_matrices=False)
     rank = int((sizes > (1e-9 if exact else 16 * floor.unit) * sizes[0]).sum())
-    # x + δ crosses the kinks that x − δ does not: together they cross all, to the other side of the author's choice
+    # x + δ crosses the kinks that x − δ does not: both together cross all, to the other side
     sums = sides[0::2] + sides[1::2]
     crossed = sums[0] if bool((np.abs(sums - sums[0]) <= slack).all()) else 0 * rest
     for all_alike in (crossed, crossed / 2, *sides):
@@ -58,7 +58,11 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     choices = np.concatenate([sides, [0 * rest, crossed, (low + high) / 2]])
     if spanned and bool((np.abs(choices - rest).min(axis=0) <= slack).all()):
         return Judged("one-sided", names)
-    if spanned and rank < len(rest) and _between(np.concatenate([sides, crossed - sides]), rest, rows[:rank], slack):
+    if (
+        spanned
+        and rank < len(rest)
+        and _between(np.concatenate([sides, crossed - sides]), rest, rows[:rank], slack)
+    ):
         return Judged("between", names)
     # an entry that takes few values lies on few kinks, and all of them were seen
     few = np.array([len(np.unique(np.round(column / largest, 6))) <= 3 for column in sides.T])
@@ -68,7 +72,7 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
 
 
 def _settled(standard: Standard, joined: Callable[[Mapping[str, Array]], Array]) -> bool:
-    """Beside a kink the gradient stays what it is when the nudge doubles; where it is ill-conditioned, nowhere."""
+    """Beside a kink the gradient stays what it is when the nudge doubles; ill-conditioned, it does not."""
     once, doubled = (joined(standard.differences(a)[0]) for a in (NUDGE, 2 * NUDGE))
     return norm(once - doubled) <= 1e-6 * norm(once)
 
@@ -106,9 +110,8 @@ def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged
     where = f"({count} of {total} entries do)"
     if len(beside) > 3:
         return (
-            f"{place} jumps {where}: under nudges of {amplitude:.2g} the reference's own gradient takes values "
+            f"{place} jumps {where}: under nudges of {amplitude:.2g} the reference's own gradient goes "
             f"from {beside[0]} to {beside[-1]}; {said}"
         )
-    return (
-        f"{place} lies on a kink of the reference {where}: its derivatives there are {' and '.join(beside)}; {said}"
-    )
+    values = " and ".join(beside)
+    return f"{place} lies on a kink of the reference {where}: its derivatives there are {values}; {said}"

@@ -82,7 +82,8 @@ def broadcast(v: Tensor) -> Tensor | None:
 
 def as_if_contiguous(v: Tensor) -> Tensor | None:
     """What a kernel finds that takes the address of v and counts entries from there."""
-    strides, step = [], 1
+    strides: list[int] = []
+    step = 1
     for size in reversed(v.shape):
         strides.insert(0, step)
         step *= size

@@ -1,51 +1,20 @@
-"""What a single operation shows of its fault; each name has reproduced the author's array before it is said."""
+"""What an operation shows of its fault; each name has reproduced the author's array before it is said."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from manual.numbers import Array
-from mlp_torch.check.operations import normalization
-from mlp_torch.check.operations.calls import Raised, Side
-from mlp_torch.check.operations.floor import Floor, Standard, standard
-from mlp_torch.check.operations.tensors import differentiable, norm, on, to_numpy
+from mlp_torch.check.operations.calls import RaisedError
+from mlp_torch.check.operations.elementwise import elementwise
+from mlp_torch.check.operations.floor import standard
+from mlp_torch.check.operations.scene import Named, Scene
+from mlp_torch.check.operations.tensors import norm
 from mlp_torch.check.report import Fault
-
-Named = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Both sides at one point, and the author's gradients there."""
-
-    side: Side
-    standard: Standard
-    floor: Floor
-    values: list[Any]
-    hand: dict[str, Array]
-
-    def fits(self, name: str, value: Array) -> bool:
-        h = self.hand[name]
-        if value.shape != h.shape or not np.isfinite(value).all():
-            return False
-        near = max(1e-9, 16 * self.floor.unit) * norm(h) + self.floor.allowed(name, self.standard.true[name])
-        # what is 0, or as small as the floor, would be anything
-        return norm(h) > 4 * near and norm(h - value) <= near
-
-    def hand_at(self, values: Sequence[Any], factor: float = 1.0) -> dict[str, Array]:
-        graph = self.side.forward(values, self.standard.wanted)
-        up = [
-            None if u is None or not differentiable(o) else (u * factor).to(o.dtype)
-            for u, o in zip(self.standard.up, graph.out, strict=True)
-        ]
-        return self.side.gradients(graph, up)
 
 
 def named(scene: Scene, wrong: Sequence[str]) -> list[Fault]:
-    """One fault a kind and detail, over all arrays that it explains; arrays that nothing explains are left out."""
+    """One fault a kind and detail, over the arrays that it explains; what nothing explains is left out."""
     found: dict[Named, list[str]] = {}
     for name, (kind, text) in _swapped(scene, wrong):
         found.setdefault((kind, text), []).append(name)
@@ -57,13 +26,14 @@ def named(scene: Scene, wrong: Sequence[str]) -> list[Fault]:
             try:
                 with np.errstate(all="ignore"):
                     said = hypothesis(scene, name)
-            except Raised:
+            except RaisedError:
                 said = None
             if said:
                 found.setdefault(said, []).append(name)
                 break
     return [
-        Fault(kind, None, tuple(names), text, _evidence(scene, names[0])) for (kind, text), names in found.items()
+        Fault(kind, None, tuple(names), text, _evidence(scene, names[0]))
+        for (kind, text), names in found.items()
     ]
 
 
@@ -117,7 +87,7 @@ def _holds_elsewhere(scene: Scene, name: str, ratio: float) -> bool:
     try:
         there = standard(scene.standard.side, values, scene.standard.wanted, scene.standard.inexact)
         h, t = scene.hand_at(values)[name], there.true[name]
-    except Raised:
+    except RaisedError:
         return False
     return norm(h - ratio * t) <= max(1e-6, 16 * scene.floor.unit) * norm(h)
 
@@ -130,7 +100,9 @@ def _times(scene: Scene, ratio: float) -> str:
     if abs(ratio - 0.5) <= near:
         return "is half the true one"
     sizes: dict[int, str] = {}
-    out = [(n, tuple(o.shape)) for n, o in zip(scene.standard.graph.names, scene.standard.graph.out, strict=True)]
+    out = [
+        (n, tuple(o.shape)) for n, o in zip(scene.standard.graph.names, scene.standard.graph.out, strict=True)
+    ]
     given = [
         (scene.side.arguments.names[i], tuple(v.shape))
         for i, v in enumerate(scene.values) if isinstance(v, torch.Tensor)
@@ -160,7 +132,13 @@ def _swapped(scene: Scene, wrong: Sequence[str]) -> Iterator[tuple[str, Named]]:
         for b in wrong[k + 1 :]:
             if true[a].shape == true[b].shape and scene.fits(a, true[b]) and scene.fits(b, true[a]):
                 for name in (a, b):
-                    yield name, ("swapped_gradients", f"come in swapped order: {a} gets {b}'s gradient, and {b} {a}'s")
+                    yield (
+                        name,
+                        (
+                            "swapped_gradients",
+                            f"come in swapped order: {a} gets {b}'s gradient, and {b} {a}'s",
+                        ),
+                    )
 
 
 def _anothers(scene: Scene, name: str) -> Named | None:
@@ -192,79 +170,8 @@ def _summed(scene: Scene, name: str) -> Named | None:
     return None
 
 
-def _elementwise(scene: Scene, name: str) -> Named | None:
-    """An operation whose output has the input's shape: f for f′, f′ elsewhere, none; softmax's diagonal."""
-    place = scene.side.arguments.names.index(name)
-    graph, up = scene.standard.graph, scene.standard.up
-    x = scene.standard.values[place]
-    if x.is_complex() or not graph.out or up[0] is None or graph.out[0].is_complex():
-        return None
-    t, o, g, x = scene.standard.true[name], to_numpy(graph.out[0]), to_numpy(up[0]), to_numpy(x)
-    if o.shape != t.shape:
-        return None
-
-    def fits(value: Array) -> bool:
-        return scene.fits(name, value)
-
-    if fits(g):
-        return "missing_activation_derivative", "is the upstream gradient itself: the derivative is 1 everywhere"
-    softmax = o.ndim > 0 and np.allclose(o.sum(axis=-1), 1) and bool((o >= 0).all())
-    if softmax and (fits(g * o * (1 - o)) or fits(g * o)):
-        return "wrong_softmax_jacobian", "has the diagonal of softmax's Jacobian only"
-    weights = _weights(scene, place, x)
-    constants = [v for v in scene.side.arguments.leaves if isinstance(v, float) and 0 < v < 0.1]
-    if said := normalization.words(x, g, t, weights, fits, constants):
-        return "wrong_normalization_backward", said
-    if fits(g * o):
-        return "wrong_activation_derivative", "has f itself in place of its derivative"
-    values = list(scene.standard.values)
-    values[place] = on(graph.out[0].detach(), None, str(graph.out[0].device))
-    try:
-        at = standard(scene.standard.side, values, scene.standard.wanted, scene.standard.inexact)
-        if fits(at.true[name]):
-            return "activation_derivative_at_wrong_array", "has the derivative at f(z), where z belongs"
-    except Raised:
-        pass
-    slope = t / g
-    if not _is_elementwise(scene, name, place):
-        return None
-    for value in (slope**2, 1 - slope):
-        if fits(g * value):
-            return "wrong_activation_derivative", "has a wrong formula for the derivative"
-    ratio = scene.hand[name] / g
-    constants_seen = np.unique(np.round(ratio.ravel(), 9))
-    if x.size > 3 and np.isfinite(ratio).all() and len(constants_seen) <= 3:
-        return "wrong_activation_derivative", f"has the derivative {', '.join(f'{c:g}' for c in constants_seen)} only"
-    return None
-
-
-def _is_elementwise(scene: Scene, name: str, place: int) -> bool:
-    """An entry of t depends on its own entry of the upstream alone."""
-    up = [None if u is None else u.clone() for u in scene.standard.up]
-    if up[0] is None or not up[0].numel():
-        return False
-    up[0].view(-1)[0] = 0
-    t = scene.standard.side.gradients(scene.standard.graph, up, retain=True)[name]
-    return int((t != scene.standard.true[name]).sum()) <= 1
-
-
-def _weights(scene: Scene, place: int, x: Array) -> list[tuple[str, Array]]:
-    """Other inputs that may scale the normalised x: along the last axes, or along the channels."""
-    found = []
-    for i, v in enumerate(scene.standard.values):
-        if i == place or not differentiable(v) or v.is_complex() or not 0 < v.ndim <= x.ndim:
-            continue
-        w = to_numpy(v)
-        for shape in (w.shape, (1, *w.shape, *[1] * (x.ndim - 2)) if w.ndim == 1 and x.ndim > 2 else ()):
-            if shape and len(shape) <= x.ndim and all(
-                a in (b, 1) for a, b in zip(shape[::-1], x.shape[::-1], strict=False)
-            ):  # fmt: skip
-                found.append((scene.side.arguments.names[i], w.reshape(shape)))
-    return found
-
-
 HYPOTHESES: tuple[Callable[[Scene, str], Named | None], ...] = (
-    _not_finite, _zero, _factor, _anothers, _transposed, _not_multiplied, _elementwise, _summed,
+    _not_finite, _zero, _factor, _anothers, _transposed, _not_multiplied, elementwise, _summed,
 )  # fmt: skip
 
 
@@ -278,7 +185,9 @@ def described(scene: Scene, name: str) -> str:
         return f"{name} is off by {norm(h - t) / max(norm(t), 1e-300):.3g} of its size"
     where = np.argwhere(bad)
     fixed = [
-        f"axis {a} at {where[0, a]}" for a in range(bad.ndim) if (where[:, a] == where[0, a]).all() and bad.shape[a] > 1
+        f"axis {a} at {where[0, a]}"
+        for a in range(bad.ndim)
+        if (where[:, a] == where[0, a]).all() and bad.shape[a] > 1
     ]
     at = f", all with {' and '.join(fixed)}" if fixed and len(where) > 1 else ""
     first = ", ".join(str(int(i)) for i in where[0])

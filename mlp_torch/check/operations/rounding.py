@@ -11,26 +11,25 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # results that are among the operands, or their negative: nothing is rounded
-EXACT = frozenset(
-    """
-    abs absolute amax amin aminmax argsort bernoulli block_diag cat chunk clamp clamp_max clamp_min clone
-    column_stack combinations complex constant_pad_nd copy copysign cummax cummin diag diag_embed diagonal_copy
-    diagonal_scatter empty empty_like empty_strided empty_permuted expand_copy eye fill flip floor fmax fmin
-    frac frexp full full_like gather hardtanh hardtanh_backward heaviside index index_copy index_fill index_put
-    index_select kthvalue ldexp lift lift_fresh linspace masked_fill masked_scatter masked_select max max_pool1d
-    max_pool2d_with_indices max_pool2d_with_indices_backward max_pool3d_with_indices maximum median min minimum
-    mode msort nan_to_num nanmedian neg new_empty new_empty_strided new_full new_ones new_zeros normal one_hot
-    ones ones_like permute_copy pixel_shuffle pixel_unshuffle put rand rand_like randint randn randn_like
-    reflection_pad1d reflection_pad2d reflection_pad3d relu renorm_mask repeat repeat_interleave
-    replication_pad1d replication_pad2d replication_pad3d resize roll rot90 round scalar_tensor scatter
-    select_backward select_scatter sgn sign slice_backward slice_scatter sort stack take threshold
-    threshold_backward to_copy topk trace_mask tril triu trunc unfold_copy uniform unique unsafe_view view_copy
-    where zeros zeros_like zero adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d
-    fractional_max_pool3d embedding native_dropout_mask real imag positive im2col upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d channel_shuffle bucketize searchsorted nonzero max_unpool2d
-    max_unpool3d evenly_distribute_backward squeeze_copy detach_copy arange logspace
-    """.split()
-)
+NAMES = """
+abs absolute amax amin aminmax argsort bernoulli block_diag cat chunk clamp clamp_max clamp_min clone
+column_stack combinations complex constant_pad_nd copy copysign cummax cummin diag diag_embed diagonal_copy
+diagonal_scatter empty empty_like empty_strided empty_permuted expand_copy eye fill flip floor fmax fmin
+frac frexp full full_like gather hardtanh hardtanh_backward heaviside index index_copy index_fill index_put
+index_select kthvalue ldexp lift lift_fresh linspace masked_fill masked_scatter masked_select max max_pool1d
+max_pool2d_with_indices max_pool2d_with_indices_backward max_pool3d_with_indices maximum median min minimum
+mode msort nan_to_num nanmedian neg new_empty new_empty_strided new_full new_ones new_zeros normal one_hot
+ones ones_like permute_copy pixel_shuffle pixel_unshuffle put rand rand_like randint randn randn_like
+reflection_pad1d reflection_pad2d reflection_pad3d relu renorm_mask repeat repeat_interleave
+replication_pad1d replication_pad2d replication_pad3d resize roll rot90 round scalar_tensor scatter
+select_backward select_scatter sgn sign slice_backward slice_scatter sort stack take threshold
+threshold_backward to_copy topk trace_mask tril triu trunc unfold_copy uniform unique unsafe_view view_copy
+where zeros zeros_like zero adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d
+fractional_max_pool3d embedding native_dropout_mask real imag positive im2col upsample_nearest1d
+upsample_nearest2d upsample_nearest3d channel_shuffle bucketize searchsorted nonzero max_unpool2d
+max_unpool3d evenly_distribute_backward squeeze_copy detach_copy arange logspace
+"""
+EXACT = frozenset(NAMES.split())
 _rounds: dict[Any, bool] = {}
 
 
@@ -46,12 +45,13 @@ def rounds(operation: Any) -> bool:
     return _rounds[operation]
 
 
-class Rounding(TorchDispatchMode):
+class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
     """Each floating result of each operation is multiplied by 1 + δ, |δ| ≤ `unit`, drawn anew."""
 
     def __init__(self, unit: float, number: int) -> None:
-        super().__init__()
-        self.unit, self.number, self.generators = unit, number, {}
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unit, self.number = unit, number
+        self.generators: dict[torch.device, torch.Generator] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

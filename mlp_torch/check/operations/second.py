@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from mlp_torch.check.operations.calls import Graph, Raised, Side
+from mlp_torch.check.operations.calls import Graph, RaisedError, Side
 from mlp_torch.check.operations.floor import Standard
 from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
@@ -18,7 +18,7 @@ def second(side: Side, standard: Standard) -> tuple[bool | None, str]:
             graph = one.forward([raised(v) for v in standard.values], standard.wanted)
             frozen = frozen or (one is side and any(_keeps_constants(o) for o in graph.out))
             found.append(_derivative(one, graph, standard))
-        except (Raised, RuntimeError):
+        except (RaisedError, RuntimeError):
             if one is side:
                 return None, "double backward: not offered"
             return None, "double backward: not judged, the reference offers none"
@@ -28,15 +28,17 @@ def second(side: Side, standard: Standard) -> tuple[bool | None, str]:
             return False, "double backward: wrong, NaN where the reference's is not, or the reverse"
         there = (a == a) & (b == b)
         gap, size = norm((a - b)[there]), norm(b[there])
-        worst = max(worst, gap / max(size, 1e-6 * max(norm(c[c == c]) for c in found[1]), 1e-12) if gap else 0.0)
+        worst = max(
+            worst, gap / max(size, 1e-6 * max(norm(c[c == c]) for c in found[1]), 1e-12) if gap else 0.0
+        )
     if worst <= 1e-8:
         return True, "double backward: right"
     if all(not a.any() for a in found[0]):
         return None, "double backward: not offered (the gradient has no graph)"
     if frozen:
         return None, (
-            f"double backward: not offered, and off by {worst:.3g} relative for who tries: autograd takes the "
-            "intermediate values that forward saved as constants; mark backward @once_differentiable"
+            f"double backward: not offered, and off by {worst:.3g} relative for who tries: autograd takes "
+            "the intermediate values that forward saved as constants; mark backward @once_differentiable"
         )
     return False, f"double backward: differs from the reference's by {worst:.3g} relative"
 

@@ -140,6 +140,17 @@ def to_numpy(v: Tensor) -> Array:
     return array
 
 
+def alike(a: Array, b: Array) -> bool:
+    """The same entries, NaN equal to NaN."""
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+def equal(a: Tensor, b: Tensor) -> bool:
+    if a.dtype != torch.complex32 and torch.equal(a, b):
+        return True
+    return alike(to_numpy(a), to_numpy(b))
+
+
 def norm(a: Array) -> float:
     """‖a‖ without overflow or underflow; NaN where an entry is."""
     if not a.size:
