@@ -18,6 +18,7 @@ from mlp_torch.check.operations.runs import RUNS, outcome
 from mlp_torch.check.operations.scene import Scene
 from mlp_torch.check.operations.second import second
 from mlp_torch.check.operations.tensors import alike, equal, norm
+from mlp_torch.check.report import Fault
 
 FLOAT32 = 2.0**-23
 Coarser = Callable[[], Mapping[str, Array] | None]
@@ -129,9 +130,9 @@ class Comparison:
         if self.found.verdict == "right" and self.floor.unit <= U:
             right, text = second(self.author, self.truth)
             self.found.notes.append(text)
-            if right is False and double_backward:
+            if double_backward and right is not True:
                 self.found.wrong(
-                    "wrong_second_derivative", tuple(self.hand), "have a wrong second derivative", text
+                    "wrong_second_derivative", tuple(self.hand), f"is not right twice: {text}", text
                 )
 
     def _inputs_changed(self, reference: Side) -> None:
@@ -176,13 +177,15 @@ class Comparison:
     def _runs(self, reference: Side) -> None:
         bench = Bench(self.author, self.truth, self.floor, self.values, self.truth.wanted)
         self.found.runs["contiguous"] = "right"
+        failed: list[Fault] = []
         for run in RUNS:
             said, fault = outcome(run, bench, replace(bench, side=reference), self.found.tag)
             if said:
                 self.found.runs[run.name] = said
             if fault:
-                self.found.faults.append(fault)
-                self.found.verdict = "wrong"
+                failed.append(fault)
+        for fault in _merged(failed):
+            self.found.wrong(fault.kind, fault.arrays, fault.detail, fault.evidence)
 
     def _said(self, error: RaisedError) -> str:
         """What backward raised, with the owner of a shape that is another input's."""
@@ -193,6 +196,21 @@ class Comparison:
             if owner:
                 text += f"; {got} is the shape of {owner[0]}: swapped order?"
         return text
+
+
+def _merged(failed: list[Fault]) -> list[Fault]:
+    """One fault for several runs that fail alike: "wrong only A, B and C: why"."""
+    together: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in failed:
+        opening, why = fault.detail.split(" ")[0], fault.detail.partition(": ")[2]
+        together.setdefault((fault.kind, opening, why, *fault.arrays), []).append(fault)
+    found = []
+    for (kind, opening, why, *arrays), some in together.items():
+        when = [f.detail.partition(": ")[0].removeprefix(f"{opening} only ") for f in some]
+        said = " and ".join([", ".join(when[:-1]), when[-1]]) if len(when) > 1 else when[0]
+        detail = f"{opening} only {said}" + (f": {why}" if why else "")
+        found.append(Fault(kind, None, tuple(arrays), detail, some[0].evidence))
+    return found
 
 
 def _are_float32(hand: Mapping[str, Array]) -> bool:

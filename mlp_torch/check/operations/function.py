@@ -127,6 +127,9 @@ def _runs_note(findings: list[Finding]) -> list[str]:
     """The runs made, once for all dtypes and devices; those that failed or were refused alone."""
     made = dict.fromkeys(name for f in findings for name, said in f.runs.items() if said == "right")
     failed = [
-        f"{f.tag}: {name}: {said}" for f in findings for name, said in f.runs.items() if said != "right"
+        f"{f.tag}: {name}: {said}"
+        for f in findings
+        for name, said in f.runs.items()
+        if not said.startswith(("right", "wrong"))
     ]
     return ([f"right in the runs: {', '.join(made)}"] if made else []) + failed

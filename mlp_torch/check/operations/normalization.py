@@ -19,7 +19,7 @@ def words(
     constants: Sequence[float] = (),
 ) -> str:  # fmt: skip
     """The sentence, "" where x's true gradient t is no normalisation's or the author's is none of these."""
-    if x.shape != g.shape or x.shape != t.shape or not x.ndim or x.size > 1 << 20:
+    if x.shape != g.shape or x.shape != t.shape or not x.ndim or x.size > 1 << 18:
         return ""
     for axes in _axes(x.ndim):
         n = int(np.prod([x.shape[a] for a in axes]))

@@ -1,4 +1,4 @@
-"""Right kernels as people write them, each with its reference and inputs, and kernels with one slip of a run each."""
+"""Right kernels as people write them, with reference and inputs, and kernels with a slip for each run."""
 
 import torch
 from torch import Tensor
@@ -147,7 +147,9 @@ class Embedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         (index,) = ctx.saved_tensors
-        return g.new_zeros(ctx.rows, g.shape[-1]).index_add(0, index.flatten(), g.reshape(-1, g.shape[-1])), None
+        return g.new_zeros(ctx.rows, g.shape[-1]).index_add(
+            0, index.flatten(), g.reshape(-1, g.shape[-1])
+        ), None
 
 
 class StraightThrough(torch.autograd.Function):
@@ -206,7 +208,9 @@ RIGHT = {
     ),
     "swiglu": (SwiGLU, lambda a, b: functional.silu(a) * b, [X, draw(5, 7, number=2)]),
     "dropout": (Dropout, lambda x: x * (torch.rand_like(x) < 0.5) * 2, [X]),
-    "embedding": (Embedding, lambda t, i: functional.embedding(i, t), [draw(9, 4), torch.tensor([[1, 3], [1, 8]])]),
+    "embedding": (
+        Embedding, lambda t, i: functional.embedding(i, t), [draw(9, 4), torch.tensor([[1, 3], [1, 8]])],
+    ),
     "straight through": (StraightThrough, lambda x: x + (x.round() - x).detach(), [X]),
     "in place": (Clamped, lambda x: torch.relu(x), [X]),
     "best": (Best, lambda x: tuple(x.max(-1)), [X]),
@@ -275,7 +279,9 @@ SLIPS = {
     "expanded upstream": (_sine(contiguous), torch.sin, [X], "read as if it were contiguous"),
     "strided upstream": (_sine(contiguous), torch.sin, [X], "read as if it were contiguous"),
     "transposed upstream": (_sine(contiguous), torch.sin, [X], "read as if it were contiguous"),
-    "channels-last upstream": (_sine(contiguous), torch.sin, [draw(2, 3, 4, 5)], "read as if it were contiguous"),
+    "channels-last upstream": (
+        _sine(contiguous), torch.sin, [draw(2, 3, 4, 5)], "read as if it were contiguous",
+    ),
     "zero upstream": (_sine(lambda g: g / g.norm() * g.norm()), torch.sin, [X], "where the upstream is 0"),
     "broadcast upstream": (_sine(lambda g: g.view(-1).view(g.shape)), torch.sin, [X], "view size"),
     "transposed inputs": (

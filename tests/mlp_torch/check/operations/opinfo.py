@@ -1,4 +1,4 @@
-"""Torch's own database of operators as functions with a backward of their own, right and with planted faults."""
+"""Torch's own operators as functions with a backward of their own, right and with planted faults."""
 
 import sys
 import types
@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-SAMPLES = 2
 # torch divides by the number of rows without a look at it, which ends the process for a batch of 0
 DIES = ("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update")
 
@@ -44,12 +43,12 @@ def database() -> list[Any]:
     ]
 
 
-def samples(op: Any, dtype: torch.dtype = torch.float64) -> Iterator[Sample]:
+def samples(op: Any, count: int = 2, dtype: torch.dtype = torch.float64) -> Iterator[Sample]:
     """The first samples of an operator that hold a tensor to differentiate."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        drawn = list(islice(op.sample_inputs("cpu", dtype, requires_grad=True), SAMPLES))
+        drawn = list(islice(op.sample_inputs("cpu", dtype, requires_grad=True), count))
     for number, sample in enumerate(drawn):
         leaves, spec = tree_flatten(([sample.input, *sample.args], sample.kwargs))
         places = [i for i, v in enumerate(leaves) if isinstance(v, Tensor)]
@@ -140,7 +139,7 @@ def gradient(sample: Sample, place: int) -> Tensor | None:
 
 
 def matters(g: Tensor | None, change: Callable[[Tensor], Tensor], unit: float = 0.0) -> bool:
-    """The planted fault moves the gradient by more than rounding in the dtype of the outputs, of unit `unit`."""
+    """The planted fault moves the gradient by more than rounding in a dtype of unit `unit`."""
     if g is None or g.layout != torch.strided or not g.numel() or not g.isfinite().all():
         return False
     g = torch.zeros_like(g) + g
@@ -154,5 +153,9 @@ def places(sample: Sample) -> list[int]:
 def unit(sample: Sample) -> float:
     """The coarsest unit of the outputs: casts to bfloat16 hide what is smaller."""
     out = tree_flatten(sample.call(*sample.inputs))[0]
-    some = [torch.finfo(o.dtype).eps for o in out if isinstance(o, Tensor) and (o.is_floating_point() or o.is_complex())]
+    some = [
+        torch.finfo(o.dtype).eps
+        for o in out
+        if isinstance(o, Tensor) and (o.is_floating_point() or o.is_complex())
+    ]
     return max((u for u in some if u > 1e-12), default=0.0)

@@ -19,7 +19,7 @@ def triple(x):
 
 def test_only_what_needs_a_gradient_is_judged_where_anything_does():
     def backward(ctx, g):
-        x, w = ctx.saved_tensors
+        _, w = ctx.saved_tensors
         return g @ w if ctx.needs_input_grad[0] else None, None, None
 
     def forward(ctx, x, w, b):
@@ -31,18 +31,27 @@ def test_only_what_needs_a_gradient_is_judged_where_anything_does():
     assert report.verdict == "right", str(report)
     assert list(report.arrays) == ["input0 float64 cpu"]
     assert any("not judged: input1, input2" in note for note in report.notes)
-    assert check_autograd_function(kernel(forward, backward), functional.linear, [v.detach() for v in given]).verdict == "wrong"
+    assert (
+        check_autograd_function(
+            kernel(forward, backward), functional.linear, [v.detach() for v in given]
+        ).verdict
+        == "wrong"
+    )
 
 
 def test_tensors_in_lists_tuples_dicts_and_keywords_are_judged():
     def function(change):
-        own = kernel(lambda ctx, a, b, c, d: a * b + c * d, lambda ctx, g: tuple(change * v for v in (g, g, g, g)))
+        own = kernel(
+            lambda ctx, a, b, c, d: a * b + c * d, lambda ctx, g: tuple(change * v for v in (g, g, g, g))
+        )
 
         def call(pair, more, *, last):
             ones = [torch.ones_like(v) for v in (*pair, more["c"], last)]
             scaled = [v * o.detach() for v, o in zip((*pair, more["c"], last), ones, strict=True)]
-            return own.apply(*scaled) * 0 + change * (pair[0] * pair[1] + more["c"] * last) if change == 1 else (
-                pair[0] * pair[1] + more["c"] * last + (change - 1) * (last - last.detach())
+            return (
+                own.apply(*scaled) * 0 + change * (pair[0] * pair[1] + more["c"] * last)
+                if change == 1
+                else (pair[0] * pair[1] + more["c"] * last + (change - 1) * (last - last.detach()))
             )
 
         return call
@@ -74,8 +83,16 @@ def test_complex_inputs_and_outputs_are_judged(change):
 
 @pytest.mark.parametrize("reference", [torch.sgn, torch.sign, torch.round])
 def test_gradients_that_are_zero_by_construction_are_judged(reference):
-    assert check_autograd_function(kernel(lambda ctx, x: reference(x), lambda ctx, g: 0 * g), reference, [X]).verdict == "right"
-    assert check_autograd_function(kernel(lambda ctx, x: reference(x), lambda ctx, g: g), reference, [X]).verdict == "wrong"
+    assert (
+        check_autograd_function(
+            kernel(lambda ctx, x: reference(x), lambda ctx, g: 0 * g), reference, [X]
+        ).verdict
+        == "right"
+    )
+    assert (
+        check_autograd_function(kernel(lambda ctx, x: reference(x), lambda ctx, g: g), reference, [X]).verdict
+        == "wrong"
+    )
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
@@ -156,7 +173,7 @@ def test_gradients_of_swapped_shapes_are_hinted_at():
 
 
 def test_a_reference_that_raises_is_one_line():
-    with pytest.raises(UserError, match="^the reference raises RuntimeError"):
+    with pytest.raises(UserError, match=r"^the reference raises RuntimeError"):
         check_autograd_function(scaled_by(3), lambda x: x @ torch.ones(2), [X])
 
 

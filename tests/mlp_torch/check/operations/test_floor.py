@@ -1,4 +1,4 @@
-"""The floor: what rounding is measured to do, bounded, in every dtype; what is no rounding is said as that."""
+"""The floor: what rounding is measured to do, bounded, in every dtype; what is no rounding is said so."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,10 @@ def test_parameters_that_are_cast_to_float32_on_the_way_are_judged_to_its_precis
         return x @ w.float().double()
 
     def backward(change):
-        return lambda ctx, g: (g @ ctx.saved_tensors[1].float().double().T, change * ctx.saved_tensors[0].T @ g)
+        return lambda ctx, g: (
+            g @ ctx.saved_tensors[1].float().double().T,
+            change * ctx.saved_tensors[0].T @ g,
+        )
 
     given = [X, draw(7, 3)]
     assert check_autograd_function(kernel(forward, backward(1)), torch.matmul, given).verdict == "right"
@@ -125,7 +128,12 @@ def test_a_bias_before_batch_norm_is_zero_up_to_what_cancels():
     for zero in (lambda dx, g: dx.sum(0), lambda dx, g: 0 * g.sum(0)):
         report = check_autograd_function(kernel(forward, backward(zero)), reference, given)
         assert report.verdict == "right", str(report)
-    assert check_autograd_function(kernel(forward, backward(lambda dx, g: 1e-6 * g.sum(0))), reference, given).verdict == "wrong"
+    assert (
+        check_autograd_function(
+            kernel(forward, backward(lambda dx, g: 1e-6 * g.sum(0))), reference, given
+        ).verdict
+        == "wrong"
+    )
 
 
 def test_a_gradient_of_1e_305_with_the_wrong_sign_is_wrong():
@@ -159,7 +167,9 @@ def test_masks_drawn_otherwise_are_not_comparable_with_the_remedy():
         ctx.save_for_backward((torch.rand(x.numel() + 1, dtype=x.dtype)[1:].reshape(x.shape) < 0.5) * 2.0)
         return x * ctx.to_save[0]
 
-    report = check_autograd_function(kernel(forward, lambda ctx, g: g * ctx.saved_tensors[0]), RIGHT["dropout"][1], [X])
+    report = check_autograd_function(
+        kernel(forward, lambda ctx, g: g * ctx.saved_tensors[0]), RIGHT["dropout"][1], [X]
+    )
     assert report.verdict == "not_comparable"
     assert "draws random numbers" in report.message
 

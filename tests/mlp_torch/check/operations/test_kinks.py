@@ -1,4 +1,4 @@
-"""At kinks: one-sided derivatives are accepted and said, signs and factors are not, entries beside them are judged."""
+"""At kinks one-sided derivatives are right and said, signs and factors are not; entries beside are judged."""
 
 import pytest
 import torch
@@ -90,7 +90,9 @@ def labelled(change, loss):
     return kernel(forward, backward)
 
 
-@pytest.mark.parametrize("loss", [functional.hinge_embedding_loss, lambda x, y: (x * (y == 1) - x * (y == -1)).sum()])
+@pytest.mark.parametrize(
+    "loss", [functional.hinge_embedding_loss, lambda x, y: (x * (y == 1) - x * (y == -1)).sum()]
+)
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize(
     ("change", "verdicts"),
@@ -123,7 +125,10 @@ def test_max_at_a_tie_is_right_with_the_gradient_of_argmax_and_wrong_with_both()
 
     right = check_autograd_function(kernel(forward, backward(False)), lambda x: x.amax(-1), [tied])
     assert right.verdict == "right", str(right)
-    assert check_autograd_function(kernel(forward, backward(True)), lambda x: x.amax(-1), [tied]).verdict == "wrong"
+    assert (
+        check_autograd_function(kernel(forward, backward(True)), lambda x: x.amax(-1), [tied]).verdict
+        == "wrong"
+    )
 
 
 @pytest.mark.parametrize("sign_at_zero", [0.0, 1.0, -1.0])
@@ -147,7 +152,9 @@ def test_where_only_kinks_are_left_nothing_is_said_to_be_right():
     def forward(ctx, x):
         return x.abs()
 
-    report = check_autograd_function(kernel(forward, lambda ctx, g: 0.3 * g), torch.abs, [torch.zeros(4).double()])
+    report = check_autograd_function(
+        kernel(forward, lambda ctx, g: 0.3 * g), torch.abs, [torch.zeros(4).double()]
+    )
     assert report.verdict == "not_comparable"
     assert "move the inputs off the kink" in report.message
 
@@ -157,6 +164,8 @@ def test_scaled_is_not_said_where_the_author_has_entries_that_the_truth_has_not(
         ctx.save_for_backward(x)
         return torch.relu(x)
 
-    report = check_autograd_function(kernel(forward, lambda ctx, g: g + g * (ctx.saved_tensors[0] > 0)), torch.relu, [X])
+    report = check_autograd_function(
+        kernel(forward, lambda ctx, g: g + g * (ctx.saved_tensors[0] > 0)), torch.relu, [X]
+    )
     assert report.verdict == "wrong"
     assert all(row.verdict == "wrong" for row in report.arrays.values())

@@ -68,7 +68,9 @@ def test_square_matrices_transposed_are_named():
         x, w = ctx.saved_tensors
         return g @ w.T, g.T @ x
 
-    report = check_autograd_function(kernel(forward, backward), torch.matmul, [draw(3, 3), draw(3, 3, number=2)])
+    report = check_autograd_function(
+        kernel(forward, backward), torch.matmul, [draw(3, 3), draw(3, 3, number=2)]
+    )
     assert [(f.kind, f.arrays) for f in report.faults] == [("transpose", ("input1",))], str(report)
 
 
@@ -118,11 +120,23 @@ def mean(v, axis=-1):
         (lambda g, h, s, w: s * (g * w - h * mean(g * w * h)), "lacks the path through the mean"),
         (lambda g, h, s, w: s * (g * w - mean(g * w)), "lacks the path through the variance"),
         (lambda g, h, s, w: s * g * w, "lacks the paths through the mean and the variance"),
-        (lambda g, h, s, w: s * (g * w - mean(g * w, 0) - h * mean(g * w * h)), "takes the mean of the upstream over axis 0"),
-        (lambda g, h, s, w: s * (g * w - mean(g * w, 0) - h * mean(g * w * h, 0)), "takes both means over axis 0"),
+        (
+            lambda g, h, s, w: s * (g * w - mean(g * w, 0) - h * mean(g * w * h)),
+            "takes the mean of the upstream over axis 0",
+        ),
+        (
+            lambda g, h, s, w: s * (g * w - mean(g * w, 0) - h * mean(g * w * h, 0)),
+            "takes both means over axis 0",
+        ),
         (lambda g, h, s, w: s * (g - mean(g) - h * mean(g * h)), "leaves out input1"),
-        (lambda g, h, s, w: s * (g * w - mean(g) - h * mean(g * w * h)), "leaves out input1 on the path through the mean"),
-        (lambda g, h, s, w: s * (g * w - mean(g * w) - h * mean(g * w * h) * 7 / 6), "divides by N − 1 where N belongs"),
+        (
+            lambda g, h, s, w: s * (g * w - mean(g) - h * mean(g * w * h)),
+            "leaves out input1 on the path through the mean",
+        ),
+        (
+            lambda g, h, s, w: s * (g * w - mean(g * w) - h * mean(g * w * h) * 7 / 6),
+            "divides by N − 1 where N belongs",
+        ),
     ],
 )
 def test_a_slip_of_layer_norm_is_named(function, words):
@@ -147,7 +161,10 @@ def test_where_entries_are_wrong_is_said_where_nothing_is_named():
         return a, b
 
     report = check_autograd_function(product(change), torch.mul, PAIR)
-    assert report.message == "unexplained: input0 is wrong in 7 of 35 entries, the first at [2, 0], all with axis 0 at 2"
+    assert (
+        report.message
+        == "unexplained: input0 is wrong in 7 of 35 entries, the first at [2, 0], all with axis 0 at 2"
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -20,21 +20,19 @@ from tests.mlp_torch.check.operations.opinfo import (
     unit,
 )
 
-# operators of other kinds: elementwise, kinked, matrix, reduction, normalisation, indexed, complex, several outputs
+# operators of other kinds: kinked, matrix, labels, normalisation, indexed, complex, several outputs
 FEW = (
-    "abs", "addmm", "amax", "cdist", "cumprod", "fft.rfft", "gather", "index_add", "linalg.cholesky", "linalg.svd",
-    "logsumexp", "masked.softmax", "nn.functional.dropout", "nn.functional.hinge_embedding_loss",
-    "nn.functional.layer_norm", "nn.functional.max_pool2d", "nn.functional.multi_margin_loss", "sgn", "sort",
-    "std_mean", "tanh", "var_mean", "where",
+    "amax", "cdist", "fft.rfft", "gather", "linalg.cholesky", "nn.functional.hinge_embedding_loss",
+    "nn.functional.layer_norm", "sgn", "std_mean", "tanh",
 )  # fmt: skip
 PARTS = 20
 SHARE = float(os.environ.get("MLP_OPINFO", "1"))
 
 
-def judged(operator):
-    """Every sample of an operator, right and with each fault planted: what was not as it should be."""
+def judged(operator, count=2):
+    """The first samples of an operator, right and with each fault planted: what was not as it should be."""
     odd = []
-    for sample in samples(operator):
+    for sample in samples(operator, count):
         for name, function in (("itself", sample.call), ("as a function", planted(sample.call, None))):
             try:
                 report = check_autograd_function(function, sample.call, sample.inputs)
@@ -50,7 +48,8 @@ def judged(operator):
         place, least = places(sample)[0], unit(sample)
         for fault, change in FAULTS.items():
             if matters(gradient(sample, place), change, least):
-                report = check_autograd_function(planted(sample.call, change, place), sample.call, sample.inputs)
+                wrong = planted(sample.call, change, place)
+                report = check_autograd_function(wrong, sample.call, sample.inputs)
                 if report.verdict not in ("wrong", "scaled"):
                     odd.append((sample.name, fault, report.message))
     return odd
@@ -59,7 +58,7 @@ def judged(operator):
 def test_a_few_operators_are_right_and_their_planted_faults_are_not():
     some = {op.name: op for op in database() if op.name in FEW}
     assert set(some) == set(FEW)
-    assert not [odd for op in some.values() for odd in judged(op)]
+    assert not [odd for op in some.values() for odd in judged(op, 1)]
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The runs that kernels fail in: each slip is found in its run and said in words, right kernels pass them all."""
+"""The runs that kernels fail in: each slip is found in its run and said, right kernels pass them all."""
 
 import pytest
 import torch
@@ -21,7 +21,9 @@ def test_right_kernels_are_right_in_all_runs(name):
 @pytest.mark.parametrize("name", [n for n in RIGHT if n != "straight through"])
 def test_right_kernels_are_right_in_short_dtypes(name, dtype):
     function, reference, inputs = RIGHT[name]
-    given = [v.detach().to(dtype).requires_grad_(v.requires_grad) if v.is_floating_point() else v for v in inputs]
+    given = [
+        v.detach().to(dtype).requires_grad_(v.requires_grad) if v.is_floating_point() else v for v in inputs
+    ]
     report = check_autograd_function(function, reference, given)
     assert report.verdict == "right", str(report)
 
@@ -62,7 +64,9 @@ def test_memory_is_poisoned_even_where_it_happens_to_hold_what_belongs_there():
     def forward(ctx, x):
         return torch.cat([x[:-1], 0 * x[-1:]])
 
-    report = check_autograd_function(kernel(forward, backward), lambda x: torch.cat([x[:-1], 0 * x[-1:].detach()]), [X])
+    report = check_autograd_function(
+        kernel(forward, backward), lambda x: torch.cat([x[:-1], 0 * x[-1:].detach()]), [X]
+    )
     assert [f.kind for f in report.faults] == ["uninitialized_memory"], str(report)
     assert not torch.are_deterministic_algorithms_enabled()
 
