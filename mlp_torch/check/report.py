@@ -69,6 +69,7 @@ class CheckReport:
     first_wrong: int | None = None
     method: str = ""
     resolution: float = math.nan  # the smallest relative slip that the method sees, where it is known
+    runs: Mapping[str, str] = field(default_factory=dict)  # what was run, and how each ended
 
     @property
     def passed(self) -> bool:
@@ -135,6 +136,7 @@ class CheckReport:
             "first_wrong": self.first_wrong,
             "notes": list(self.notes),
             "method": self.method,
+            "runs": dict(self.runs),
             "resolution": self.resolution,
         }
 
