@@ -104,7 +104,7 @@ class CheckReport:
 
     def _seen(self) -> str:
         """How small a slip the method sees, beside the verdict."""
-        known = self.method and not math.isnan(self.resolution)
+        known = self.method and self.resolution > 0
         return f" (judged by {self.method}, slips down to {self.resolution:.0e} seen)" if known else ""
 
     def _rows(self) -> list[Sequence[str]]:
