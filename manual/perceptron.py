@@ -97,7 +97,7 @@ class LinearPerceptron(Stepwise):
 
 
 @dataclass(frozen=True)
-class Factor:
+class ScalarFactor:
     """One factor of a product: its name on the slide, what it is, its number, and if it is re-used.
 
     `of` and `by` are the two quantities of ∂of/∂by; `reused` marks the lecture's "already computed,
@@ -139,7 +139,7 @@ class FourParameters:
     # ∂L/∂w₂ = ∂L/∂f₃ ∂f₃/∂a₃ ∂a₃/∂f₂ ∂f₂/∂a₂ ∂a₂/∂w₂
     # ∂L/∂w₁ = ∂L/∂f₃ ∂f₃/∂a₃ ∂a₃/∂f₂ ∂f₂/∂a₂ ∂a₂/∂f₁ ∂f₁/∂a₁ ∂a₁/∂w₁
     # ∂L/∂b₁ = ∂L/∂f₃ ∂f₃/∂a₃ ∂a₃/∂f₂ ∂f₂/∂a₂ ∂a₂/∂f₁ ∂f₁/∂a₁ ∂a₁/∂b₁
-    def factors(self, x: float, y: float) -> dict[str, tuple[Factor, ...]]:
+    def factors(self, x: float, y: float) -> dict[str, tuple[ScalarFactor, ...]]:
         """The factors of each gradient in the slides' order: w3, w2, w1, b1."""
         v = self.forward(x, y)
 
@@ -162,22 +162,22 @@ class FourParameters:
         return {name: gradient(factors) for name, factors in self.factors(x, y).items()}
 
 
-def gradient(factors: Sequence[Factor]) -> float:
+def gradient(factors: Sequence[ScalarFactor]) -> float:
     """The product of the factors."""
     return prod(factor.value for factor in factors)
 
 
 # ∂L/∂w₃ = −η (y − ŷ) f₃ (1 − f₃) f₂ on the slide: η belongs to the update, not to the derivative
-def slide_gradient_w3(factors: Sequence[Factor], lr: float) -> float:
+def slide_gradient_w3(factors: Sequence[ScalarFactor], lr: float) -> float:
     return lr * gradient(factors)
 
 
 def _chain(
     trunk: Sequence[tuple[str, str, str, float]], known: int, last: tuple[str, str, str, float]
-) -> tuple[Factor, ...]:
+) -> tuple[ScalarFactor, ...]:
     """The factors down the trunk, the first `known` of them re-used, and the last one, always new."""
     rows = [(row, i < known) for i, row in enumerate(trunk)]
-    return tuple(Factor(*row, reused) for row, reused in [*rows, (last, False)])
+    return tuple(ScalarFactor(*row, reused) for row, reused in [*rows, (last, False)])
 
 
 def _float(f: Any, *values: float) -> float:

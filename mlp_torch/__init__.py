@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlp_torch.estimators import MLPClassifier as MLPClassifier
     from mlp_torch.model import MLP as MLP
     from mlp_torch.verify.comparison import compare as compare
-    from mlp_torch.verify.report import Report as Report
+    from mlp_torch.verify.report import ComparisonReport as ComparisonReport
     from mlp_torch.verify.report import WrongGradientError as WrongGradientError
 
 # One row a public name: the module that holds it.
@@ -31,7 +31,7 @@ EXPORTS = {
     "check_step": "mlp_torch.check.gradients",
     "MLP": "mlp_torch.model",
     "MLPClassifier": "mlp_torch.estimators",
-    "Report": "mlp_torch.verify.report",
+    "ComparisonReport": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",
 }

@@ -131,7 +131,7 @@ def _nothing(config: Train, architecture: Architecture) -> str | None:
 
 
 @dataclass(frozen=True)
-class Row:
+class EngineEntry:
     """One engine of `mlp train`: how it is built; `step` names the hand-written step it is judged by.
 
     `unsupported(config, architecture)` says why it cannot do what the flags ask, or gives None.
@@ -142,12 +142,12 @@ class Row:
     unsupported: Callable[[Train, Architecture], str | None] = _nothing
 
 
-ENGINES: dict[str, Row] = {
-    "compiled": Row(_compiled, "compiled", _compiled_unsupported),
-    "torch": Row(_torch, "torch", _torch_unsupported),
-    "manual": Row(_manual, "buffered"),
-    "autograd": Row(_autograd),
-    "both": Row(_both),
+ENGINES: dict[str, EngineEntry] = {
+    "compiled": EngineEntry(_compiled, "compiled", _compiled_unsupported),
+    "torch": EngineEntry(_torch, "torch", _torch_unsupported),
+    "manual": EngineEntry(_manual, "buffered"),
+    "autograd": EngineEntry(_autograd),
+    "both": EngineEntry(_both),
 }
 
 # The fastest first, up to so much work a step: what stands around the products costs less and less beside

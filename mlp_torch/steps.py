@@ -23,7 +23,7 @@ Pass = Callable[..., Trace]
 
 
 @dataclass(frozen=True)
-class Step:
+class StepEntry:
     """One row: `trace(module, loss)` gives its pass; `unsupported` says why it cannot, or None."""
 
     trace: Callable[[MLP, str], Pass]
@@ -57,11 +57,11 @@ def _torch(module: MLP, loss: str) -> Pass:
     return TorchEngine(copy.deepcopy(module), loss, "sgd", {}).trace
 
 
-STEPS: dict[str, Step] = {
-    "manual": Step(_plain),
-    "buffered": Step(_buffered),
-    "compiled": Step(_compiled, compiled_unsupported),
-    "torch": Step(_torch),
+STEPS: dict[str, StepEntry] = {
+    "manual": StepEntry(_plain),
+    "buffered": StepEntry(_buffered),
+    "compiled": StepEntry(_compiled, compiled_unsupported),
+    "torch": StepEntry(_torch),
 }
 
 

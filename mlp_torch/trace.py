@@ -18,6 +18,7 @@ from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.trace import Stage, Trace
+from mlp_torch.errors import UserError
 from mlp_torch.model import LOSSES, MLP, Dropout, state_arrays
 
 
@@ -36,6 +37,17 @@ def to_array(value: Tensor) -> Array:
 def to_tensor(value: Array, device: torch.device) -> Tensor:
     """A copy on the device, with the bits as they are."""
     return torch.from_numpy(np.array(value)).to(device)
+
+
+def _judged(name: str, value: Any, dtype: torch.dtype) -> Tensor:
+    """The value, where it is a tensor in the network's own dtype that autograd knows."""
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} is a {type(value).__name__}, where a tensor is needed")
+    if value.dtype != dtype:
+        raise UserError(f"{name} is {value.dtype} in a network of {dtype}: leave autocast and casts out")
+    if not value.requires_grad:
+        raise UserError(f"{name} is detached: autograd has no gradient behind it")
+    return value
 
 
 @contextmanager
@@ -86,16 +98,20 @@ def trace(
 
     x (N, in) and y as the loss takes it, NumPy arrays in the model's dtype; `masks` as in
     `manual.MLP.trace`; without it, dropout draws from torch's generator. Raises ValueError where
-    shapes do not fit.
+    shapes do not fit, UserError where the forward pass leaves a module out, uses one twice, detaches a
+    value or casts one.
     """
     stages = stages_of(model, loss, reduction)
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
+    device, dtype = weight.device, weight.dtype
     found: dict[str, Tensor] = {}
     handles = []
 
     def collect(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            found[name] = output
+            if name in found:
+                raise UserError(f"{name} is computed twice in one pass: each use needs a module of its own")
+            found[name] = _judged(name, output, dtype)
             output.retain_grad()
 
         return hook
@@ -109,7 +125,10 @@ def trace(
                 dropout.next_mask = to_tensor(masks[f"mask{i}"], device) if masks else None
             found["x"] = to_tensor(x, device).requires_grad_()
             target = to_tensor(y, device)
-            output = model(found["x"])
+            output = _judged("the network's output", model(found["x"]), dtype)
+            for module, name in _names(model).items():
+                if name not in found:
+                    raise UserError(f"{name} was not computed: the network's forward leaves {module} out")
             MANUAL_LOSSES[loss].check(to_array(output), np.asarray(y))
             value = LOSSES[loss](output, target, reduction=reduction)
             value.backward()
@@ -125,13 +144,10 @@ def trace(
             if stage.name in found:
                 values[stage.name] = to_array(found[stage.name])
             elif stage.name != "loss":
-                tensor = (
-                    gradients[stage.parameter]
-                    if stage.parameter
-                    else found[f"a{stage.layer}" if stage.name == "dloss" else stage.name[1:]].grad
-                )
+                of = f"a{stage.layer}" if stage.name == "dloss" else stage.name[1:]
+                tensor = gradients[stage.parameter] if stage.parameter else found[of].grad
                 if tensor is None:
-                    raise ValueError(f"autograd found no gradient for {stage.name}: is it detached?")
+                    raise UserError(f"autograd found no gradient for {stage.name}: is it detached?")
                 values[stage.name] = to_array(tensor)
         leaves = {"x": to_array(found["x"])}
         leaves |= {symbol(name): array for name, array in state_arrays(model).items()}

@@ -32,7 +32,7 @@ from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.monitor import Monitor, Watched
-from mlp_torch.verify.report import Report, WrongGradientError
+from mlp_torch.verify.report import ComparisonReport, WrongGradientError
 
 
 def run(
@@ -55,7 +55,8 @@ def run(
         report = check_gradients(engine, data, config)
     if not report.passed:
         print(report)
-        print("mlp train: the gradients are wrong (table above); nothing was trained", file=sys.stderr)
+        found = "are wrong" if report.verdict == "wrong" else "could not be judged"
+        print(f"mlp train: the gradients {found} (table above); nothing was trained", file=sys.stderr)
         return 1
     with held():
         path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
@@ -118,7 +119,7 @@ def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
     return x, y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
 
 
-def check_gradients(engine: AnyEngine, data: Data, config: Train) -> Report:
+def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonReport:
     """The instrument's report on the first batch, judged in float64 on a copy with the same weights.
 
     What is held against autograd is the hand-written step that will train; for autograd itself, and for
@@ -254,7 +255,7 @@ def weights_of(kept: Kept) -> str:
     return f"the weights of epoch {kept.epoch}" if kept.epoch else "the initial weights"
 
 
-def summarize(training: Training, report: Report) -> None:
+def summarize(training: Training, report: ComparisonReport) -> None:
     """Test the weights that were kept, write the result, and tell a newcomer what there is."""
     config, data, kept = training.config, training.data, training.kept
     loss, accuracy = data.score(training.engine.predict(data.test.x), data.test)

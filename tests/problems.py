@@ -171,8 +171,13 @@ def near_kink(trace: Trace, radius: float = 1e-5) -> bool:
 
 
 def share_of_gradients(trace: Trace) -> float:
-    """The smallest share of non-zero entries among the weights' gradients: 0 proves nothing."""
-    return min(np.count_nonzero(g) / g.size for n, g in trace.gradients.items() if n.endswith("weight"))
+    """The smallest share of non-zero entries among the weights' gradients: 0 proves nothing.
+
+    A learned slope acts below 0 alone: where no unit is there its gradient is 0 in truth, and no evidence.
+    """
+    stages = [s for s in trace if s.parameter is not None and s.parameter.endswith("weight")]
+    acting = [s for s in stages if s.kind != "slope_gradient" or (trace[s.reads[1]] < 0).any()]
+    return min(np.count_nonzero(trace[s.name]) / np.size(trace[s.name]) for s in acting)
 
 
 def faulty(table: Mapping[str, Any], name: str, factor: float = 1 + 1e-9) -> Any:

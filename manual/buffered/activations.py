@@ -191,10 +191,10 @@ def d_hardtanh(do: Program, z: Array, a: Array, f: Array, options: Options, save
 def softmax(do: Program, z: Array, a: Array, options: Options) -> None:
     row = do.scratch(z[:1])
     do(np.maximum.reduce, z, axis=0, keepdims=True, out=row)
-    do(np.subtract, z, do.spread(row, z), out=a)
+    do(np.subtract, z, do.broadcast(row, z), out=a)
     do(np.exp, a, out=a)
     do(np.add.reduce, a, axis=0, keepdims=True, out=row)
-    do(np.divide, a, do.spread(row, a), out=a)
+    do(np.divide, a, do.broadcast(row, a), out=a)
 
 
 # dzⱼ = aⱼ (daⱼ − Σᵢ daᵢ aᵢ)
@@ -202,12 +202,12 @@ def softmax_product(do: Program, da: Array, a: Array, dz: Array) -> None:
     row, s = do.scratch(da[:1]), do.scratch(da)
     do(np.multiply, da, a, out=s)
     do(np.add.reduce, s, axis=0, keepdims=True, out=row)
-    do(np.subtract, da, do.spread(row, da), out=dz)
+    do(np.subtract, da, do.broadcast(row, da), out=dz)
     do(np.multiply, dz, a, out=dz)
 
 
 @dataclass(frozen=True)
-class Kernel:
+class ActivationKernel:
     """One row: f with f′, or with the product of the Jacobian; None for both where f′ = 1."""
 
     forward: Callable[..., Any]
@@ -215,19 +215,19 @@ class Kernel:
     product: Callable[..., Any] | None = None
 
 
-KERNELS: dict[str, Kernel] = {
-    "identity": Kernel(identity),
-    "sigmoid": Kernel(sigmoid, d_sigmoid),
-    "tanh": Kernel(tanh, d_tanh),
-    "relu": Kernel(relu, d_relu),
-    "leaky_relu": Kernel(leaky_relu, d_leaky_relu),
-    "prelu": Kernel(leaky_relu, d_leaky_relu),
-    "elu": Kernel(elu, d_elu),
-    "selu": Kernel(elu, d_elu),
-    "gelu": Kernel(gelu, d_gelu),
-    "gelu_tanh": Kernel(gelu_tanh, d_gelu_tanh),
-    "silu": Kernel(silu, d_silu),
-    "softplus": Kernel(softplus, d_softplus),
-    "hardtanh": Kernel(hardtanh, d_hardtanh),
-    "softmax": Kernel(softmax, product=softmax_product),
+KERNELS: dict[str, ActivationKernel] = {
+    "identity": ActivationKernel(identity),
+    "sigmoid": ActivationKernel(sigmoid, d_sigmoid),
+    "tanh": ActivationKernel(tanh, d_tanh),
+    "relu": ActivationKernel(relu, d_relu),
+    "leaky_relu": ActivationKernel(leaky_relu, d_leaky_relu),
+    "prelu": ActivationKernel(leaky_relu, d_leaky_relu),
+    "elu": ActivationKernel(elu, d_elu),
+    "selu": ActivationKernel(elu, d_elu),
+    "gelu": ActivationKernel(gelu, d_gelu),
+    "gelu_tanh": ActivationKernel(gelu_tanh, d_gelu_tanh),
+    "silu": ActivationKernel(silu, d_silu),
+    "softplus": ActivationKernel(softplus, d_softplus),
+    "hardtanh": ActivationKernel(hardtanh, d_hardtanh),
+    "softmax": ActivationKernel(softmax, product=softmax_product),
 }

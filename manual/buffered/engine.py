@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.buffered.flat import Flat
+from manual.buffered.flat import FlatArray
 from manual.buffered.optimizers import Update
 from manual.buffered.program import Call, Program, Workspace
 from manual.buffered.step import Step
@@ -30,8 +30,8 @@ class BufferedEngine(NumPyEngine):
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, l1: float = 0.0) -> None:
         super().__init__(model, loss)
         self.optimizer, self.l1 = optimizer, l1
-        self.flat = Flat.taking(model.architecture, model.parameters, model.dtype)
-        self.flat_gradients = Flat.zeros(model.architecture, model.dtype)
+        self.flat = FlatArray.taking(model.architecture, model.parameters, model.dtype)
+        self.flat_gradients = FlatArray.zeros(model.architecture, model.dtype)
         for name, view in self.flat.views.items():
             model.parameters[name] = view
         self.gradients: dict[str, Array] = self.flat_gradients.views
@@ -44,7 +44,7 @@ class BufferedEngine(NumPyEngine):
     def moments(self) -> dict[str, dict[str, Array]]:
         """The optimizer's moments by torch's names, then by parameter: copies."""
         architecture = self.model.architecture
-        return {kind: Flat(architecture, array).views for kind, array in self.update.torchs_moments()}
+        return {kind: FlatArray(architecture, array).views for kind, array in self.update.torchs_moments()}
 
     def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
         """As `manual.training.Engine` says; it stops after a chunk with a loss that is not finite."""
@@ -89,8 +89,8 @@ class BufferedEngine(NumPyEngine):
         self._check(x, y)
         model = self.model
         leaves = model.leaves(x, masks)
-        gradients = Flat.zeros(model.architecture, model.dtype)
-        parameters = Flat.taking(model.architecture, model.parameters, model.dtype)
+        gradients = FlatArray.zeros(model.architecture, model.dtype)
+        parameters = FlatArray.taking(model.architecture, model.parameters, model.dtype)
         step = Step(
             model.architecture,
             self.loss,

@@ -13,7 +13,7 @@ from manual.architecture import Architecture
 from manual.numbers import Array
 
 
-class Flat:
+class FlatArray:
     """`array` (parameters,), `blocks` [(in + 1, out) a layer], `views` by `state_dict` name and shape."""
 
     def __init__(self, architecture: Architecture, array: Array) -> None:
@@ -36,12 +36,12 @@ class Flat:
         self.views = {name: self.views[name] for name in shapes}
 
     @classmethod
-    def zeros(cls, architecture: Architecture, dtype: Any) -> "Flat":
+    def zeros(cls, architecture: Architecture, dtype: Any) -> "FlatArray":
         """One for gradients or moments."""
         return cls(architecture, np.zeros(architecture.counts().parameters, dtype))
 
     @classmethod
-    def taking(cls, architecture: Architecture, parameters: Mapping[str, Array], dtype: Any) -> "Flat":
+    def taking(cls, architecture: Architecture, parameters: Mapping[str, Array], dtype: Any) -> "FlatArray":
         """One that holds these values."""
         flat = cls.zeros(architecture, dtype)
         for name, view in flat.views.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from manual.architecture import Architecture
 from manual.buffered import activations, layers
-from manual.buffered.flat import Flat
+from manual.buffered.flat import FlatArray
 from manual.buffered.program import Program, Workspace
 from manual.numbers import Array
 
@@ -24,8 +24,8 @@ class Arrays:
     """
 
     architecture: Architecture
-    parameters: Flat
-    gradients: Flat
+    parameters: FlatArray
+    gradients: FlatArray
     workspace: Workspace
     n: int
     keep: bool
@@ -41,7 +41,7 @@ class Arrays:
         return taken
 
 
-class Layer:
+class BufferedLayer:
     """Layer number `layer`, from `below` (in + 1, N), whose last row is 1, to `out` (out, N)."""
 
     def __init__(self, arrays: Arrays, layer: int, below: Array, out: Array) -> None:
@@ -119,7 +119,7 @@ class Layer:
         slope = self.arrays.gradients.views[f"activations.{self.layer - 1}.weight"]
         do(np.add.reduce, s, axis=(0, 1), out=slope.reshape(()))
 
-    def _views(self, flat: Flat) -> tuple[Array, Array]:
+    def _views(self, flat: FlatArray) -> tuple[Array, Array]:
         """γ and β of the layer's normalization, or their gradients."""
         weight, bias = (flat.views[f"normalizations.{self.layer - 1}.{k}"] for k in ("weight", "bias"))
         return weight, bias

@@ -41,14 +41,14 @@ class Normalization:
 
     def forward(self, do: Program, z: Array, gamma: Array, beta: Array, n: Array) -> None:
         self._mean(do, z, self.mean)
-        do(np.subtract, z, do.spread(self.mean, z), out=self.x)
+        do(np.subtract, z, do.broadcast(self.mean, z), out=self.x)
         do(np.multiply, self.x, self.x, out=n)
         self._mean(do, n, self.variance)
         do(np.add, self.variance, NORMALIZATION_EPS, out=self.deviation)
         do(np.sqrt, self.deviation, out=self.deviation)
-        do(np.divide, self.x, do.spread(self.deviation, z), out=self.x)
-        do(np.multiply, self.x, do.spread(gamma[:, None], n), out=n)
-        do(np.add, n, do.spread(beta[:, None], n), out=n)
+        do(np.divide, self.x, do.broadcast(self.deviation, z), out=self.x)
+        do(np.multiply, self.x, do.broadcast(gamma[:, None], n), out=n)
+        do(np.add, n, do.broadcast(beta[:, None], n), out=n)
 
     # n = γ x̂ + β, so dγ = Σ dn x̂ and dβ = Σ dn over the samples
     def backward_parameters(self, do: Program, dn: Array, dgamma: Array, dbeta: Array) -> None:
@@ -60,14 +60,14 @@ class Normalization:
     # dz = (g − mean(g) − x̂ mean(g x̂)) / √(σ² + ε), g = dn γ
     def backward_input(self, do: Program, dn: Array, gamma: Array, dz: Array) -> None:
         s, mean = do.scratch(dn), do.scratch(self.mean)
-        do(np.multiply, dn, do.spread(gamma[:, None], dn), out=dz)
+        do(np.multiply, dn, do.broadcast(gamma[:, None], dn), out=dz)
         do(np.multiply, dz, self.x, out=s)
         self._mean(do, s, mean)
-        do(np.multiply, self.x, do.spread(mean, s), out=s)
+        do(np.multiply, self.x, do.broadcast(mean, s), out=s)
         self._mean(do, dz, mean)
-        do(np.subtract, dz, do.spread(mean, dz), out=dz)
+        do(np.subtract, dz, do.broadcast(mean, dz), out=dz)
         do(np.subtract, dz, s, out=dz)
-        do(np.divide, dz, do.spread(self.deviation, dz), out=dz)
+        do(np.divide, dz, do.broadcast(self.deviation, dz), out=dz)
 
     # running ← 0.9 running + 0.1 · statistic of the batch, the variance over N − 1
     def update(self, do: Program, running_mean: Array, running_var: Array) -> None:

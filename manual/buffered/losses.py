@@ -92,7 +92,7 @@ def d_multi_margin(do: Program, o: Array, y: Array, d: Array) -> None:
     _margins(do, o, y, d)
     do.indicator(np.greater, d, 0, out=d)
     do(np.add.reduce, d, axis=-2, keepdims=True, out=row)
-    do(np.multiply, y, do.spread(row, y), out=s)
+    do(np.multiply, y, do.broadcast(row, y), out=s)
     do(np.subtract, d, s, out=d)
     do(np.divide, d, o.shape[-2], out=d)
 
@@ -103,7 +103,7 @@ def _margins(do: Program, o: Array, y: Array, t: Array) -> None:
     do(np.multiply, o, y, out=t)
     do(np.add.reduce, t, axis=-2, keepdims=True, out=row)
     do(np.subtract, 1, row, out=row)
-    do(np.add, o, do.spread(row, o), out=t)
+    do(np.add, o, do.broadcast(row, o), out=t)
     do.copy(do.number(0), t, where=do.mask(np.greater, y, 0, like=t))
 
 
@@ -130,11 +130,11 @@ def d_bce_with_logits(do: Program, o: Array, y: Array, d: Array) -> None:
 def cross_entropy(do: Program, o: Array, y: Array, t: Array) -> None:
     row, s = do.scratch(o[..., :1, :]), do.scratch(t)
     do(np.maximum.reduce, o, axis=-2, keepdims=True, out=row)
-    do(np.subtract, o, do.spread(row, o), out=s)
+    do(np.subtract, o, do.broadcast(row, o), out=s)
     do(np.exp, s, out=t)
     do(np.add.reduce, t, axis=-2, keepdims=True, out=row)
     do(np.log, row, out=row)
-    do(np.subtract, do.spread(row, t), s, out=t)
+    do(np.subtract, do.broadcast(row, t), s, out=t)
     do(np.multiply, t, y, out=t)
 
 
@@ -149,12 +149,12 @@ def d_cross_entropy_of_probabilities(do: Program, o: Array, y: Array, d: Array) 
     total = do.scratch(o[:1], 1)
     softmax(do, o, d, {})
     do(np.add.reduce, y, axis=0, keepdims=True, out=total)
-    do(np.multiply, d, do.spread(total, d), out=d)
+    do(np.multiply, d, do.broadcast(total, d), out=d)
     do(np.subtract, d, y, out=d)
 
 
 @dataclass(frozen=True)
-class Kernel:
+class LossKernel:
     """One row: the terms and their derivative; `probabilities` is the derivative for targets (N, K)."""
 
     value: Callable[..., Any]
@@ -162,13 +162,13 @@ class Kernel:
     probabilities: Callable[..., Any] | None = None
 
 
-KERNELS: dict[str, Kernel] = {
-    "half_squared_error": Kernel(half_squared_error, d_half_squared_error),
-    "mse": Kernel(mse, d_mse),
-    "l1": Kernel(l1, d_l1),
-    "smooth_l1": Kernel(smooth_l1, d_smooth_l1),
-    "hinge": Kernel(hinge, d_hinge),
-    "multi_margin": Kernel(multi_margin, d_multi_margin),
-    "bce_with_logits": Kernel(bce_with_logits, d_bce_with_logits),
-    "cross_entropy": Kernel(cross_entropy, d_cross_entropy, d_cross_entropy_of_probabilities),
+KERNELS: dict[str, LossKernel] = {
+    "half_squared_error": LossKernel(half_squared_error, d_half_squared_error),
+    "mse": LossKernel(mse, d_mse),
+    "l1": LossKernel(l1, d_l1),
+    "smooth_l1": LossKernel(smooth_l1, d_smooth_l1),
+    "hinge": LossKernel(hinge, d_hinge),
+    "multi_margin": LossKernel(multi_margin, d_multi_margin),
+    "bce_with_logits": LossKernel(bce_with_logits, d_bce_with_logits),
+    "cross_entropy": LossKernel(cross_entropy, d_cross_entropy, d_cross_entropy_of_probabilities),
 }

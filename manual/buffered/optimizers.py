@@ -1,4 +1,4 @@
-"""The update rules of `manual.optimizers` in buffers, on flat arrays; one row of `RULES` a rule.
+"""The update rules of `manual.optimizers` in buffers, on flat arrays; one row of `UPDATE_RULES` a rule.
 
 `rows(do, o, p, g, state, s, rate)` writes the calls for one block of the flat arrays: p parameters, g
 gradients (which stay as they are), `state` the moments, s scratch. What changes from step to step stands
@@ -121,7 +121,7 @@ def adamw_rates(o: AdamW, step: int, lr: float) -> Rates:
 
 
 @dataclass(frozen=True)
-class Rule:
+class UpdateRule:
     """One row: the calls, the numbers of a step, and the moments it keeps by torch's names.
 
     `scale(o)` are the factors that turn what is kept into torch's moments.
@@ -142,14 +142,14 @@ def _adams_moments(o: Adam) -> tuple[str, ...]:
     return "exp_avg", "exp_avg_sq"
 
 
-RULES: dict[type[Optimizer], Rule] = {
-    SGD: Rule(sgd, sgd_rates, lambda o: ("momentum_buffer",) if o.momentum else ()),
-    RMSprop: Rule(
+UPDATE_RULES: dict[type[Optimizer], UpdateRule] = {
+    SGD: UpdateRule(sgd, sgd_rates, lambda o: ("momentum_buffer",) if o.momentum else ()),
+    RMSprop: UpdateRule(
         rmsprop, plain_rates, lambda o: ("square_avg", "momentum_buffer") if o.momentum else ("square_avg",)
     ),
-    Adagrad: Rule(adagrad, adagrad_rates, lambda o: ("sum",)),
-    Adam: Rule(adam, adam_rates, _adams_moments, _adams_scale),
-    AdamW: Rule(adamw, adamw_rates, _adams_moments, _adams_scale, decays_gradient=False),
+    Adagrad: UpdateRule(adagrad, adagrad_rates, lambda o: ("sum",)),
+    Adam: UpdateRule(adam, adam_rates, _adams_moments, _adams_scale),
+    AdamW: UpdateRule(adamw, adamw_rates, _adams_moments, _adams_scale, decays_gradient=False),
 }
 
 
@@ -157,7 +157,7 @@ class Update:
     """One update of a flat array of parameters: `prepare(lr)`, then run `calls`."""
 
     def __init__(self, optimizer: Optimizer, parameters: Array, gradients: Array) -> None:
-        self.optimizer, self.rule = optimizer, RULES[type(optimizer)]
+        self.optimizer, self.rule = optimizer, UPDATE_RULES[type(optimizer)]
         workspace = Workspace(parameters.dtype)
         names = self.rule.moments(optimizer)
         self.moments = {name: workspace.new(parameters.size) for name in names}

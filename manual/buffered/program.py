@@ -64,8 +64,8 @@ class Program:
         """Where the condition holds, as a scratch array of booleans."""
         return self(condition, *inputs, out=self.workspace.scratch(like, which, bool))
 
-    def spread(self, narrow: Array, like: Array) -> Array:
-        """A row or a column at full width, as scratch: to broadcast, NumPy would allocate as much."""
+    def broadcast(self, narrow: Array, like: Array) -> Array:
+        """A row or a column at full width, as scratch: NumPy's own broadcasting would allocate as much."""
         return self.copy(narrow, self.workspace.scratch(like, 9))
 
     def scratch(self, like: Array, which: int = 0) -> Array:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from manual.architecture import Architecture
-from manual.buffered.flat import Flat
-from manual.buffered.layer import Arrays, Layer
+from manual.buffered.flat import FlatArray
+from manual.buffered.layer import Arrays, BufferedLayer
 from manual.buffered.losses import KERNELS
 from manual.buffered.program import Call, Program, Workspace
 from manual.losses import LOSSES
@@ -29,8 +29,8 @@ class Step:
         self,
         architecture: Architecture,
         loss: str,
-        parameters: Flat,
-        gradients: Flat,
+        parameters: FlatArray,
+        gradients: FlatArray,
         n: int,
         *,
         places: int = 1,
@@ -74,9 +74,9 @@ class Step:
         for i, size in enumerate(architecture.sizes[1:-1], start=1):
             hidden = arrays.workspace.new(size + 1, arrays.n)
             hidden[-1] = 1  # the bias of the next layer is one more row of its weights
-            layers.append(Layer(arrays, i, below, hidden[:-1]))
+            layers.append(BufferedLayer(arrays, i, below, hidden[:-1]))
             below = hidden
-        layers.append(Layer(arrays, architecture.depth, below, output))
+        layers.append(BufferedLayer(arrays, architecture.depth, below, output))
         for layer in layers:
             layer.forward(do)
         delta = arrays.workspace.new(*output.shape)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from manual.compiled.layout import BELOW, INPUTS, MASK, OUTPUTS, STRIDE, TURNED
+from manual.compiled.layout import BELOW, INPUTS, MASK, OUTPUTS, STRIDE, TRANSPOSED
 from manual.compiled.memory import at, loops, pointer
-from manual.compiled.products import turn
+from manual.compiled.products import transpose
 
 
 @loops
@@ -20,12 +20,12 @@ def ones(layers: Any, w: Any, n: int) -> None:
 @loops
 def gather(layers: Any, x: Any, w: Any, indices: Any, start: int, n: int) -> None:
     """The rows of a batch as (n, in) and as (in, n)."""
-    inputs, stride, turned = layers[0, INPUTS], layers[0, STRIDE], layers[0, TURNED]
+    inputs, stride, transposed = layers[0, INPUTS], layers[0, STRIDE], layers[0, TRANSPOSED]
     for r in range(n):
-        source, row = at(x, indices[start + r] * inputs, inputs), at(w, turned + r * stride, inputs)
+        source, row = at(x, indices[start + r] * inputs, inputs), at(w, transposed + r * stride, inputs)
         for j in range(inputs):
             row[j] = source[j]
-    turn(pointer(w, turned), stride, pointer(w, layers[0, BELOW]), n, n, inputs)
+    transpose(pointer(w, transposed), stride, pointer(w, layers[0, BELOW]), n, n, inputs)
 
 
 @loops

@@ -8,7 +8,6 @@ import numpy as np
 
 import manual
 from manual.compiled import losses, optimizers
-from manual.compiled.crew import APART, REST, together
 from manual.compiled.layout import (
     DA,
     DH,
@@ -27,6 +26,7 @@ from manual.compiled.layout import (
     views,
 )
 from manual.compiled.ready import compiled_run, unsupported
+from manual.compiled.threads import SLOT, YIELD_ADDRESS, together
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
 from manual.optimizers import Optimizer
@@ -34,12 +34,12 @@ from manual.trace import Trace
 from manual.training import NumPyEngine
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
-# with a crew, which has to be called together each time, 8 MB.
-PREDICTED_ROWS, DRAWN, DRAWN_FOR_A_CREW = 256, 2**17, 2**20
+# with several, which have to be started each time, 8 MB.
+PREDICTED_ROWS, DRAWN, DRAWN_BY_THREADS = 256, 2**17, 2**20
 NOTHING, ZERO = np.zeros(0), np.zeros(())
 
 
-class Data(NamedTuple):
+class FlatData(NamedTuple):
     """x and y flat, and labels; what there is none of is empty."""
 
     x: Array
@@ -83,10 +83,10 @@ class CompiledEngine(NumPyEngine):
         self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
         self.slope = float(self.dtype.type(architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, len(SPEC)), np.int64), np.zeros(NUMBERS)
-        self.met, self.shares = np.zeros(threads * APART, np.int64), np.zeros(threads * APART)
+        self.arrivals, self.shares = np.zeros(threads * SLOT, np.int64), np.zeros(threads * SLOT)
         self.buffers: dict[int, list[Buffer]] = {}
         self.uniforms = NOTHING
-        self.nothing = Data(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
+        self.nothing = FlatData(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
         self._adopt()
 
     @property
@@ -115,7 +115,7 @@ class CompiledEngine(NumPyEngine):
     def _pieces(self, steps: int, batch_size: int) -> Iterator[slice]:
         """All steps at once; with dropout, as many as the memory for its random numbers is meant for."""
         width = sum(self.model.architecture.sizes[1:-1]) if self.drops else 0
-        most = DRAWN if self.threads == 1 else DRAWN_FOR_A_CREW
+        most = DRAWN if self.threads == 1 else DRAWN_BY_THREADS
         piece = max(1, most // (width * batch_size)) if width else max(1, steps)
         for first in range(0, steps, piece):
             yield slice(first, min(first + piece, steps))
@@ -170,7 +170,7 @@ class CompiledEngine(NumPyEngine):
         mode: int,
         size: int,
         buffers: list[Buffer],
-        data: Data,
+        data: FlatData,
         rows: Array,
         results: Array,
         gradients: Array | None = None,
@@ -180,15 +180,15 @@ class CompiledEngine(NumPyEngine):
         drops: bool | None = None,
     ) -> int:
         """The compiled function on batches of that size, a thread a buffer; how many it went through."""
-        optimizer, architecture, crew = self.optimizer, self.model.architecture, len(buffers)
+        optimizer, architecture, threads = self.optimizer, self.model.architecture, len(buffers)
         drops = self.drops if drops is None else drops
         uniforms = (
             self._draw(len(rows) * sum(architecture.sizes[1:-1])) if drops and mode == TRAIN else NOTHING
         )
         fresh = "momentum_buffer" not in optimizer.state["layers.0.weight"]
-        for member, buffer in enumerate(buffers):
+        for thread, buffer in enumerate(buffers):
             asked = (mode, *self.rows, size, optimizer.steps, fresh, drops)
-            self.specs[member] = (*asked, member, crew, REST, *buffer.places)
+            self.specs[thread] = (*asked, thread, threads, YIELD_ADDRESS, *buffer.places)
         self.numbers[:] = (
             *optimizers.hyperparameters(optimizer),
             self.l1,
@@ -199,12 +199,12 @@ class CompiledEngine(NumPyEngine):
         g = self.flat_gradients if gradients is None else gradients
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)
 
-        def work(member: int) -> int:
-            buffer = buffers[member]
-            own = (*given, buffer.numbers, buffer.chosen, results, self.met, self.shares)
-            return compiled_run()(self.specs[member], buffer.table, self.numbers, *own)
+        def work(thread: int) -> int:
+            buffer = buffers[thread]
+            own = (*given, buffer.numbers, buffer.chosen, results, self.arrivals, self.shares)
+            return compiled_run()(self.specs[thread], buffer.table, self.numbers, *own)
 
-        done = work(0) if crew == 1 else together(work, crew, self.met)
+        done = work(0) if threads == 1 else together(work, threads, self.arrivals)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done
@@ -231,7 +231,7 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
         return _fit(x, self.dtype).reshape(-1)
 
-    def _data(self, x: Array, y: Array) -> Data:
+    def _data(self, x: Array, y: Array) -> FlatData:
         """The arrays that the compiled code reads. Raises ValueError where one does not fit."""
         flat, y, outputs = self._inputs(x), np.asarray(y), self.model.architecture.sizes[-1]
         if self.row.target == "label" or y.shape != (len(x), outputs):
@@ -255,7 +255,7 @@ class CompiledEngine(NumPyEngine):
                     state[kind] = view
 
     def _show(self, steps: int, rate: float) -> None:
-        """Tell the optimizer of the steps that were taken, and show it its moments."""
+        """Count the steps that were taken in the optimizer, and show it its moments."""
         self.optimizer.steps += steps
         self.optimizer.lr = float(rate)
         if steps and not self.shown:

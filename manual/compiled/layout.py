@@ -2,7 +2,7 @@
 
 A layer's weight and bias are one matrix [W b] of shape (out, in + 1); the layer's input has a last
 feature that is 1, so that z = W a + b is one product. Stages are (features, n): the samples of a feature
-lie side by side. A layer's input lies there a second time, turned, as dW = dz aᵀ needs it.
+lie side by side. A layer's input lies there a second time, transposed, as dW = dz aᵀ needs it.
 """
 
 from itertools import pairwise
@@ -17,10 +17,10 @@ from manual.numbers import Array
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
-# this turned, (n, in), with the distance of its rows.
+# this transposed, (n, in), with the distance of its rows.
 COLUMNS = (
     *("inputs", "outputs", "row", "weight", "slope"),
-    *("below", "turned", "stride", "z", "a", "mask", "h", "dh", "da", "dz"),
+    *("below", "transposed", "stride", "z", "a", "mask", "h", "dh", "da", "dz"),
 )
 (
     INPUTS,
@@ -29,7 +29,7 @@ COLUMNS = (
     WEIGHT,
     SLOPE,
     BELOW,
-    TURNED,
+    TRANSPOSED,
     STRIDE,
     Z,
     A,
@@ -43,7 +43,7 @@ TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds, and `numbers` after the optimizer's hyperparameters.
 SPEC = (
     *("mode", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
-    *("member", "crew", "rest"),
+    *("thread", "threads", "yield"),
     *("y", "scratch", "dx"),
 )
 (
@@ -54,9 +54,9 @@ SPEC = (
     STEPS,
     FRESH,
     DROPS,
-    MEMBER,
-    CREW,
-    REST,
+    THREAD,
+    THREADS,
+    YIELD,
     Y,
     SCRATCH,
     DX,
@@ -112,7 +112,7 @@ class Buffer:
             below = row[H]
             # an odd multiple of 16 numbers, so that rows do not fall on the same places of the cache
             row[STRIDE] = (-(-sizes[layer] // 16) | 1) * 16
-            row[TURNED] = self.place(row[STRIDE])
+            row[TRANSPOSED] = self.place(row[STRIDE])
         y, scratch, self.dx = self.place(sizes[-1]), self.place(2), self.place(sizes[0])
         self.places = (y, scratch, self.dx)
         self.numbers, self.chosen = aligned(self.end, dtype), np.zeros(capacity, np.int64)

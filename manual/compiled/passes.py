@@ -12,11 +12,9 @@ from numba import njit
 from manual.compiled import losses
 from manual.compiled.activations import PRELU, activate, differentiate, slope_gradient
 from manual.compiled.batches import draw, gather, multiply, ones
-from manual.compiled.crew import APART, PIECE, add_up, meet, part
 from manual.compiled.layout import (
     BATCH_SIZE,
     BELOW,
-    CREW,
     DA,
     DH,
     DROPOUT,
@@ -28,23 +26,24 @@ from manual.compiled.layout import (
     L1,
     LOSS,
     MASK,
-    MEMBER,
     MODE,
     NEGATIVE_SLOPE,
     OPTIMIZER,
     OUTPUTS,
     PREDICT,
-    REST,
     ROW,
     SCRATCH,
     SLOPE,
     STEPS,
     STRIDE,
     SUM,
+    THREAD,
+    THREADS,
     TRACE,
     TRAIN,
-    TURNED,
+    TRANSPOSED,
     WEIGHT,
+    YIELD,
     A,
     H,
     Y,
@@ -53,14 +52,15 @@ from manual.compiled.layout import (
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import FASTMATH, at, loops, pointer
 from manual.compiled.optimizers import update
-from manual.compiled.products import product, turn
+from manual.compiled.products import product, transpose
+from manual.compiled.threads import PIECE, SLOT, add_up, barrier, part
 
 # The arguments of `run`: int64, float64 or the network's dtype, and the number of axes.
 ENTRY: tuple[tuple[str, int], ...] = (
     *(("i", 1), ("i", 2), ("f", 1)),  # spec, layers, numbers
     *(("T", 1), ("T", 1), ("i", 1), ("i", 1), ("f", 1), ("f", 1)),  # x, y, labels, indices, rates, uniforms
     *(("T", 1), ("T", 1), ("T", 1), ("T", 1), ("T", 1), ("i", 1), ("f", 1)),  # p, g, m, v, w, chosen, results
-    *(("i", 1), ("f", 1)),  # met, shares
+    *(("i", 1), ("f", 1)),  # arrivals, shares
 )
 
 
@@ -129,10 +129,11 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: in
             g[layers[i, SLOPE]] = slope_gradient(w, delta, z, outputs * n)
         a = layers[i, A if spec[DROPS] else H]
         differentiate(row, w, delta, z, a, layers[i, DZ], outputs, n, slope, spec[SCRATCH])
-        dz, turned, stride = pointer(w, layers[i, DZ]), pointer(w, layers[i, TURNED]), layers[i, STRIDE]
+        dz, transposed = pointer(w, layers[i, DZ]), pointer(w, layers[i, TRANSPOSED])
+        stride = layers[i, STRIDE]
         if i > 0:
-            turn(pointer(w, layers[i, BELOW]), n, turned, stride, inputs, n)
-        product(dz, n, 1, turned, stride, pointer(g, weight), k, outputs, inputs, n)
+            transpose(pointer(w, layers[i, BELOW]), n, transposed, stride, inputs, n)
+        product(dz, n, 1, transposed, stride, pointer(g, weight), k, outputs, inputs, n)
         for j in range(outputs):
             of_neuron, total = at(w, layers[i, DZ] + j * n, n), w.dtype.type(0)
             for r in range(n):
@@ -183,25 +184,25 @@ def entry(sources: str) -> Callable[..., int]:
         w: Any,
         chosen: Any,
         results: Any,
-        met: Any,
+        arrivals: Any,
         shares: Any,
     ) -> int:
         """The number of batches that were gone through; `results` holds their losses, or the outputs.
 
-        One member of a crew goes through its share of each batch; `g` has room for all their gradients.
+        One thread of several goes through its share of each batch; `g` has room for all their gradients.
         """
         sources  # noqa: B018  # numba keeps it among the names that the cached code stands for
         inputs, outputs = layers[0, INPUTS], layers[len(layers) - 1, OUTPUTS]
-        size, done, drawn, filled, meetings = spec[BATCH_SIZE], 0, 0, 0, 0
-        member, crew, room = spec[MEMBER], spec[CREW], len(g) // spec[CREW]
-        mine, (low, high) = at(g, member * room, room), part(len(p), member, crew)
+        size, done, drawn, filled, barriers = spec[BATCH_SIZE], 0, 0, 0, 0
+        thread, threads, room = spec[THREAD], spec[THREADS], len(g) // spec[THREADS]
+        mine, (low, high) = at(g, thread * room, room), part(len(p), thread, threads)
         for i in range(len(indices)):
             if indices[i] < 0 or (indices[i] + 1) * inputs > len(x):
                 return -1
         for begin in range(0, len(indices), size):
             whole = min(size, len(indices) - begin)
-            first = whole * member // crew
-            start, n = begin + first, whole * (member + 1) // crew - first
+            first = whole * thread // threads
+            start, n = begin + first, whole * (thread + 1) // threads - first
             if n != filled:
                 ones(layers, w, n)
                 filled = n
@@ -225,31 +226,31 @@ def entry(sources: str) -> Callable[..., int]:
                 backward(spec, layers, numbers, p, mine, w, n)
             else:
                 mine[:] = w.dtype.type(0)
-            if numbers[L1] != 0.0 and spec[MODE] == TRAIN and member == 0:
+            if numbers[L1] != 0.0 and spec[MODE] == TRAIN and thread == 0:
                 loss += penalize(layers, numbers[L1], p, mine)
-            if crew > 1:
-                shares[member * APART] = loss
-                meetings += 1
-                meet(met, meetings, member, crew, spec[REST])
+            if threads > 1:
+                shares[thread * SLOT] = loss
+                barriers += 1
+                barrier(arrivals, barriers, thread, threads, spec[YIELD])
                 loss = 0.0
-                for other in range(crew):
-                    loss += shares[other * APART]
-            if member == 0:
+                for other in range(threads):
+                    loss += shares[other * SLOT]
+            if thread == 0:
                 results[done - 1] = loss
             if spec[MODE] == TRAIN and not math.isfinite(loss):
                 break
             step, fresh = spec[STEPS] + done, spec[FRESH] and done == 1
-            piece = PIECE if crew > 1 else high  # what was added up is used before it leaves the cache
+            piece = PIECE if threads > 1 else high  # what was added up is used before it leaves the cache
             for at_once in range(low, high, piece):
                 count = min(piece, high - at_once)
-                add_up(g, room, crew, at_once, count)
+                add_up(g, room, threads, at_once, count)
                 if spec[MODE] == TRAIN:
                     theta, gradient = at(p, at_once, count), at(g, at_once, count)
                     moments = at(m, at_once, count), at(v, at_once, count)
                     update(spec[OPTIMIZER], numbers, rates[done - 1], step, fresh, theta, gradient, *moments)
-            if crew > 1:
-                meetings += 1
-                meet(met, meetings, member, crew, spec[REST])
+            if threads > 1:
+                barriers += 1
+                barrier(arrivals, barriers, thread, threads, spec[YIELD])
         return done
 
     options = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True}

@@ -1,10 +1,10 @@
 """The matrix product of the compiled step: register tiles, written for vectors of this machine's width.
 
 C[i, j] = Σₖ S[i, k] V[k, j], where a row of V and of C is contiguous and S has any strides. A tile of C,
-some rows by two vectors, stays in registers while k runs; each entry of S meets both vectors of V[k] at
-once. Nothing is packed, so small products cost what their arithmetic costs; large ones are cut so that
-what is met again is still in the cache. Every entry of C is one sum in the order of k (in pieces of
-`DEPTH`), whatever the sizes around it.
+some rows by two vectors, stays in registers while k runs; each entry of S is multiplied with both vectors
+of V[k] at once. Nothing is packed, so small products cost what their arithmetic costs; large ones are cut
+so that what is used again is still in the cache. Every entry of C is one sum in the order of k (in pieces
+of `DEPTH`), whatever the sizes around it.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def _shape() -> tuple[int, int]:
 
 
 VECTOR, ROWS = _shape()
-# Entries of k that are summed before C is written, and rows of C that meet the same piece of V.
+# Entries of k that are summed before C is written, and rows of C that use the same piece of V.
 DEPTH, BLOCK = 256, 64
 
 
@@ -51,7 +51,7 @@ class _Vectors:
         """Lanes of a, then of b, in that order."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(SHORT, len(lanes)), list(lanes)))
 
-    def spread(self, number: Any) -> Any:
+    def broadcast(self, number: Any) -> Any:
         """The number in every lane."""
         blank = ir.Constant(ir.VectorType(number.type, self.lanes), ir.Undefined)
         one = self.builder.insert_element(blank, number, ir.Constant(SHORT, 0))
@@ -60,7 +60,7 @@ class _Vectors:
     def first(self, count: Any) -> Any:
         """The mask of the first `count` lanes."""
         numbers = ir.Constant(ir.VectorType(INDEX, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, self.spread(count))
+        return self.builder.icmp_signed("<", numbers, self.broadcast(count))
 
     def _masked(self, what: str, result: Any, arguments: Sequence[Any]) -> Any:
         kind = ir.FunctionType(result, [a.type for a in arguments])
@@ -153,7 +153,7 @@ def tile(rows: int, vectors: int) -> Callable[..., None]:
             wide = [V.load(at_k, j, masks[j]) for j in range(vectors)]
             done: list[list[Any]] = []
             for factor, row_sums in zip(factors, sums, strict=True):
-                number = V.spread(builder.load(builder.gep(factor, [builder.mul(k, s_k)])))
+                number = V.broadcast(builder.load(builder.gep(factor, [builder.mul(k, s_k)])))
                 products = [builder.fmul(number, each, flags=contract) for each in wide]
                 pairs = zip(row_sums, products, strict=True)
                 done.append([builder.fadd(total, term, flags=contract) for total, term in pairs])
@@ -228,7 +228,7 @@ def product(
 
 
 @intrinsic
-def turn_square(typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any:
+def transpose_square(typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any:
     """B = Aᵀ for as many rows as a vector has lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -255,13 +255,13 @@ def turn_square(typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any:
 
 
 @loops
-def turn(a: Any, a_row: int, b: Any, b_row: int, rows: int, columns: int) -> None:
+def transpose(a: Any, a_row: int, b: Any, b_row: int, rows: int, columns: int) -> None:
     """B (columns, rows) = Aᵀ, A (rows, columns)."""
     width = lanes(a)
     high, wide = rows // width * width, columns // width * width
     for i in range(0, high, width):
         for j in range(0, wide, width):
-            turn_square(shift(a, i * a_row + j), a_row, shift(b, j * b_row + i), b_row)
+            transpose_square(shift(a, i * a_row + j), a_row, shift(b, j * b_row + i), b_row)
     for i in range(rows):
         for j in range(wide if i < high else 0, columns):
             b[j * b_row + i] = a[i * a_row + j]

@@ -38,7 +38,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Row:
+class ActivationKernel:
     """`forward` computes a from z, `backward` dz from da, z and a.
 
     `from_a`: backward does not read z, so a may lie over it. `elementwise`: dz may lie over da.
@@ -132,7 +132,7 @@ def prelu_slope(u: Unit) -> list[Op]:
     ]
 
 
-def _elu(alpha: float, scale: float) -> Row:
+def _elu(alpha: float, scale: float) -> ActivationKernel:
     # a = scale · (z for z > 0, else α (e^z − 1))
     def forward(u: Unit) -> list[Op]:
         return [partial(aten.elu.out, u.z, alpha, scale, 1, out=u.a)]
@@ -142,10 +142,10 @@ def _elu(alpha: float, scale: float) -> Row:
         kernel = aten.elu_backward.grad_input
         return [partial(kernel, u.da, alpha, scale, 1, False, u.z, grad_input=u.dz)]
 
-    return Row(forward, backward)
+    return ActivationKernel(forward, backward)
 
 
-def _gelu(approximate: str) -> Row:
+def _gelu(approximate: str) -> ActivationKernel:
     # a = z Φ(z); "tanh": a = ½ z (1 + tanh u), u = √(2/π) (z + 0.044715 z³)
     def forward(u: Unit) -> list[Op]:
         return [partial(aten.gelu.out, u.z, approximate=approximate, out=u.a)]
@@ -155,7 +155,7 @@ def _gelu(approximate: str) -> Row:
         kernel = aten.gelu_backward.grad_input
         return [partial(kernel, u.da, u.z, approximate=approximate, grad_input=u.dz)]
 
-    return Row(forward, backward)
+    return ActivationKernel(forward, backward)
 
 
 # a = z s(z)
@@ -198,19 +198,19 @@ def d_softmax(u: Unit) -> list[Op]:
     return [partial(aten._softmax_backward_data.out, u.da, u.a, 1, u.z.dtype, grad_input=u.dz)]
 
 
-ACTIVATIONS: dict[str, Row] = {
-    "identity": Row(identity, d_identity, from_a=True),
-    "sigmoid": Row(sigmoid, d_sigmoid, from_a=True),
-    "tanh": Row(tanh, d_tanh, from_a=True),
-    "relu": Row(relu, d_relu, from_a=True),
-    "leaky_relu": Row(leaky_relu, d_leaky_relu),
-    "prelu": Row(prelu, d_prelu, slope=prelu_slope),
+ACTIVATIONS: dict[str, ActivationKernel] = {
+    "identity": ActivationKernel(identity, d_identity, from_a=True),
+    "sigmoid": ActivationKernel(sigmoid, d_sigmoid, from_a=True),
+    "tanh": ActivationKernel(tanh, d_tanh, from_a=True),
+    "relu": ActivationKernel(relu, d_relu, from_a=True),
+    "leaky_relu": ActivationKernel(leaky_relu, d_leaky_relu),
+    "prelu": ActivationKernel(prelu, d_prelu, slope=prelu_slope),
     "elu": _elu(1.0, 1.0),
     "selu": _elu(float(SELU_CONSTANTS["alpha"]), float(SELU_CONSTANTS["scale"])),
     "gelu": _gelu("none"),
     "gelu_tanh": _gelu("tanh"),
-    "silu": Row(silu, d_silu),
-    "softplus": Row(softplus, d_softplus),
-    "hardtanh": Row(hardtanh, d_hardtanh, from_a=True),
-    "softmax": Row(softmax, d_softmax, elementwise=False),
+    "silu": ActivationKernel(silu, d_silu),
+    "softplus": ActivationKernel(softplus, d_softplus),
+    "hardtanh": ActivationKernel(hardtanh, d_hardtanh, from_a=True),
+    "softmax": ActivationKernel(softmax, d_softmax, elementwise=False),
 }

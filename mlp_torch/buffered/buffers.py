@@ -55,7 +55,7 @@ class Buffers:
 ALIGNMENT = 64  # bytes: where a vector register's load of one cache line starts
 
 
-class Flat:
+class FlatParameters:
     """All parameters in one tensor `values`, all gradients in another; views of both by name.
 
     The module's parameters become views of `values`: what the engine learns, the module has. What lies

@@ -15,7 +15,7 @@ from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.buffered.buffers import Buffers, Flat, Resident
+from mlp_torch.buffered.buffers import Buffers, FlatParameters, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, cuda_graph
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
@@ -69,7 +69,7 @@ class TorchEngine:
         choose("loss", loss, list(MANUAL_LOSSES))
         choose("optimizer", optimizer, list(OPTIMIZERS))
         self.model, self.loss = module, loss
-        self.flat = Flat(module)
+        self.flat = FlatParameters(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
         reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
         if reason is not None:

@@ -40,7 +40,7 @@ class Ends:
         return self.buffers(f"{name} of the loss", len(self.output), 1)
 
 
-Row = Callable[[Ends], tuple[list[Op], list[Op]]]
+LossKernel = Callable[[Ends], tuple[list[Op], list[Op]]]
 
 
 def _dot(a: Tensor, b: Tensor, out: Tensor) -> Op:
@@ -199,7 +199,7 @@ def _probabilities(e: Ends, shifted: Tensor, log_total: Tensor) -> tuple[list[Op
     return value, gradient
 
 
-LOSSES: dict[str, Row] = {
+LOSSES: dict[str, LossKernel] = {
     "half_squared_error": half_squared_error,
     "mse": mse,
     "l1": l1,

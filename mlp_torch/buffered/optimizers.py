@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mlp_torch.buffered.buffers import Op
 
-Step = Callable[[Tensor], list[Op]]
+UpdateOps = Callable[[Tensor], list[Op]]
 
 
 def _number(value: float, like: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def sgd(
     dampening: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
-) -> Step:
+) -> UpdateOps:
     if nesterov and (momentum <= 0 or dampening != 0):
         raise ValueError("nesterov needs a momentum above 0 and no dampening")
     buffers = [torch.zeros_like(theta)] if momentum else []
@@ -57,7 +57,7 @@ def rmsprop(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
-) -> Step:
+) -> UpdateOps:
     v, direction = torch.zeros_like(theta), torch.zeros_like(theta)
     b = torch.zeros_like(theta) if momentum else direction
     kept, added, carried = (_number(value, theta) for value in (alpha, eps, momentum))
@@ -88,7 +88,7 @@ def adagrad(
     lr_decay: float = 0.0,
     weight_decay: float = 0.0,
     eps: float = 1e-10,
-) -> Step:
+) -> UpdateOps:
     s, direction = torch.zeros_like(theta), torch.zeros_like(theta)
     added = _number(eps, theta)
     # 1 + (t − 1) decay, moved on by decay after every step
@@ -120,7 +120,7 @@ def _decayed(theta: Tensor, gradient: Tensor, weight_decay: float) -> tuple[Tens
 
 
 # m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
-def _adam(kernel: str, default_decay: float) -> Callable[..., Step]:
+def _adam(kernel: str, default_decay: float) -> Callable[..., UpdateOps]:
     def adam(
         theta: Tensor,
         gradient: Tensor,
@@ -128,7 +128,7 @@ def _adam(kernel: str, default_decay: float) -> Callable[..., Step]:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = default_decay,
-    ) -> Step:
+    ) -> UpdateOps:
         m, v = torch.zeros_like(theta), torch.zeros_like(theta)
         steps = torch.zeros((), dtype=torch.float32, device=theta.device)
         one = torch.ones_like(steps)

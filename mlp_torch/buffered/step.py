@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from manual.losses import LOSSES as MANUAL_LOSSES
 from mlp_torch.buffered import layers, products
-from mlp_torch.buffered.activations import ACTIVATIONS, Row, Unit
-from mlp_torch.buffered.buffers import Buffers, Flat, Op
+from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit
+from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op
 from mlp_torch.buffered.losses import LOSSES, Ends
 from mlp_torch.model import MLP
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageKernels:
     """One row: its name in `manual.chain`, the kernels, and the tensor that then holds its value.
 
     `kind` tells what is no stage of the chain rule: to "draw" a mask, to "move" running statistics, the
@@ -56,7 +56,7 @@ class Step:
     def __init__(
         self,
         model: MLP,
-        flat: Flat,
+        flat: FlatParameters,
         buffers: Buffers,
         task: Task,
         x: Tensor,
@@ -71,8 +71,8 @@ class Step:
         self.depth = model.architecture.depth
         self.ones = buffers.ones(self.n)
         self.rounded = products.Rounded(buffers) if task.bf16 else None
-        self.stages: list[Stage] = []
-        self.units: dict[int, tuple[Row, Unit]] = {}
+        self.stages: list[StageKernels] = []
+        self.units: dict[int, tuple[ActivationKernel, Unit]] = {}
         self.inputs: dict[int, Tensor] = {1: x}
         self.normalizations: dict[int, layers.Normalization] = {}
         self.masks: dict[int, Tensor] = {}
@@ -91,7 +91,7 @@ class Step:
         return [op for stage in self.stages if stage.kind not in leave_out for op in stage.ops]
 
     def _write(self, name: str, ops: list[Op], value: Tensor, kind: str = "stage") -> None:
-        self.stages.append(Stage(name, ops, value, kind))
+        self.stages.append(StageKernels(name, ops, value, kind))
 
     def _size(self, layer: int) -> int:
         return self.model.architecture.sizes[layer]

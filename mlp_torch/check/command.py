@@ -1,18 +1,19 @@
 """`mlp check`: reads an .npz of arrays, or a function of a Python file, and prints the report."""
 
-import importlib.util
 import inspect
-import sys
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from mlp_torch.check.authors_file import function_of, held, listing, module_of
 from mlp_torch.check.config import Check
-from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
+from mlp_torch.check.functions.orders import signature
+from mlp_torch.check.functions.quiet import heard, told
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.report import CheckReport
 from mlp_torch.errors import UserError
@@ -20,6 +21,9 @@ from mlp_torch.errors import UserError
 
 def run(config: Check) -> int:
     """0: right, 1: wrong, scaled or another loss's, 2: not comparable. Raises UserError for a mistake."""
+    if not config.function and not config.file.endswith(".npz"):
+        print(listing(config.path))
+        return 2
     report = _of_arrays(config) if config.file.endswith(".npz") else _of_function(config)
     print(report.to_json() if config.json else report)
     return {"right": 0, "not_comparable": 2}.get(report.verdict, 1)
@@ -102,7 +106,7 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
         raise UserError(f"{config.file}: {', '.join(strange)} is the mask of no layer; mask1 is the first's")
     layers = []
     for i, layer in enumerate(plain, start=1):
-        name = ALIASES.get(layer.activation, layer.activation)
+        name = layer.activation
         constants = (
             {"alpha": config.alpha} if config.alpha is not None and "alpha" in FORMS[name].defaults else {}
         )
@@ -118,58 +122,61 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
 def _of_function(config: Check) -> CheckReport:
     """FILE.py:function is loss_and_gradients(parameters, x, y) beside the file's `parameters` and `data` (or
     `x` and `y`), or takes nothing and gives a CheckReport, the arguments of check_function, or those of
-    check_gradients as a dict.
+    check_gradients as a dict. FILE.py:net is an object, FILE.py:net.loss its method.
     """
     from mlp_torch.check.functions.function import check_function
+    from mlp_torch.check.functions.objects import is_net
 
     if config.dropout is not None:
         raise UserError("--dropout: serves FILE.npz with masks; a function draws or holds its own")
-    path, _, name = config.file.rpartition(":")
-    module = _module(path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UserError(f"{path}: has no function {name!r}")
+    path, name = config.path, config.function
+    module, notes = module_of(path)
+    function = function_of(module, path, name)
     described = {k: v for k, v in options(config).items() if v not in (None, False)} if config.loss else {}
     if config.activations:
         described["activations"] = list(config.activations)
-    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    if not needed:
-        given = function()
-        if isinstance(given, CheckReport):
-            return given
-        if isinstance(given, Mapping):
-            return check_gradients(**{**described, **given})
-        return check_function(*given, **described)
-    parameters = _held(module, "parameters", path)
+    holds = is_net(function) or inspect.ismethod(function)
+    if not holds and not isinstance(function, type) and not _needed(function):
+        with heard() as said:
+            given = told(function)
+        return _noted(_of_given(given, f"{path}:{name}", described), (*notes, *said.notes()))
+    parameters = None if holds and not hasattr(module, "parameters") else held(module, "parameters", path)
     if hasattr(module, "data"):
-        data = _held(module, "data", path)
+        data = held(module, "data", path)
         data = data if isinstance(data, tuple | list) else (data,)
     else:
-        data = (_held(module, "x", path), _held(module, "y", path))
-    return check_function(function, parameters, *data, **described)
+        data = (held(module, "x", path), held(module, "y", path))
+    return _noted(check_function(function, parameters, *data, **described), notes)
 
 
-def _held(module: Any, name: str, path: str) -> Any:
-    if not hasattr(module, name):
-        raise UserError(f"{path}: needs `{name}` beside the function: parameters, and data = (x, y)")
-    value = getattr(module, name)
-    return value() if callable(value) else value
+def _needed(function: Any) -> list[inspect.Parameter]:
+    """The arguments that must be given."""
+    spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    shape = signature(function)
+    every = shape.parameters.values() if shape else ()
+    return [p for p in every if p.default is p.empty and p.kind not in spread]
 
 
-def _module(path: str) -> Any:
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # tracing looks the author's functions up there
-    sys.path.insert(0, str(file.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
-    return module
+def _of_given(given: Any, shown: str, described: Mapping[str, Any]) -> CheckReport:
+    """The report on what a function without arguments gave."""
+    from mlp_torch.check.functions.function import check_function
+
+    if isinstance(given, CheckReport):
+        return given
+    if isinstance(given, Mapping):
+        try:
+            return check_gradients(**{**described, **given})
+        except TypeError as error:
+            raise UserError(
+                f"{shown}: gives a dict that check_gradients cannot be called with: {error}"
+            ) from None
+    if isinstance(given, tuple | list) and len(given) > 1 and callable(given[0]):
+        return check_function(*given, **described)
+    raise UserError(
+        f"{shown}: takes nothing and gives a {type(given).__name__}; name a function of (parameters, x, y), "
+        "or let it give (function, parameters, x, y)"
+    )
+
+
+def _noted(report: CheckReport, notes: tuple[str, ...]) -> CheckReport:
+    return replace(report, notes=(*report.notes, *notes))

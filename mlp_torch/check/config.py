@@ -1,6 +1,7 @@
 """The flags of `mlp check`, and what they must satisfy; nothing heavy is imported."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -25,11 +26,13 @@ class Check:
     """Check a hand-written backward pass, and name what is wrong: 0 right, 1 wrong, 2 not comparable."""
 
     file: tyro.conf.Positional[str] = ""
-    """FILE.npz with x, y, each parameter W1 … and its gradient dW1 … (or W1_after), or FILE.py:function."""
+    """FILE.npz with x, y, each parameter W1 … and its gradient dW1 … (or W1_after), or FILE.py:function.
+
+    FILE.py alone lists its functions."""
     activations: tuple[str, ...] = ()
     """One activation a layer, the output's included, such as relu softmax."""
     loss: Annotated[str | None, tyro.conf.arg(metavar="{" + ",".join(NAMES) + "}")] = None
-    """The loss; cross_entropy and bce take the probabilities that the last layer gives."""
+    """The loss, also by another library's name; cross_entropy and bce take the last layer's probabilities."""
     reduction: Annotated[str, tyro.conf.arg(metavar="{sum,mean_over_samples,mean_over_all}")] = (
         "mean_over_samples"
     )
@@ -67,14 +70,28 @@ class Check:
     json: bool = False
     """Print one JSON object."""
 
+    @property
+    def path(self) -> str:
+        """The file itself, without the function's name."""
+        head, dot, _ = self.file.rpartition(".py:")
+        return f"{head}.py" if dot else self.file
+
+    @property
+    def function(self) -> str:
+        """The function's name, or object.method; "" where none is named."""
+        return self.file.rpartition(".py:")[2] if ".py:" in self.file else ""
+
     def check(self) -> None:
-        """Raise UserError where the flags do not fit each other."""
+        """Raise UserError where the flags do not fit each other; a missing file is told first."""
         if not self.file:
             raise UserError("give the file to check: FILE.npz or FILE.py:function; --help lists the flags")
+        path = Path(self.path)
+        if not path.is_file():
+            raise UserError(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
         if self.file.endswith(".npz"):
             if not self.activations:
                 raise UserError("--activations: name one a layer, such as --activations relu softmax")
             if self.loss is None:
                 raise UserError(f"--loss is missing: name one of {', '.join(NAMES)}")
-        elif ".py:" not in self.file:
+        elif path.suffix != ".py":
             raise UserError(f"{self.file}: give FILE.npz or FILE.py:function")

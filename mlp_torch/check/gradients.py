@@ -8,16 +8,19 @@ import numpy as np
 from manual.architecture import choose
 from manual.numbers import Array
 from mlp_torch.check.describe import arguments as must
-from mlp_torch.check.describe import layout
-from mlp_torch.check.describe.forward import Network
+from mlp_torch.check.describe import judged, layout, units
+from mlp_torch.check.describe.compared import Asked
 from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten, layers_in_order
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
-from mlp_torch.check.describe.targets import MisfitError, orient
-from mlp_torch.check.report import CheckReport, Fault
-from mlp_torch.check.search.diagnosis import Case, diagnose
+from mlp_torch.check.describe.names import understood
+from mlp_torch.check.describe.noise import DOUBLE
+from mlp_torch.check.judging import judge
+from mlp_torch.check.report import CheckReport
+from mlp_torch.check.search.diagnosis import Case
 from mlp_torch.errors import UserError
 
 
+@understood
 def check_gradients(
     parameters: Any,
     gradients: Any,
@@ -55,13 +58,26 @@ def check_gradients(
     gradient. `output` and `loss_value`: the author's, compared first. `lr`: lets a gradient that lacks or
     contains the learning rate be named. `previous`: the gradients of the call before, to tell stale ones.
 
+    `right` lists what was judged. A parameter that no layer mentions is never passed over: with a gradient it
+    makes `right` `not_comparable`, without one it is a note. At a kink (z = 0 of relu, a hinge's margin,
+    θ = 0 under l1) the derivatives from below, from above and their mean are right, and said. Rounding
+    excuses at most a thousandth of an array's norm (8 ε of float16 and bfloat16); what it hides beyond that
+    is `not_comparable`. A description under which all is right is told beside the faults, or for want of any.
+
     Raises UserError (a ValueError) where the shapes leave a choice; it names the option that settles it.
     """
     if lr is not None:
         must.need_rate(lr)
     names = flatten(parameters)
+    if not names:
+        return judged.nothing("parameters are empty")
+    own = judged.listed(parameters, names)
+    aligned = {own[n]: v for n, v in align(names, flatten(gradients, what="gradients")).items()}
+    before = None
+    if previous is not None:
+        before = {own[n]: v for n, v in align(names, flatten(previous, what="previous")).items()}
+    names = {own[n]: v for n, v in names.items()}
     values = {name: as_float(value, name) for name, value in names.items() if value is not None}
-    aligned = align(names, flatten(gradients, what="gradients"))
     hand = {
         n: as_float(v, f"the gradient of {n}") for n, v in aligned.items() if v is not None and n in values
     }
@@ -70,16 +86,14 @@ def check_gradients(
         ones_in_x, l2, l1, sample_weight,
     )  # fmt: skip
     must.need_gradients(given.layers, hand, "gradient")
-    single = any(_single(v) for v in (*names.values(), *aligned.values(), x))
-    before = None
-    if previous is not None:
-        earlier = align(names, flatten(previous, what="previous"))
-        before = {n: as_float(v, f"previous: {n}") for n, v in earlier.items() if v is not None}
-        must.need_previous(before, values)
-    case = Case(hand, single=single, lr=lr, ascent=ascent, previous=before or {})
-    return _judge(given, case, output, loss_value)
+    earlier = {n: as_float(v, f"previous: {n}") for n, v in (before or {}).items() if v is not None}
+    must.need_previous(earlier, values)
+    unit = units.unit((*names.values(), *aligned.values(), x))
+    case = Case(hand, single=unit > DOUBLE, lr=lr, ascent=ascent, previous=earlier)
+    return judged.spaced(judge(given, case, _asked(output, loss_value, unit)))
 
 
+@understood
 def check_step(
     before: Any,
     after: Any,
@@ -94,12 +108,16 @@ def check_step(
 
     `before` and `after` in any nesting, `lr` the learning rate, the other options as in `check_gradients`.
     The gradient is (before − after)/lr, known to within rounding of θ/lr; with `ascent` the author's own,
-    (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. Raises
-    UserError as there.
+    (after − before)/lr, is shown: an author who adds minus the gradient goes down all the same. `previous`,
+    the gradients of the step before, lets a step with momentum be told. Raises UserError as there.
     """
     must.need_rate(lr)
     old, new = flatten(before, what="before"), flatten(after, what="after")
-    new = align(old, new)
+    if not old:
+        return judged.nothing("parameters are empty")
+    own = judged.listed(before, old)
+    new = {own[name]: value for name, value in align(old, new).items()}
+    old = {own[name]: value for name, value in old.items()}
     values = {name: as_float(value, name) for name, value in old.items() if value is not None}
     later = {name: as_float(value, name) for name, value in new.items() if value is not None}
     sign = -1.0 if ascent else 1.0
@@ -110,9 +128,12 @@ def check_step(
         if later[name].shape != value.shape:
             raise UserError(f"{name} has shape {value.shape} before and {later[name].shape} after the step")
         hand[name] = sign * (value - later[name]) / lr
-        u = np.finfo(np.float32 if _single(old[name]) or _single(new[name]) else np.float64).eps
+        u = units.unit((old[name], new[name]))
         floors[name] = float(4 * u * np.linalg.norm(np.abs(value) + np.abs(later[name])) / lr)
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
+    last = None if (p := options.pop("previous", None)) is None else align(old, flatten(p, what="previous"))
+    before_it = {n: as_float(v, f"previous: {n}") for n, v in (last or {}).items() if v is not None}
+    must.need_previous(before_it, values)
     given = prepare(
         values, x, y, options.pop("layers", None), options.pop("activations", None),
         options.pop("loss", None), options.pop("reduction", "mean_over_samples"),
@@ -124,13 +145,24 @@ def check_step(
     must.need_gradients(given.layers, hand, "value after the step")
     if options:
         raise UserError(f"check_step has no option {', '.join(options)}")
-    single = any(_single(v) for v in (*old.values(), *new.values(), x))
-    case = Case(hand, single=single, lr=lr, ascent=ascent, after=later, floors=floors)
-    return _judge(given, case, output, loss_value)
+    unit = units.unit((*old.values(), *new.values(), x))
+    case = Case(
+        hand, single=unit > DOUBLE, lr=lr, ascent=ascent, after=later, previous=before_it, floors=floors
+    )
+    return judged.spaced(judge(given, case, _asked(output, loss_value, unit)))
 
 
-def _single(value: Any) -> bool:
-    return str(getattr(value, "dtype", "")).endswith(("float32", "float16", "bfloat16"))
+def _asked(output: Any, loss_value: Any, unit: float) -> Asked:
+    """The author's own values. Raises UserError where they are no numbers."""
+    wanted = None if output is None else as_float(output, "output")
+    if wanted is not None:
+        must.need_finite(wanted, "output")
+    if loss_value is None:
+        return Asked(wanted, None, unit)
+    value = as_float(loss_value, "loss_value")
+    if value.size != 1:
+        raise UserError(f"loss_value: is one number, and this has shape {value.shape}")
+    return Asked(wanted, float(value.item()), unit)
 
 
 def prepare(
@@ -148,18 +180,18 @@ def prepare(
     for option, value in (("samples", samples), ("output_samples", output_samples)):
         if value not in (None, "rows", "columns"):
             raise UserError(f"{option}={value!r}: is 'rows' or 'columns'")
-    must.need_layers(layers, activations)
+    layers = must.need_layers(layers, activations)
     X, Y = as_float(x, "x"), as_float(y, "y")
     must.need_finite(X, "x")
     must.need_finite(Y, "y")
     if layers is None:
         assert activations is not None
         layers = layers_in_order(values, list(activations), X)
-    layers = list(layers)
+    layers = must.named(layers, values)
     for i, layer in enumerate(layers, start=1):
         slopes = [v for v in layer.activation_parameters.values() if isinstance(v, str)]
         for name in (layer.weight, layer.bias, *slopes):
-            if name is not None and str(name) not in values:
+            if name is not None and name not in values:
                 raise UserError(f"layer {i}: no parameter {name!r}; there are {', '.join(values)}")
         if layer.weight is None:
             raise UserError(f"layer {i}: say weight=, the name of its weight in parameters")
@@ -174,81 +206,3 @@ def prepare(
         values, layers, X, Y, loss, reduction, samples, output_samples, weight_layout,
         ones_in_x, must.penalty(l2, "l2", values), must.penalty(l1, "l1", values), weight,
     )  # fmt: skip
-
-
-def _judge(given: layout.Given, case: Case, output: Any, loss_value: float | None) -> CheckReport:
-    """Settle the layout, compare the forward pass, then diagnose."""
-    try:
-        problems = layout.readings(given)
-    except MisfitError as misfit:
-        text = f"the shapes fit no layout: {misfit}"
-        return CheckReport("not_comparable", {}, message=text)
-    wanted = None if output is None else as_float(output, "output")
-    if wanted is not None:
-        matching = [p for p in problems if _same_output(p, wanted, case.single)]
-        if not matching:
-            return _forward_mismatch(problems[0], wanted)
-        problems = matching
-    if len(problems) > 1 and loss_value is not None:
-        near = [
-            p
-            for p in problems
-            if abs(p.loss_value() - float(loss_value)) <= _slack(case.single) * abs(float(loss_value))
-        ]
-        problems = near or problems
-    if len(problems) > 1:
-        reports = [diagnose(p, case, loss_value, search=False) for p in problems]
-        right = [r for r in reports if r is not None and r.verdict == "right"]
-        if right:
-            return right[0]
-        raise UserError(_ambiguous(problems))
-    report = diagnose(problems[0], case, loss_value)
-    assert report is not None
-    return report
-
-
-def _slack(single: bool) -> float:
-    return 1e-4 if single else 1e-7
-
-
-def _same_output(p: Network, output: Array, single: bool) -> bool:
-    try:
-        mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
-    except MisfitError:
-        return False
-    scale = max(float(np.linalg.norm(p.output)), 1e-300)
-    return float(np.linalg.norm(mine - p.output)) <= _slack(single) * scale
-
-
-def _forward_mismatch(p: Network, output: Array) -> CheckReport:
-    try:
-        mine = orient(output, p.samples, p.output.shape[1], p.choices["output_samples"], "output")
-        index = np.unravel_index(int(np.argmax(np.abs(mine - p.output))), mine.shape)
-        where = [int(i) for i in index]
-        evidence = (
-            f"your output{where} is {mine[index]:.6g}, the described network gives {p.output[index]:.6g}"
-        )
-    except MisfitError as misfit:
-        evidence = str(misfit)
-    fault = Fault(
-        "forward_mismatch", None, ("output",), "the forward pass differs from the layers described", evidence
-    )
-    text = f"your forward pass is not the one described, so gradients cannot be compared: {evidence}."
-    return CheckReport("not_comparable", {}, [fault], message=text)
-
-
-def _ambiguous(problems: list[Network]) -> str:
-    differing = [
-        option
-        for option in ("samples", "weight_layout", "output_samples")
-        if len({str(p.choices[option]) for p in problems}) > 1
-    ]
-    if "samples" in differing:
-        differing = [d for d in differing if d != "output_samples"]
-    choices = {
-        "samples": "'rows' or 'columns'",
-        "output_samples": "'rows' or 'columns'",
-        "weight_layout": "'in,out' or 'out,in'",
-    }
-    asked = " and ".join(f"{option}={choices[option]}" for option in differing)
-    return f"the shapes allow more than one layout; say {asked or 'samples='}"

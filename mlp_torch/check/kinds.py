@@ -45,15 +45,39 @@ FAULTS: dict[str, Kind] = {
     "wrong_bias_reduction": Kind("a bias: mean for sum, the sum over all axes, multiplied by the input"),
     "transpose": Kind("a transposed gradient, or W where Wᵀ belongs"),
     "updated_weights_used": Kind("weights updated before the gradient went through them"),
+    "parameter_returned": Kind("the parameter itself, before or after its step, returned as its gradient"),
+    "swapped_gradients": Kind("right gradients handed over in another order"),
+    "wrong_layer": Kind(
+        "dW or db made with another layer's delta; dW with another layer's output as its input"
+    ),
+    "momentum": Kind("a step with momentum where plain descent was described"),
     "overwritten_gradient": Kind("`=` for `+=`: the last term alone is kept"),
     "missing_accumulation": Kind("terms that are never added"),
     "stale_gradient": Kind("gradients not set to 0 between calls"),
     "mutated_input": Kind("a caller's array changed in place"),
     "clipping": Kind("clipped, one factor an array"),
     "zero_gradient": Kind("all zero"),
+    "not_finite": Kind("NaN or infinite entries"),
     "broadcast": Kind("(N,) against (N, 1)"),
     "label_coding": Kind("labels one off, ±1 for 0/1, another axis"),
-    "forward_mismatch": Kind("another forward pass than the one described"),
+    "forward_mismatch": Kind("another forward pass than the one described", of_chain=True),
+    # of `check_autograd_function`: the run that fails
+    "upstream_layout": Kind(
+        "an upstream gradient that is expanded, strided or offset is read as if contiguous"
+    ),
+    "input_layout": Kind("inputs that are strided, offset or expanded give other gradients"),
+    "requires_grad_subset": Kind("a frozen input drops or changes another's gradient"),
+    "backward_twice": Kind("a second backward on one graph differs: what forward saved is changed"),
+    "two_forwards": Kind(
+        "a second forward before the first backward changes it: what is saved lies outside ctx"
+    ),
+    "changed_inputs": Kind("inputs changed in place after the forward pass are used, and nothing is raised"),
+    "unused_output": Kind("one of several outputs alone is used, and its gradient is wrong"),
+    "uninitialized_memory": Kind("entries of fresh memory are read before they are written"),
+    "batch_size": Kind("a batch of 1 or of 0 gives a wrong gradient"),
+    "backward_raises": Kind("the backward pass raises, or gives a wrong number or shape of gradients"),
+    "not_repeatable": Kind("two runs differ by more than the order of sums can cost"),
+    "wrong_second_derivative": Kind("the derivative of the gradient is wrong, where it is asked for"),
 }
 
 

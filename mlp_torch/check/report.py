@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch import html
 from mlp_torch.check.kinds import FAULTS
 
+HEAD = ("array", "shape", "verdict", "worst at", "yours", "true", "ratio", "± spread", "cosine")
 VERDICTS = ("right", "scaled", "other_loss", "wrong", "not_comparable")
 
 
@@ -49,7 +51,7 @@ class ArrayRow:
     relative: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """The verdict on a hand-written backward pass.
 
@@ -67,6 +69,7 @@ class CheckReport:
     first_wrong: int | None = None
     method: str = ""
     resolution: float = math.nan  # the smallest relative slip that the method sees, where it is known
+    runs: Mapping[str, str] = field(default_factory=dict)  # what was run, and how each ended
 
     @property
     def passed(self) -> bool:
@@ -79,27 +82,48 @@ class CheckReport:
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self.message}" if self.message else self.verdict]
-        if self.method and self.resolution == self.resolution:
-            lines[0] += f" (judged by {self.method}, slips down to {self.resolution:.0e} seen)"
+        lines[0] += self._seen()
         if self.arrays:
-            head = ("array", "shape", "verdict", "worst at", "yours", "true", "ratio", "± spread", "cosine")
-            table: list[Sequence[str]] = [head]
-            for name, row in self.arrays.items():
-                numbers = (row.value, row.truth, row.ratio, row.spread, row.cosine)
-                place = ",".join(map(str, row.index)) or "–"
-                cells = ["–" if math.isnan(v) else f"{v:.6g}" for v in numbers]
-                table.append([name, "×".join(map(str, row.shape)) or "1", row.verdict, place, *cells])
-            widths = [max(len(line[i]) for line in table) for i in range(len(head))]
+            table = [HEAD, *self._rows()]
+            widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
             lines += [
                 "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
                 for line in table
             ]
-        for fault in self.faults:
-            lines.append(f"{fault.kind}{_where(fault)}: {fault.evidence}")
+        return "\n".join([*lines, *self._further(), *self.notes])
+
+    __repr__ = __str__  # what a REPL shows
+
+    def _repr_html_(self) -> str:
+        """The report for a notebook: verdict and sentence, what else it may be, the table, the notes."""
+        first, *more = (self.message or "").split("\n")
+        parts = [html.paragraph(line) for line in (*more, *self._further())]
+        parts += [html.table(HEAD, self._rows())] if self.arrays else []
+        parts += [html.paragraph(note) for note in self.notes]
+        return html.page(self.verdict, first + self._seen(), parts)
+
+    def _seen(self) -> str:
+        """How small a slip the method sees, beside the verdict."""
+        known = self.method and self.resolution > 0
+        return f" (judged by {self.method}, slips down to {self.resolution:.0e} seen)" if known else ""
+
+    def _rows(self) -> list[Sequence[str]]:
+        rows: list[Sequence[str]] = []
+        for name, row in self.arrays.items():
+            numbers = (row.value, row.truth, row.ratio, row.spread, row.cosine)
+            place = ",".join(map(str, row.index)) or "–"
+            cells = [_cell(v, known=i < 2 and bool(row.index)) for i, v in enumerate(numbers)]
+            rows.append([name, "×".join(map(str, row.shape)) or "1", row.verdict, place, *cells])
+        return rows
+
+    def _further(self) -> list[str]:
+        """The faults and their alternatives, where the message has not told them already."""
+        if all(f"[{fault.kind}]" in self.message for fault in self.faults):
+            return []
+        lines = [f"{fault.kind}{_where(fault)}: {fault.evidence}" for fault in self.faults]
         for other in self.alternatives:
             lines.append("or: " + " and ".join(f"{f.kind}{_where(f)} ({f.detail})" for f in other))
-        lines += list(self.notes)
-        return "\n".join(lines)
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dicts and lists."""
@@ -112,12 +136,18 @@ class CheckReport:
             "first_wrong": self.first_wrong,
             "notes": list(self.notes),
             "method": self.method,
+            "runs": dict(self.runs),
             "resolution": self.resolution,
         }
 
     def to_json(self) -> str:
         """One JSON object; numbers that are not finite are null."""
         return json.dumps(_finite(self.to_dict()), allow_nan=False, ensure_ascii=False)
+
+
+def _cell(value: float, known: bool) -> str:
+    """A number of the table; NaN is shown where it is the author's own."""
+    return ("NaN" if known else "–") if math.isnan(value) else f"{value:.6g}"
 
 
 def _where(fault: Fault) -> str:

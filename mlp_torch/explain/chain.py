@@ -14,9 +14,9 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.explain.factors import LAST, Local, last, local
+from mlp_torch.explain.factors import LAST, LocalDerivative, last, local
 from mlp_torch.verify.certificate import Verdict
-from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 START = "start"
@@ -75,7 +75,7 @@ class Explanation:
     manual: float
     autograd: float
     tolerance: float
-    report: Report
+    report: ComparisonReport
     traces: tuple[Trace, Trace]
     title: str = ""
 
@@ -94,7 +94,7 @@ class Explanation:
         return bool(abs(self.product - self.manual) <= self.tolerance)
 
     @property
-    def row(self) -> Row:
+    def row(self) -> ComparisonRow:
         """The instrument's row of the whole gradient that the entry belongs to."""
         return self.report.parameters[self.parameter]
 
@@ -161,7 +161,7 @@ def explain(
             units = np.arange(ours[stage.reads[0]].shape[1])
     columns.insert(0, units)
     start = ours["dloss"][:, units]
-    locals_.insert(0, Local(START, "∂loss", start, np.abs(start), 1))
+    locals_.insert(0, LocalDerivative(START, "∂loss", start, np.abs(start), 1))
     reused = _already(ours, stages[-1].layer)
     factors = tuple(
         _factor(s, part, c, ours, theirs, report, s.name in reused)
@@ -193,7 +193,13 @@ def _already(trace: Trace, layer: int) -> set[str]:
 
 
 def _factor(
-    stage: Stage, part: Local, columns: Array, ours: Trace, theirs: Trace, report: Report, reused: bool
+    stage: Stage,
+    part: LocalDerivative,
+    columns: Array,
+    ours: Trace,
+    theirs: Trace,
+    report: ComparisonReport,
+    reused: bool,
 ) -> Factor:
     row = report.stages[stage.name]
     above = "loss"

@@ -34,7 +34,7 @@ RULES: Mapping[str, str] = {
 }
 
 
-class Local(NamedTuple):
+class LocalDerivative(NamedTuple):
     """A factor's values, what they are called, and the sizes of the terms that were summed to make them.
 
     `magnitude` is |values| unless terms cancel inside the factor; `terms` is how many products one entry
@@ -48,20 +48,22 @@ class Local(NamedTuple):
     terms: int
 
 
-def local(stage: Stage, trace: Trace, columns: Array) -> Local:
+def local(stage: Stage, trace: Trace, columns: Array) -> LocalDerivative:
     """The factor of a stage that passes a gradient on, for the units `columns` below it."""
     rule = RULES[stage.kind]
     above = trace[stage.reads[0]]
     rest = [trace[name] for name in stage.reads[1:]]
     if rule == SHARED:
         values = rest[0][:, columns]
-        return Local(rule, _picked(stage.reads[1], columns, rest[0]), values, np.abs(values), len(values))
+        return LocalDerivative(
+            rule, _picked(stage.reads[1], columns, rest[0]), values, np.abs(values), len(values)
+        )
     if rule == EACH:
         values = stage.function(np.ones_like(above), *rest)[:, columns]
         label = stage.reads[1] if stage.kind == "dropout_backward" else f"f′({stage.reads[1]})"
         if stage.kind.startswith("batch_norm"):
             label = f"gamma{stage.layer} / σ"
-        return Local(rule, label, values, np.abs(values), 2)
+        return LocalDerivative(rule, label, values, np.abs(values), 2)
     n, k = above.shape
     if rule == SAMPLE:
         values = np.stack([stage.function(_unit(above, np.s_[:, i]), *rest) for i in range(k)], axis=1)
@@ -69,10 +71,10 @@ def local(stage: Stage, trace: Trace, columns: Array) -> Local:
     else:
         values = np.stack([stage.function(_unit(above, np.s_[i, :]), *rest) for i in range(n)])
         values, terms = values[:, :, columns].transpose(2, 0, 1), n
-    return Local(rule, "Jacobian", values, _magnitude(stage, rest, columns), 2 * terms + 8)
+    return LocalDerivative(rule, "Jacobian", values, _magnitude(stage, rest, columns), 2 * terms + 8)
 
 
-def last(stage: Stage, trace: Trace, index: tuple[int, ...]) -> tuple[Local, Array]:
+def last(stage: Stage, trace: Trace, index: tuple[int, ...]) -> tuple[LocalDerivative, Array]:
     """The factor of the parameter's own gradient, and the units of the stage above that it takes."""
     above = trace[stage.reads[0]]
     unit = np.array(index[:1])
@@ -89,7 +91,7 @@ def last(stage: Stage, trace: Trace, index: tuple[int, ...]) -> tuple[Local, Arr
         rest = [trace[name] for name in stage.reads[1:]]
         values = np.stack([stage.function(_unit(above, np.s_[i, :]), *rest) for i in range(len(above))])
         values, label = values[:, unit], f"x̂{stage.layer}[:,{index[0]}]"
-    return Local(LAST, label, values, np.abs(values), values.size), unit
+    return LocalDerivative(LAST, label, values, np.abs(values), values.size), unit
 
 
 def _unit(like: Array, where: Any) -> Array:

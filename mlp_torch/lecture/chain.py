@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from manual.perceptron import Factor, FourParameters, gradient, slide_gradient_w3
+from manual.perceptron import FourParameters, ScalarFactor, gradient, slide_gradient_w3
 from mlp_torch.lecture.page import Page
 from mlp_torch.lecture.walk import Walk
 
@@ -13,10 +13,10 @@ RATE = 0.1
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedFactor:
     """A factor of the hand-written chain, and autograd's number for the same derivative."""
 
-    factor: Factor
+    factor: ScalarFactor
     autograd: float
 
 
@@ -24,7 +24,7 @@ class Row:
 class Chain:
     """The rows of each gradient by parameter, and autograd's gradient of the whole equation."""
 
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[ComparedFactor]]
     autograd: dict[str, float]
     reused: int
     total: int
@@ -51,7 +51,9 @@ def measure_chain(network: FourParameters = NETWORK, sample: tuple[float, float]
         return float(torch.autograd.grad(v[of], v[by], retain_graph=True)[0])
 
     factors = network.factors(x, y)
-    rows = {name: [Row(f, autograd(f.of, f.by)) for f in product] for name, product in factors.items()}
+    rows = {
+        name: [ComparedFactor(f, autograd(f.of, f.by)) for f in product] for name, product in factors.items()
+    }
     every = [f for product in factors.values() for f in product]
     return Chain(rows, {n: autograd("L", n) for n in factors}, sum(f.reused for f in every), len(every))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.lecture.figures import make_folder, save
 from mlp_torch.lecture.page import Page, Printer
-from mlp_torch.lecture.steps import STEPS, Step
+from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
 
 
@@ -37,14 +37,14 @@ def run(config: Lecture) -> int:
     return 0
 
 
-def open_page(step: Step, walk: Walk) -> Page:
+def open_page(step: LectureStep, walk: Walk) -> Page:
     """Measure a step and write its page."""
     module, _, name = step.function.partition(":")
     function: Callable[[Walk], Page] = getattr(importlib.import_module(module), name)
     return function(walk)
 
 
-def command(config: Lecture, step: Step, path: Path) -> str:
+def command(config: Lecture, step: LectureStep, path: Path) -> str:
     """The line that makes this figure again; times, where a figure shows them, differ."""
     words = ["mlp", "lecture", step.name, "--plot", str(path)]
     words += ["--seed", str(config.seed)] if config.seed else []

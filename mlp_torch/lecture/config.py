@@ -11,7 +11,7 @@ from mlp_torch.config import one_of, require, require_choice
 from mlp_torch.data import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.lecture.figures import SUFFIXES
-from mlp_torch.lecture.steps import STEPS, Step
+from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
 
 CLASSES = tuple(name for name, row in DATASETS.items() if row.classes and row.split)
@@ -44,7 +44,7 @@ class Lecture:
             rule = "is one file, and this is the walk through all steps; name a step or a folder"
             require(not self.to_file or len(self.steps()) == 1, "--plot", self.plot, rule)
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[LectureStep, ...]:
         """The steps that are asked for. Raises UserError that names the nearest one."""
         if self.step == "all":
             return STEPS

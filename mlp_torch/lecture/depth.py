@@ -19,7 +19,7 @@ FOLDS = 3  # the sawtooth is the tent map applied so often, one to the other: 2Â
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class ShapeResult:
     """One network shape: hidden sizes, its parameters, and the test accuracy of each seed."""
 
     hidden: tuple[int, ...]
@@ -84,7 +84,7 @@ def digits_accuracy(walk: Walk, hidden: tuple[int, ...], seed: int) -> float:
     return train(replace(setting, initialization="he")).test_accuracy
 
 
-Series = dict[str, list[Point]]
+Series = dict[str, list[ShapeResult]]
 
 
 def measure_depth(walk: Walk, depths: tuple[int, ...] = DEPTHS) -> Series:
@@ -122,7 +122,7 @@ def measure(walk: Walk, shapes: dict[str, list[tuple[int, ...]]]) -> Series:
                 else digits_accuracy(walk, hidden, seed)
                 for seed in walk.repetitions
             ]
-            series[name].append(Point(hidden, parameters(inputs, hidden, outputs), accuracies))
+            series[name].append(ShapeResult(hidden, parameters(inputs, hidden, outputs), accuracies))
     return series
 
 
@@ -169,7 +169,7 @@ def depth(walk: Walk) -> Page:
     return page
 
 
-def verdict(name: str, points: list[Point]) -> str:
+def verdict(name: str, points: list[ShapeResult]) -> str:
     """What the numbers say of the slide: the best depth and the deepest against one hidden layer."""
     shallow, deepest = points[0], points[-1]
     best = max(points[1:], key=lambda p: float(np.mean(p.accuracies)))
@@ -183,7 +183,7 @@ def verdict(name: str, points: list[Point]) -> str:
     return f"{said} ({'; '.join(gains)}; 95 % intervals)."
 
 
-def difference(deep: Point, shallow: Point) -> str:
+def difference(deep: ShapeResult, shallow: ShapeResult) -> str:
     """The gain in words, with its 95 % interval."""
     mean, half = gain(deep.accuracies, shallow.accuracies)
     wins = sum(a > b for a, b in zip(deep.accuracies, shallow.accuracies, strict=True))

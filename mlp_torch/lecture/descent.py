@@ -8,7 +8,7 @@ import numpy as np
 
 from manual import fit
 from manual.perceptron import LinearPerceptron, X, Y, best_weight
-from mlp_torch.lecture.experiments import BASE, Outcome, gain, repeat, train
+from mlp_torch.lecture.experiments import BASE, TrainedNetwork, gain, repeat, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.sampling import measure_noise, measure_unbiased
 from mlp_torch.lecture.walk import Walk
@@ -22,7 +22,7 @@ METHODS = (
 TARGET = 0.05  # training loss at which they are compared
 
 
-def measure_methods(walk: Walk) -> dict[str, list[Outcome]]:
+def measure_methods(walk: Walk) -> dict[str, list[TrainedNetwork]]:
     """Each method over the walk's seeds, from the same weights, until the training loss is at `TARGET`."""
     plain = replace(BASE, optimizer="sgd", schedule="constant")
     return {
@@ -106,7 +106,7 @@ def descent(walk: Walk) -> Page:
     return page
 
 
-def generalization(page: Page, outcomes: dict[str, list[Outcome]], walk: Walk) -> None:
+def generalization(page: Page, outcomes: dict[str, list[TrainedNetwork]], walk: Walk) -> None:
     """The slide's “better generalization”: test accuracy where the training loss is the same."""
     full = [o.test_accuracy for o in outcomes[METHODS[2][0]]]
     equal = all(o.train_loss <= TARGET for runs in outcomes.values() for o in runs)
@@ -170,7 +170,7 @@ def slips(page: Page, walk: Walk) -> None:
     )
 
 
-def draw_descent(figure: Any, outcomes: dict[str, list[Outcome]], walk: Walk) -> None:
+def draw_descent(figure: Any, outcomes: dict[str, list[TrainedNetwork]], walk: Walk) -> None:
     """The training loss against passes, and the smallest perceptron's distance from w*."""
     from mlp_torch.lecture.figures import COLOURS, MARKERS
 

@@ -24,7 +24,7 @@ BASE = Train(engine="manual", hidden=(32,), batch_size=32, lr=3e-3, epochs=12)
 
 
 @dataclass
-class Outcome:
+class TrainedNetwork:
     """A trained network: its scores, and the losses after each epoch that were asked for."""
 
     model: MLP
@@ -50,7 +50,7 @@ def few(split: Split, n: int | None) -> Split:
     return Split(split.x[:n], split.y[:n], None if split.labels is None else split.labels[:n])
 
 
-def train(setting: Train, *, samples: int | None = None, until: float | None = None) -> Outcome:
+def train(setting: Train, *, samples: int | None = None, until: float | None = None) -> TrainedNetwork:
     """Train as the setting says, on its first `samples`; stop at a training loss of `until`, if given.
 
     `curve` holds the training loss after each epoch with `until`, the validation loss with early
@@ -97,12 +97,12 @@ def train(setting: Train, *, samples: int | None = None, until: float | None = N
         engine.load(kept)
     train_loss, train_accuracy = data.score(engine.predict(part.x), part)
     _, test_accuracy = data.score(engine.predict(data.test.x), data.test)
-    return Outcome(
+    return TrainedNetwork(
         model, train_loss, train_accuracy or 0.0, test_accuracy or 0.0, last, steps, seconds, curve
     )
 
 
-def repeat(walk: Walk, setting: Train, **options: Any) -> list[Outcome]:
+def repeat(walk: Walk, setting: Train, **options: Any) -> list[TrainedNetwork]:
     """The setting on the walk's data with each of its seeds: another split, other weights and order."""
     return [train(replace(setting, data=walk.data, seed=seed), **options) for seed in walk.repetitions]
 
@@ -118,6 +118,6 @@ def gain(better: Sequence[float], plain: Sequence[float]) -> tuple[float, float]
     return float(gains.mean()), float(stdtrit(n - 1, 0.975) * gains.std(ddof=1) / n**0.5)
 
 
-def accuracy(outcomes: Iterable[Outcome]) -> str:
+def accuracy(outcomes: Iterable[TrainedNetwork]) -> str:
     """Test accuracy, mean ± standard deviation over the seeds."""
     return spread([o.test_accuracy for o in outcomes])

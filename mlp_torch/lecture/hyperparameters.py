@@ -9,13 +9,13 @@ import numpy as np
 from manual import ACTIVATIONS, MLP
 from manual.numbers import Array
 from mlp_torch.config import Train
-from mlp_torch.lecture.experiments import BASE, Outcome, accuracy, read, repeat
+from mlp_torch.lecture.experiments import BASE, TrainedNetwork, accuracy, read, repeat
 from mlp_torch.lecture.page import Page
 from mlp_torch.lecture.walk import Walk
 
 FLAT = 0.01  # a unit is saturated on a sample where |f′(z)| is below this share of its largest value
 SCARCE = 150  # training samples where the question is what to do about too few
-Results = dict[str, list[Outcome]]
+Results = dict[str, list[TrainedNetwork]]
 
 
 def slopes(name: str, z: Array, a: Array) -> Array:
@@ -139,7 +139,7 @@ def comparisons(walk: Walk) -> dict[str, tuple[dict[str, Train], int | None]]:
 RATES = (0.001, 0.01, 0.1)
 
 
-def measure_adaptive(walk: Walk) -> dict[str, list[list[Outcome]]]:
+def measure_adaptive(walk: Walk) -> dict[str, list[list[TrainedNetwork]]]:
     """Adaptive learning rates: each optimizer at each base rate."""
     base = replace(BASE, schedule="constant", epochs=walk.epochs(5))
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Step:
+class LectureStep:
     """One step: its short name, its title, the titles of its slides, its function (`module:name`)."""
 
     name: str
@@ -19,19 +19,19 @@ class Step:
 HERE = "mlp_torch.lecture"
 
 STEPS = (
-    Step(
+    LectureStep(
         "forward",
         "The perceptron's forward pass",
         ("Perceptron", "Programming the 'forward pass'", "Perceptron function (logistic regression)"),
         f"{HERE}.perceptrons:forward",
     ),
-    Step(
+    LectureStep(
         "counting",
         "Neurons, weights, parameters",
         ("Neural Network", "How many neurons, weights, learnable parameters?"),
         f"{HERE}.perceptrons:counting",
     ),
-    Step(
+    LectureStep(
         "smallest",
         "The world's smallest perceptron",
         (
@@ -43,41 +43,41 @@ STEPS = (
         ),
         f"{HERE}.smallest:smallest",
     ),
-    Step(
+    LectureStep(
         "losses",
         "Loss functions",
         ("Loss Function", "L1 Loss", "L2 Loss", "Zero-One Loss", "Hinge Loss"),
         f"{HERE}.losses:losses",
     ),
-    Step(
+    LectureStep(
         "second",
         "The world's second smallest perceptron",
         ("world's (second) smallest perceptron!", "Derivative computation", "Gradient Update"),
         f"{HERE}.smallest:second",
     ),
-    Step(
+    LectureStep(
         "chain",
         "Four parameters, and the chain rule",
         ("Multi-layer perceptron", "The Chain Rule", "a.k.a. backpropagation"),
         f"{HERE}.chain:chain",
     ),
-    Step(
+    LectureStep(
         "descent",
         "Gradient descent, stochastic gradient descent, minibatches",
         ("Learning an MLP", "Gradient Descent", "Stochastic gradient descent"),
         f"{HERE}.descent:descent",
     ),
-    Step(
+    LectureStep(
         "hyperparameters",
         "Activations that saturate or die, and the hyperparameters",
         ("From Neural Networks to Deep Neural Networks", "Hyperparameters"),
         f"{HERE}.hyperparameters:hyperparameters",
     ),
-    Step(
+    LectureStep(
         "xor",
         "XOR: what one perceptron cannot do",
         ("History: 1969 Perceptrons (Minsky, Papert)",),
         f"{HERE}.xor:xor",
     ),
-    Step("depth", "Wide or deep?", ("Wide or Deep? (figure 6.6)",), f"{HERE}.depth:depth"),
+    LectureStep("depth", "Wide or deep?", ("Wide or Deep? (figure 6.6)",), f"{HERE}.depth:depth"),
 )

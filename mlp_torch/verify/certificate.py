@@ -18,7 +18,8 @@ Verdict = Literal["exact", "certified", "undecided", "wrong"]
 NOT_FINITE = "its inputs are not finite"
 OVERFLOWS = "the bound overflows"
 MISSHAPEN = "its inputs have a wrong shape"
-NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN)
+WIDE = "the enclosure is wider than the bound"
+NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN, WIDE)
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
 # One row a kind of stage.
@@ -136,7 +137,7 @@ def _compare(stage: Stage, value: Array, local: Local, r: Rounding) -> Judgement
     elif open_.any():
         verdict, note = "undecided", OVERFLOWS
     elif between.any():
-        verdict, note = "undecided", "the enclosure is wider than the bound"
+        verdict, note = "undecided", WIDE
     elif kinks:
         verdict, note = "undecided", "a kink lies within rounding"
     return Judgement(

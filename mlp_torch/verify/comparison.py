@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manual.architecture import choose
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
+from mlp_torch.errors import UserError
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.refusals import check_network, common_dtype
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.twin import compare_twin
 from mlp_torch.verify.verdicts import compare_traces
 
@@ -28,7 +31,7 @@ def compare(
     reduction: Reduction = "mean",
     tier: str = "certified",
     engine: str = "manual",
-) -> Report:
+) -> ComparisonReport:
     """Judge the hand-written gradients of `model` against autograd's, stage by stage.
 
     `engine` is the hand-written step: the plain formulas of `manual`, or one of the fast steps of
@@ -40,12 +43,25 @@ def compare(
     stay as they are. `tier` "certified" judges this very batch; "exact" judges the dyadic twin of the
     architecture, where no operation rounds and only bit-equality counts; "all" does both.
 
-    Raises TypeError for a model that is no `mlp_torch.MLP`, ValueError for a step that cannot do this,
-    shapes that do not fit, labels out of range, a dtype other than float32 or float64, NaN or Inf in x.
+    Under torch.no_grad() and torch.inference_mode() it works as outside of them.
+
+    Raises TypeError for a model that is no `mlp_torch.MLP`; UserError, a ValueError of one line that says
+    what to do, for a network that the hand-written side cannot express (`refusals.py`: tied, frozen,
+    parametrised, pruned or quantised weights, layers without a bias, rows it does not know, NaN or Inf in
+    a weight, autocast) and for NaN or Inf in x; ValueError for a step that cannot do this, shapes that do
+    not fit, labels out of range, a dtype other than float32 or float64.
     """
     if tier not in TIERS:
         raise ValueError(f"unknown tier {tier!r}: choose from {', '.join(TIERS)}")
-    x, y = check_batch(model, x, y, loss)
+    choose("reduction", reduction, ("mean", "sum"))
+    with torch.inference_mode(False):
+        x, y = check_batch(model, x, y, loss)
+        return _compare(model, x, y, loss, reduction, tier, engine)
+
+
+def _compare(
+    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, tier: str, engine: str
+) -> ComparisonReport:
     if tier == "exact":
         twin, note = compare_twin(model, loss, len(x), reduction, engine)
         if twin is not None:
@@ -59,48 +75,58 @@ def compare(
     return replace(report, twin=twin, twin_note=note)
 
 
-def _array(values: Any) -> Array:
+def _array(name: str, values: Any) -> Array:
     """A NumPy copy of an array or a tensor, of bfloat16 too, which NumPy lacks."""
-    if not isinstance(values, Tensor):
-        return np.array(values)
-    values = values.detach().cpu()
-    return np.array((values.float() if values.dtype == torch.bfloat16 else values).numpy())
+    try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        found = np.array(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"{name} cannot be read ({why}): give a NumPy array or a dense tensor") from None
+    if found.dtype.kind not in "biuf":
+        raise UserError(f"{name} is {type(values).__name__} of {found.dtype}: give an array of real numbers")
+    return found
 
 
 def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
     """The batch as arrays in the model's dtype; errors as `compare` promises them."""
     if not isinstance(model, MLP):
-        raise TypeError(f"compare takes an mlp_torch.MLP, got {type(model).__name__}")
-    dtype = model.layers[0].weight.dtype
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the model is {dtype}; gradients are judged in float32 or float64")
+        inside = [name for name in ("_orig_mod", "module") if isinstance(getattr(model, name, None), MLP)]
+        hint = f": give it the .{inside[0]} of this" if inside else ""
+        raise TypeError(f"compare takes an mlp_torch.MLP, got {type(model).__name__}{hint}")
+    x_array, y_array = _array("x", x), _array("y", y)
+    check_network(model)
     if loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}: choose from {', '.join(LOSSES)}")
-    numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
+    numpy_dtype = np.float64 if common_dtype(model) == torch.float64 else np.float32
     with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite, and named below
-        x_array = _array(x).astype(numpy_dtype)
-    y_array = _array(y)
-    if not (LOSSES[loss].target == "label" and np.issubdtype(y_array.dtype, np.integer)):
-        y_array = y_array.astype(numpy_dtype)
+        x_array = x_array.astype(numpy_dtype)
+        if not (LOSSES[loss].target == "label" and y_array.dtype.kind in "iu"):
+            y_array = y_array.astype(numpy_dtype)
     inputs = model.architecture.sizes[0]
     if x_array.ndim != 2 or x_array.shape[1] != inputs:
         raise ValueError(f"x has shape {x_array.shape}; this network takes (N, {inputs})")
     if len(x_array) == 0:
-        raise ValueError("x holds no sample")
+        raise UserError("x holds no sample: give at least one")
+    if len(x_array) == 1 and model.training and model.architecture.normalization == "batch_norm":
+        raise UserError("x holds 1 sample, and batch_norm needs 2: give more, or call model.eval()")
     for name, array in (("x", x_array), ("y", y_array)):
         bad = np.argwhere(~np.isfinite(array)) if array.dtype.kind == "f" else np.empty((0, 1))
         if len(bad):
             index = tuple(int(i) for i in bad[0])
-            raise ValueError(f"{name}{list(index)} is {array[index]}: remove or replace it")
+            raise UserError(f"{name}{list(index)} is {array[index]}: remove or replace it")
     return x_array, y_array
 
 
 def compare_here(
     model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, engine: str = "manual"
-) -> Report:
+) -> ComparisonReport:
     """Both engines on this very batch."""
     by_hand = hand_written(engine, model, loss)
     theirs = trace(model, x, y, loss, reduction=reduction)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-    ours = by_hand(x, y, reduction=reduction, masks=masks)
+    with np.errstate(all="ignore"):  # a pass that overflows is a verdict, not a warning
+        ours = by_hand(x, y, reduction=reduction, masks=masks)
     return compare_traces(ours, theirs, (engine, "autograd"))

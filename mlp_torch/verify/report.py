@@ -11,13 +11,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlp_torch.verify.certificate import SEVERITY, Judgement, Verdict
+from mlp_torch import html
+from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict
 
 STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong": "bold red"}
+TEXT_COLUMNS = ("gradient", "stage", "at", "verdict")
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One parameter's gradient or one stage, as two engines have it.
 
     `equal` of `size` entries are bit-equal; the largest difference `max_abs` stands at `index`, with
@@ -43,6 +45,26 @@ class Row:
     units: tuple[tuple[str, tuple[int, ...]], ...] = ()
     evidence: Mapping[str, Judgement] = field(default_factory=dict)
 
+    def unjudged(self) -> str:
+        """Why nothing is known of this row, where nothing is; a unit at a kink is known to be right."""
+        notes = [j.note for j in self.evidence.values() if j.note in NOT_JUDGED]
+        return notes[0] if notes and self.verdict == "undecided" else ""
+
+    def cells(self) -> list[str]:
+        """What the tables show of this row, the verdict last."""
+        return [
+            self.name,
+            "×".join(map(str, self.shape)) or "–",
+            f"{self.equal}/{self.size}",
+            f"{self.max_abs:.1e}" if self.max_abs else "0",
+            ",".join(map(str, self.index)),
+            f"{self.manual:.6g}",
+            f"{self.autograd:.6g}",
+            f"{self.relative:.1e}" if self.relative else "0",
+            f"{self.ratio:.2g}" if self.ratio else "0",
+            self.verdict,
+        ]
+
     def blame(self) -> str:
         """One sentence for a row that is not right, else an empty string."""
         lines = []
@@ -57,25 +79,26 @@ class Row:
 
 
 class WrongGradientError(AssertionError):
-    """A gradient or stage is proven wrong; the text names it with the evidence."""
+    """A gradient or stage is proven wrong, or could not be judged; the text names it with the evidence."""
 
 
 @dataclass(frozen=True)
-class Report:
+class ComparisonReport:
     """Two engines on the same network, weights and batch.
 
     `parameters` and `stages` map names to rows; `verdict` is the worst of them; `passed` means that
-    nothing is `wrong`. `twin` is the report of the dyadic twin, where it was asked for, and `twin_note`
-    says what the twin differs in, or why there is none. `engines` names the two sides.
+    nothing is `wrong` and everything could be judged. `twin` is the report of the dyadic twin, where it was
+    asked for, and `twin_note` says what the twin differs in, or why there is none. `engines` names the two
+    sides.
     """
 
-    parameters: Mapping[str, Row]
-    stages: Mapping[str, Row]
+    parameters: Mapping[str, ComparisonRow]
+    stages: Mapping[str, ComparisonRow]
     dtype: str
     loss: str
     reduction: str
     samples: int
-    twin: "Report | None" = None
+    twin: "ComparisonReport | None" = None
     twin_note: str = ""
     engines: tuple[str, str] = ("manual", "autograd")
     title: str = ""
@@ -89,10 +112,16 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        return self.verdict != "wrong"
+        """Nothing is wrong, and everything could be judged, but for the units at a kink."""
+        return self.verdict != "wrong" and not self.unjudged and (self.twin is None or self.twin.passed)
 
     @property
-    def wrong(self) -> list[Row]:
+    def unjudged(self) -> list[ComparisonRow]:
+        """The stages of which nothing is known: not finite, overflown, or narrower than their enclosure."""
+        return [row for row in self.stages.values() if row.unjudged()]
+
+    @property
+    def wrong(self) -> list[ComparisonRow]:
         """The stages that are wrong, first in the order of computation, then the parameters."""
         rows = [*self.stages.values(), *self.parameters.values()]
         return [row for row in rows if row.verdict == "wrong"]
@@ -105,7 +134,15 @@ class Report:
             raise WrongGradientError(self.summary() + "\n" + "\n".join(self._accusations()))
 
     def _accusations(self) -> list[str]:
-        return [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        wrong = [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        return wrong or [f"{row.name} was not judged: {row.unjudged()}" for row in self.unjudged[:3]]
+
+    def _kinks(self) -> list[str]:
+        return [
+            f"{row.name}: undecided at {', '.join(f'{name}{list(unit)}' for name, unit in row.units[:6])}"
+            for row in self.parameters.values()
+            if row.verdict == "undecided" and row.units
+        ]
 
     def summary(self) -> str:
         """One line: the verdict, how many arrays are bit-equal, the largest share of a bound used."""
@@ -115,6 +152,8 @@ class Report:
         text = f"{self.verdict}: {len(rows)} gradients in {self.dtype}, {exact} bit-equal"
         if self.verdict == "wrong":
             text += f"; wrong: {', '.join(dict.fromkeys(row.name for row in self.wrong))}"
+        elif self.unjudged:
+            text += f"; not judged: {', '.join(row.name for row in self.unjudged)}"
         elif exact < len(rows):
             text += f", the others within {worst:.2g} of their rounding bound"
         if self.twin is not None:
@@ -146,44 +185,24 @@ class Report:
             self._rows("stage", self.stages),
         ]
         parts += [Text(line, style="red") for line in self._accusations()]
-        kinks = [
-            f"{row.name}: undecided at {', '.join(f'{name}{list(unit)}' for name, unit in row.units[:6])}"
-            for row in self.parameters.values()
-            if row.verdict == "undecided" and row.units
-        ]
-        parts += [Text(line, style="yellow") for line in kinks]
+        parts += [Text(line, style="yellow") for line in self._kinks()]
         if self.twin is not None:
             parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
         elif self.twin_note:
             parts.append(Text(self.twin_note))
         return Group(*parts)
 
-    def _rows(self, kind: str, rows: Mapping[str, Row]) -> Table:
+    def _head(self, kind: str) -> list[str]:
         left, right = self.engines
+        return [kind, "shape", "equal", "max |Δ|", "at", left, right, "‖Δ‖/‖g‖", "of bound", "verdict"]
+
+    def _rows(self, kind: str, rows: Mapping[str, ComparisonRow]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-        table.add_column(kind, no_wrap=True)
-        table.add_column("shape", justify="right", no_wrap=True)
-        table.add_column("equal", justify="right", no_wrap=True)
-        table.add_column("max |Δ|", justify="right", no_wrap=True)
-        table.add_column("at", no_wrap=True)
-        table.add_column(left, justify="right", no_wrap=True)
-        table.add_column(right, justify="right", no_wrap=True)
-        table.add_column("‖Δ‖/‖g‖", justify="right", no_wrap=True)
-        table.add_column("of bound", justify="right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
+        for name in self._head(kind):
+            table.add_column(name, no_wrap=True, justify="left" if name in TEXT_COLUMNS else "right")
         for row in rows.values():
-            table.add_row(
-                row.name,
-                "×".join(map(str, row.shape)) or "–",
-                f"{row.equal}/{row.size}",
-                f"{row.max_abs:.1e}" if row.max_abs else "0",
-                ",".join(map(str, row.index)),
-                f"{row.manual:.6g}",
-                f"{row.autograd:.6g}",
-                f"{row.relative:.1e}" if row.relative else "0",
-                f"{row.ratio:.2g}" if row.ratio else "0",
-                Text(row.verdict, style=STYLES[row.verdict]),
-            )
+            *cells, verdict = row.cells()
+            table.add_row(*(Text(cell) for cell in cells), Text(verdict, style=STYLES[row.verdict]))
         return table
 
     def __str__(self) -> str:
@@ -192,6 +211,25 @@ class Report:
         file = console.file
         assert isinstance(file, io.StringIO)
         return "\n".join(line.rstrip() for line in [*file.getvalue().splitlines(), self.summary()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The report for a notebook: verdict and sentence, the gradients, the stages folded below."""
+        return html.page(self.verdict, self.summary().removeprefix(f"{self.verdict}: "), self._parts())
+
+    def _parts(self) -> list[str]:
+        tables = {
+            kind: html.table(self._head(kind), [row.cells() for row in rows.values()])
+            for kind, rows in (("gradient", self.parameters), ("stage", self.stages))
+        }
+        parts = [html.paragraph(line) for line in (*self._accusations(), *self._kinks())]
+        stages = html.fold(f"{len(self.stages)} stages", tables["stage"], unfolded=not self.passed)
+        parts += [tables["gradient"], stages]
+        if self.twin is not None:
+            parts.append(html.paragraph(f"The dyadic twin: {self.twin_note}"))
+            parts += self.twin._parts()
+        return parts
 
 
 def _plain(value: Any) -> Any:

@@ -12,11 +12,13 @@ from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.dyadic import SLOPE, Problem, problem
 from mlp_torch.verify.ledger import RefusedError
-from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 
-def compare_problem(p: Problem, device: torch.device | None = None, engine: str = "manual") -> Report:
+def compare_problem(
+    p: Problem, device: torch.device | None = None, engine: str = "manual"
+) -> ComparisonReport:
     """A hand-written step against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
     module = to_torch(p.model)
     module = module.to(device) if device is not None else module
@@ -25,7 +27,7 @@ def compare_problem(p: Problem, device: torch.device | None = None, engine: str 
     ours = p.trace() if engine == "manual" else hand_written(engine, module, p.loss)(p.x, p.y, **options)
     report = compare_traces(ours, theirs, (engine, "autograd"))
 
-    def exactly(row: Row) -> Row:
+    def exactly(row: ComparisonRow) -> ComparisonRow:
         if row.name in p.ledger.inexact or row.verdict == "wrong":
             return row
         if row.equal == row.size:  # without rounding there is no doubt about a kink either
@@ -43,7 +45,7 @@ def compare_problem(p: Problem, device: torch.device | None = None, engine: str 
 
 def compare_twin(
     model: MLP, loss: str, n: int, reduction: Reduction, engine: str = "manual"
-) -> tuple[Report | None, str]:
+) -> tuple[ComparisonReport | None, str]:
     """The dyadic twin of a model's architecture, compared; or None and why there is none."""
     weight = next(model.parameters())
     dtype = np.float64 if weight.dtype == torch.float64 else np.float32

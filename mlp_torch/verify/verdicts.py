@@ -15,10 +15,12 @@ from manual.trace import Trace
 from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict, certify
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.propagation_layers import Bounds
-from mlp_torch.verify.report import Report, Row
+from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 
 
-def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manual", "autograd")) -> Report:
+def compare_traces(
+    ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manual", "autograd")
+) -> ComparisonReport:
     """Two traces of the same stages and leaves: a row a stage, a row a parameter's gradient.
 
     A stage is judged by itself: the worse of the two certificates, `exact` where both are good and all
@@ -36,8 +38,8 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
     units = _kink_units(bounds)
     smooth = [propagate(t, jumps=False) for t in traces.values()] if units else bounds
     behind = _ancestors(ours)
-    stages: dict[str, Row] = {}
-    parameters: dict[str, Row] = {}
+    stages: dict[str, ComparisonRow] = {}
+    parameters: dict[str, ComparisonRow] = {}
     for stage in ours:
         evidence = {
             engine: _beside(judgements[engine][stage.name], traces[other])
@@ -48,7 +50,7 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
         if verdict == "certified" and numbers["equal"] == numbers["size"]:
             verdict = "exact"
         note = next((j.note for j in evidence.values() if j.note), "")
-        stages[stage.name] = Row(
+        stages[stage.name] = ComparisonRow(
             stage.name, **numbers, verdict=verdict, stage=stage.name, note=note, evidence=evidence
         )
         if stage.parameter is None:
@@ -64,7 +66,7 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
             verdict, note = "wrong", "differs by more than both sides' rounding"
         elif kinks and _numbers(ours[stage.name], theirs[stage.name], smooth, stage.name)["ratio"] > 1:
             verdict, note = "undecided", "a unit at a kink fell on different sides"
-        parameters[stage.parameter] = Row(
+        parameters[stage.parameter] = ComparisonRow(
             stage.parameter,
             **numbers,
             verdict=verdict,
@@ -74,7 +76,7 @@ def compare_traces(ours: Trace, theirs: Trace, engines: tuple[str, str] = ("manu
             evidence=evidence,
         )
     loss = ours.stage("loss")
-    return Report(
+    return ComparisonReport(
         {name: parameters[name] for name in sorted(parameters, key=_module_order)},
         stages,
         str(ours["z1"].dtype),

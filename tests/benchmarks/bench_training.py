@@ -53,7 +53,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(flags: argparse.Namespace) -> Results:
-    """Problem after problem; what happens is told on stderr."""
+    """Problem after problem; what happens is said on stderr."""
     results = {}
     for name in flags.only or PROBLEMS:
         spec = PROBLEMS[name].quick() if flags.quick else PROBLEMS[name]

@@ -13,7 +13,7 @@ SMALL = replace(PROBLEMS["C"], rows=100, epochs=6)
 
 
 def quiet(text: str) -> None:
-    """Tell nobody."""
+    """Say nothing."""
 
 
 def test_an_engine_and_the_usual_loop_walk_the_same_path() -> None:

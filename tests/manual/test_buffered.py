@@ -38,7 +38,7 @@ def engine(kind: Any, model: MLP, loss: str, optimizer: str = "sgd", l1: float =
 def test_every_row_has_its_buffered_kernel() -> None:
     assert set(activations.KERNELS) == set(ACTIVATIONS)
     assert set(losses.KERNELS) == set(LOSSES)
-    assert set(optimizers.RULES) == set(OPTIMIZERS.values())
+    assert set(optimizers.UPDATE_RULES) == set(OPTIMIZERS.values())
     assert set(RULES) == set(OPTIMIZERS)
 
 
@@ -76,10 +76,10 @@ def test_a_fault_in_a_kernel_is_seen_at_its_stage(stage: str, monkeypatch: pytes
         return wrong
 
     if stage == "d_tanh":
-        row = activations.Kernel(activations.tanh, faulty(activations.d_tanh, 2))
+        row = activations.ActivationKernel(activations.tanh, faulty(activations.d_tanh, 2))
         monkeypatch.setitem(activations.KERNELS, "tanh", row)
     elif stage == "d_cross_entropy":
-        row = losses.Kernel(losses.cross_entropy, faulty(losses.d_cross_entropy, 2))
+        row = losses.LossKernel(losses.cross_entropy, faulty(losses.d_cross_entropy, 2))
         monkeypatch.setitem(losses.KERNELS, "cross_entropy", row)
     else:
         monkeypatch.setattr(layers, stage, faulty(layers.linear_backward_input, 2))

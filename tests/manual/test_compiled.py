@@ -249,7 +249,7 @@ def test_dropout_draws_the_masks_of_the_plain_network_however_the_epoch_is_cut(
     x, y = rng.normal(size=(29, 5)), rng.normal(size=(29, 2))
     for drawn, threads in ((engine.DRAWN, 1), (1, 1), (100, 1), (1, 2), (100, 3)):
         monkeypatch.setattr(engine, "DRAWN", drawn)
-        monkeypatch.setattr(engine, "DRAWN_FOR_A_CREW", drawn)
+        monkeypatch.setattr(engine, "DRAWN_BY_THREADS", drawn)
         plain, ours = pair(model, "mse", "sgd", threads=threads, momentum=0.9)
         a, b = (list(fit(e, x, y, epochs=3, batch_size=4, lr=0.1))[-1].loss for e in (plain, ours))
         assert b == pytest.approx(a, rel=1e-12)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from manual import MLP, fit
 from manual.activations import sigmoid
 from manual.perceptron import (
-    Factor,
     FourParameters,
     LinearPerceptron,
+    ScalarFactor,
     X,
     Y,
     best_weight,
@@ -214,6 +214,6 @@ def test_a_wrong_factor_would_be_seen() -> None:
     for name, factors in FACTORS.items():
         for i, f in product(range(len(factors)), (1 + 1e-9, -1)):
             old = factors[i]
-            bad = Factor(old.of, old.by, old.formula, old.value * f, old.reused)
+            bad = ScalarFactor(old.of, old.by, old.formula, old.value * f, old.reused)
             wrong = gradient([*factors[:i], bad, *factors[i + 1 :]])
             assert wrong != pytest.approx(gradient(FACTORS[name]), rel=1e-11)

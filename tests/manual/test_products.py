@@ -29,7 +29,7 @@ def multiply(
 
 @loops
 def transpose(a: Any, a_row: int, b: Any, b_row: int, rows: int, columns: int) -> None:
-    products.turn(pointer(a, 0), a_row, pointer(b, 0), b_row, rows, columns)
+    products.transpose(pointer(a, 0), a_row, pointer(b, 0), b_row, rows, columns)
 
 
 def padded(matrix: Array, gap: int, filler: float) -> Array:
@@ -39,13 +39,13 @@ def padded(matrix: Array, gap: int, filler: float) -> Array:
     return rows.reshape(-1)
 
 
-def product_error(rows: int, columns: int, depth: int, gap: int, turned: bool, dtype: str) -> float:
+def product_error(rows: int, columns: int, depth: int, gap: int, transposed: bool, dtype: str) -> float:
     """The largest error in units of what rounding allows; infinite if anything beside C was written."""
     rng = np.random.default_rng(rows * 10**6 + columns * 10**3 + depth)
     s, v = (rng.standard_normal(shape).astype(dtype) for shape in ((rows, depth), (depth, columns)))
     c = padded(np.full((rows, columns), np.nan, dtype), gap, 7)
-    flat = padded(s.T if turned else s, gap, np.nan)
-    strides = (1, rows + gap) if turned else (depth + gap, 1)
+    flat = padded(s.T if transposed else s, gap, np.nan)
+    strides = (1, rows + gap) if transposed else (depth + gap, 1)
     multiply(flat, *strides, padded(v, gap, np.nan), columns + gap, c, columns + gap, rows, columns, depth)
     found = c.reshape(rows, columns + gap)
     wide = (s.astype(np.longdouble), v.astype(np.longdouble))
@@ -57,9 +57,9 @@ def product_error(rows: int, columns: int, depth: int, gap: int, turned: bool, d
 
 @given(SIZES, SIZES, SIZES, st.integers(0, 5), st.booleans(), st.sampled_from(list(DTYPES)))
 def test_a_product_is_right_to_rounding_and_writes_nothing_else(
-    rows: int, columns: int, depth: int, gap: int, turned: bool, dtype: str
+    rows: int, columns: int, depth: int, gap: int, transposed: bool, dtype: str
 ) -> None:
-    assert product_error(rows, columns, depth, gap, turned, dtype) <= 1
+    assert product_error(rows, columns, depth, gap, transposed, dtype) <= 1
 
 
 def test_integers_multiply_exactly() -> None:
@@ -71,7 +71,7 @@ def test_integers_multiply_exactly() -> None:
 
 
 @given(SIZES, SIZES, st.integers(0, 5), st.sampled_from(list(DTYPES)))
-def test_a_matrix_is_turned_exactly_and_nothing_else_is_written(
+def test_a_matrix_is_transposed_exactly_and_nothing_else_is_written(
     rows: int, columns: int, gap: int, dtype: str
 ) -> None:
     a = np.random.default_rng(0).standard_normal((rows, columns)).astype(dtype)
@@ -105,7 +105,7 @@ from manual.compiled import products
 from tests.manual.test_products import DTYPES, product_error
 assert (products.VECTOR, products.ROWS) == %s, (products.VECTOR, products.ROWS)
 sizes = [(1, 1, 1), (13, 37, 300), (6, 16, 8), (31, 65, 5), (2, 129, 3)]
-print(max(product_error(*s, 1, turned, dtype) for s in sizes for turned in (False, True) for dtype in DTYPES))
+print(max(product_error(*s, 1, t, dtype) for s in sizes for t in (False, True) for dtype in DTYPES))
 """
 
 

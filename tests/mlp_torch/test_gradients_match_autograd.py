@@ -64,6 +64,19 @@ def test_every_stage_is_autograds(
         assert np.unique(ours["dloss"]).size > 1
 
 
+def test_the_slope_of_a_layer_without_a_unit_below_0_has_gradient_0_and_is_no_evidence() -> None:
+    problem = Problem(5, (11, 7, 3, 13), 290)  # z2 is positive throughout
+    model = problem.model(activation="prelu", normalization="layer_norm")
+    ours, theirs = both(model, *problem.batch("mse"), "mse")
+    assert disagreements(ours, theirs) == {}
+    assert (ours["n2"] > 0).all()
+    assert ours["dslope2"] == 0
+    assert ours["dslope1"] != 0
+    assert share_of_gradients(ours) > 0.9
+    lost = Trace(ours.stages, ours.leaves, {**ours.values, "dslope1": np.zeros(1)})
+    assert share_of_gradients(lost) == 0  # planted: a unit is below 0 there, and its slope says nothing
+
+
 ELEMENTWISE = [name for name, row in LOSSES.items() if row.target != "label"]
 
 

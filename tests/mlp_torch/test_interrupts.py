@@ -1,6 +1,8 @@
 """Ctrl-C leaves no lock and no file half done: it waits where things are written, and nowhere else."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import optuna
@@ -21,9 +23,8 @@ def interrupt():
 
 
 @pytest.fixture(autouse=True)
-def answer():
+def answer(ctrl_c):
     """Ctrl-C is answered after each test as before it."""
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -139,6 +140,29 @@ def test_ctrl_c_while_an_epoch_is_written_leaves_that_epoch_whole(runs, engine, 
     assert "mlp train: interrupted; the weights of epoch 3, the best so far" in capsys.readouterr().err
     run = runs / "run"
     assert len(metrics(run)) == epoch_of(run) == config(run)["result"]["epoch"] == 3
+
+
+def test_where_ctrl_c_is_ignored_as_under_nohup_a_run_trains_to_its_end(runs, monkeypatch):
+    log = Run.log
+
+    def interrupt_and_log(self, numbers, scalars):
+        interrupt()
+        log(self, numbers, scalars)
+
+    monkeypatch.setattr(Run, "log", interrupt_and_log)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert train(runs, "--data xor --hidden 4 --epochs 3") == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(metrics(runs / "run")) == 3
+
+
+def test_a_process_that_a_test_starts_answers_ctrl_c_whatever_started_the_tests():
+    code = "import signal; signal.raise_signal(signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 6, 8, 9, 11])

@@ -387,9 +387,9 @@ def test_the_interval_of_a_gain_is_students():
 
 
 def test_the_verdict_follows_the_numbers_whichever_way_they_come_out():
-    flat = depth.Point((9,), 300, [0.9, 0.8, 0.85])
-    steep = depth.Point((5, 5), 300, [0.99, 0.9, 0.94])
-    noisy = depth.Point((5, 5), 300, [0.7, 0.99, 0.95])  # a higher mean, by chance
+    flat = depth.ShapeResult((9,), 300, [0.9, 0.8, 0.85])
+    steep = depth.ShapeResult((5, 5), 300, [0.99, 0.9, 0.94])
+    noisy = depth.ShapeResult((5, 5), 300, [0.7, 0.99, 0.95])  # a higher mean, by chance
     assert "depth pays" in depth.verdict("x", [flat, steep])
     assert "+0.093 ± 0.014, better in 3 of 3 seeds" in depth.verdict("x", [flat, steep])
     assert "does not pay" in depth.verdict("x", [flat, noisy])

@@ -260,7 +260,7 @@ def until(condition, seconds=90):
 
 
 @pytest.mark.parametrize("kind", ["journal", pytest.param("sqlite", marks=pytest.mark.long)])
-def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind, runs, tmp_path):
+def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind, runs, tmp_path, ctrl_c):
     storage = f"sqlite:///{tmp_path}/s.db" if kind == "sqlite" else str(tmp_path / "s.log")
     line = [sys.executable, "-m", "mlp_torch", "sweep", "--data", "xor", "--epochs", "60", "--hidden", "4"]
     line += ["--sweep", "lr=1e-3:1e-1:log", "--trials", "1000", "--pruner", "none", "--sampler", "random"]

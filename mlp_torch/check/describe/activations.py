@@ -1,5 +1,6 @@
 """The activations, each with every form of derivative that people write: from z, and from a = f(z)."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ ALIASES = {
 class Form:
     """f(z, p), f′ written in z, and f′ written in a where people write it so; p are its constants.
 
-    `line` is f′ as the chain rule writes it. Softmax has no elementwise form.
+    `line` is f′ as the chain rule writes it, `from_z` a spelling of it that keeps its digits where f is
+    saturated. `kinks`: where f′ jumps; torch takes the flatter side there. Softmax has no elementwise form.
     """
 
     f: Callable[[Array, Mapping[str, Any]], Array]
@@ -32,6 +34,7 @@ class Form:
     line: str
     defaults: Mapping[str, Any]
     piecewise: bool = False
+    kinks: tuple[float, ...] = ()
 
 
 def _where(z: Array, above: Any, below: Any) -> Array:
@@ -40,6 +43,38 @@ def _where(z: Array, above: Any, below: Any) -> Array:
 
 def _exp(z: Array) -> Array:
     return np.exp(np.minimum(z, 0))
+
+
+# 1 − tanh²z = 1/cosh²z = 4 e^(−2|z|) / (1 + e^(−2|z|))², which loses no digit where tanh z is ±1
+def d_tanh(z: Array) -> Array:
+    e = np.exp(-2 * np.abs(z))
+    return 4 * e / (1 + e) ** 2
+
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+# Φ(z) = ½ erfc(−z/√2); below 0 the usual ½(1 + erf(z/√2)) cancels
+def normal(z: Array) -> Array:
+    return np.asarray(_erfc(-z / np.sqrt(2))).astype(float) / 2
+
+
+# f′ = Φ(z) + z φ(z)
+def d_gelu(z: Array) -> Array:
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    return normal(z) + z * density
+
+
+# f′ = s(2u) + 2 z u′ s(2u) s(−2u), for ½(1 + tanh u) = s(2u) and 1 − tanh²u = 4 s(2u) s(−2u)
+def d_gelu_tanh(z: Array) -> Array:
+    root, c = np.sqrt(2 / np.pi), 0.044715
+    s, rest = (hand.sigmoid(sign * 2 * root * (z + c * z * z * z)) for sign in (1, -1))
+    return s + 2 * z * root * (1 + 3 * c * z * z) * s * rest
+
+
+# f′ = s(z)(1 + z s(−z))
+def d_silu(z: Array) -> Array:
+    return hand.sigmoid(z) * (1 + z * hand.sigmoid(-z))
 
 
 FORMS: dict[str, Form] = {
@@ -51,9 +86,7 @@ FORMS: dict[str, Form] = {
         "a (1 − a)",
         {},
     ),
-    "tanh": Form(
-        lambda z, p: np.tanh(z), lambda z, p: 1 - np.tanh(z) ** 2, lambda a, p: 1 - a * a, "1 − a²", {}
-    ),
+    "tanh": Form(lambda z, p: np.tanh(z), lambda z, p: d_tanh(z), lambda a, p: 1 - a * a, "1 − a²", {}),
     "relu": Form(
         lambda z, p: np.maximum(z, 0),
         lambda z, p: _where(z, 1.0, 0.0),
@@ -61,6 +94,16 @@ FORMS: dict[str, Form] = {
         "[z > 0]",
         {},
         piecewise=True,
+        kinks=(0.0,),
+    ),
+    "relu6": Form(
+        lambda z, p: np.clip(z, 0, 6),
+        lambda z, p: np.where((z > 0) & (z < 6), 1.0, 0.0),
+        lambda a, p: np.where((a > 0) & (a < 6), 1.0, 0.0),
+        "[0 < z < 6]",
+        {},
+        piecewise=True,
+        kinks=(0.0, 6.0),
     ),
     "leaky_relu": Form(
         lambda z, p: _where(z, z, p["alpha"] * z),
@@ -69,6 +112,7 @@ FORMS: dict[str, Form] = {
         "1 for z > 0, else alpha",
         {"alpha": 0.01},
         piecewise=True,
+        kinks=(0.0,),
     ),
     "prelu": Form(
         lambda z, p: _where(z, z, p["alpha"] * z),
@@ -77,6 +121,7 @@ FORMS: dict[str, Form] = {
         "1 for z > 0, else alpha",
         {"alpha": 0.25},
         piecewise=True,
+        kinks=(0.0,),
     ),
     "elu": Form(
         lambda z, p: _where(z, z, p["alpha"] * np.expm1(np.minimum(z, 0))),
@@ -85,6 +130,7 @@ FORMS: dict[str, Form] = {
         "1 for z > 0, else alpha·exp(z)",
         {"alpha": 1.0},
         piecewise=True,
+        kinks=(0.0,),
     ),
     "selu": Form(
         lambda z, p: p["scale"] * _where(z, z, p["alpha"] * np.expm1(np.minimum(z, 0))),
@@ -93,6 +139,7 @@ FORMS: dict[str, Form] = {
         "scale for z > 0, else scale·alpha·exp(z)",
         {key: float(value) for key, value in hand.SELU_CONSTANTS.items()},
         piecewise=True,
+        kinks=(0.0,),
     ),
     "softplus": Form(
         lambda z, p: np.logaddexp(0, z),
@@ -101,30 +148,35 @@ FORMS: dict[str, Form] = {
         "sigmoid(z)",
         {},
     ),
-    "gelu": Form(lambda z, p: hand.gelu(z), lambda z, p: hand.d_gelu(z, z), None, "Φ(z) + z φ(z)", {}),
+    "gelu": Form(lambda z, p: z * normal(z), lambda z, p: d_gelu(z), None, "Φ(z) + z φ(z)", {}),
     "gelu_tanh": Form(
         lambda z, p: hand.gelu_tanh(z),
-        lambda z, p: hand.d_gelu_tanh(z, z),
+        lambda z, p: d_gelu_tanh(z),
         None,
         "the derivative of gelu",
         {},
     ),
-    "silu": Form(
-        lambda z, p: hand.silu(z), lambda z, p: hand.d_silu(z, z), None, "s(z)(1 + z(1 − s(z)))", {}
-    ),
+    "silu": Form(lambda z, p: hand.silu(z), lambda z, p: d_silu(z), None, "s(z)(1 + z(1 − s(z)))", {}),
     "hardtanh": Form(
         lambda z, p: np.clip(z, -1, 1),
         lambda z, p: np.where(np.abs(z) < 1, 1.0, 0.0),
         lambda a, p: np.where(np.abs(a) < 1, 1.0, 0.0),
         "[−1 < z < 1]",
         {},
+        kinks=(-1.0, 1.0),
     ),
     "softmax": Form(lambda z, p: hand.softmax(z), None, None, "a (da − Σ da a), the Jacobian", {}),
 }
 
 
 def jacobian(da: Array, a: Array) -> Array:
-    """dz = Jᵀda of softmax along each row: aⱼ (daⱼ − Σᵢ daᵢ aᵢ)."""
+    """dz = Jᵀda of softmax along each row: aⱼ (daⱼ − Σᵢ daᵢ aᵢ).
+
+    Σ a = 1, so da may be counted from its value at the likeliest class: what is equal cancels exactly.
+    """
+    top = np.argmax(a, axis=-1)[..., None]
+    finite = np.isfinite(np.take_along_axis(da, top, axis=-1))
+    da = np.where(finite, da - np.take_along_axis(da, top, axis=-1), da)
     return hand.softmax_jacobian_product(da, a, a)
 
 
@@ -134,3 +186,27 @@ def chain(name: str, da: Array, z: Array, a: Array, constants: Mapping[str, Any]
     if form.from_z is None:
         return jacobian(da, a)
     return da * form.from_z(z, constants)
+
+
+def moved(name: str, z: Array, side: Array) -> Array:
+    """z, with what `side` puts at a kink moved there (0.5), or beside it by the least there is (0, 1)."""
+    kinks = np.array(FORMS[name].kinks)
+    at = kinks[np.argmin(np.abs(z[..., None] - kinks), axis=-1)]
+    small = np.finfo(float).tiny
+    beside = np.where(
+        at == 0, np.where(side > 0.5, small, -small), np.nextafter(at, np.where(side > 0.5, 9e9, -9e9))
+    )
+    return np.where(np.isnan(side), z, np.where(side == 0.5, at, beside))
+
+
+def are_constants(given: Any) -> bool:
+    """Names with numbers, arrays of them, or the name of a parameter."""
+    if not isinstance(given, Mapping):
+        return False
+    for value in given.values():
+        try:
+            if not isinstance(value, str) and not np.isfinite(np.asarray(value, dtype=float)).all():
+                return False
+        except (TypeError, ValueError):
+            return False
+    return True

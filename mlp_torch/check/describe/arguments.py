@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.describe.activations import ALIASES, FORMS
 from mlp_torch.check.describe.layers import Layer, Penalty, as_float
 from mlp_torch.errors import UserError
 
@@ -32,10 +34,14 @@ def need_rate(lr: Any) -> None:
         raise UserError(f"lr={lr!r}: must be a finite number above 0; for gradient ascent say ascent=True")
 
 
-def need_layers(layers: Any, activations: Any) -> None:
-    """Raise UserError unless exactly one of them is given, and it is a list of the right things."""
+def need_layers(layers: Any, activations: Any) -> list[Layer] | None:
+    """The layers, tuples and dicts read as Layer. Raises UserError unless exactly one of the two is given,
+    and it is a list of the right things.
+    """
     if (layers is None) == (activations is None):
         raise UserError("say either layers=[Layer(…), …] or activations=['relu', …]")
+    if layers is not None:
+        layers = [_layer(v) for v in layers] if isinstance(layers, list | tuple) else layers
     for option, value, kind, shown in (
         ("layers", layers, Layer, "[Layer(…), …]"),
         ("activations", activations, str, "['relu', 'softmax']"),
@@ -44,8 +50,45 @@ def need_layers(layers: Any, activations: Any) -> None:
             continue
         if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
             raise UserError(f"{option}={value!r}: give one a layer, in a list, such as {option}={shown}")
+        if not len(value):
+            raise UserError(f"{option}=[]: give one a layer, such as {option}={shown}")
         if wrong := [v for v in value if not isinstance(v, kind) and not (v is None and kind is str)]:
             raise UserError(f"{option}: {wrong[0]!r} is no {kind.__name__}; such as {option}={shown}")
+    return None if layers is None else list(layers)
+
+
+def _layer(value: Any) -> Any:
+    """("W1", "b1", "tanh"), ("W1", "tanh") or a dict of Layer's arguments as a Layer."""
+    shown = 'Layer("W1", "b1", "tanh")'
+    if isinstance(value, tuple | list):
+        last = value[-1] if value else None
+        known = isinstance(last, str) and ALIASES.get(last, last) in FORMS
+        if not 1 <= len(value) <= 3 or (len(value) == 3 and not isinstance(last, str)):
+            raise UserError(f"layers: {value!r} is no layer; write {shown}")
+        return Layer(value[0], activation=value[1]) if len(value) == 2 and known else Layer(*value)
+    if isinstance(value, Mapping):
+        try:
+            return Layer(**value)
+        except TypeError:
+            raise UserError(f"layers: {value!r} are not the arguments of a layer; write {shown}") from None
+    return value
+
+
+def named(layers: Sequence[Layer], values: Mapping[str, Any]) -> list[Layer]:
+    """The layers with the names of a list's arrays: 0 is parameters[0], "0.1" parameters[0][1]."""
+
+    def own(name: Any) -> Any:
+        text = str(name)
+        listed = "parameters" + "".join(f"[{i}]" for i in text.split("."))
+        return None if name is None else listed if text not in values and listed in values else text
+
+    found = []
+    for layer in layers:
+        slopes = {k: own(v) if isinstance(v, str) else v for k, v in layer.activation_parameters.items()}
+        found.append(
+            replace(layer, weight=own(layer.weight), bias=own(layer.bias), activation_parameters=slopes)
+        )
+    return found
 
 
 def used(layers: Sequence[Layer]) -> list[str]:
@@ -87,6 +130,12 @@ def penalty(given: Any, option: str, names: Mapping[str, Any]) -> Penalty | None
         return Penalty(float(given))
     if not isinstance(given, Penalty):
         raise UserError(f"{option}={given!r}: give Penalty(…) or its coefficient")
+    if given.per_array is not None:
+        turned = {
+            f"parameters[{k}]" if str(k) not in names and f"parameters[{k}]" in names else k: v
+            for k, v in given.per_array.items()
+        }
+        given = replace(given, per_array=turned)
     for name, value in (given.per_array or {}).items():
         if str(name) not in names:
             raise UserError(f"{option}: per_array names {name!r}, and the parameters are {', '.join(names)}")

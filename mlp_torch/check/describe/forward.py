@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS, chain
-from mlp_torch.check.describe.losses import LOSSES, fused
+from mlp_torch.check.describe.activations import FORMS, chain, moved
+from mlp_torch.check.describe.losses import LOSSES, STEPS, fused
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Penalties:
     l2: float = 0.0
     l1: float = 0.0
 
-    def gradient(self, theta: Array) -> Array:
-        return 2 * self.l2 * theta + self.l1 * np.sign(theta)
+    def gradient(self, theta: Array, at_zero: float = 0.0) -> Array:
+        """2 l2 θ + l1 sign(θ), with the sign `at_zero` where θ = 0."""
+        return 2 * self.l2 * theta + self.l1 * np.where(theta == 0, at_zero, np.sign(theta))
 
     def value(self, theta: Array) -> float:
         return float(self.l2 * (theta * theta).sum() + self.l1 * np.abs(theta).sum())
@@ -66,7 +67,9 @@ class Network:
     """Everything the diagnosis reads. x (N, in), y (N, K); `weight` (N, 1) multiplies each sample's terms.
 
     `z`, `f`, `a` hold each layer's pre-activation, activation and output after dropout; a[0] is x.
-    `values` and `penalties` are keyed by (layer, role).
+    `penalties` is keyed by (layer, role). `unit` is the rounding (ε) of the author's arithmetic. `sides`
+    says which derivative is taken at a kink, from 0 (that from below) to 1 (from above) and NaN elsewhere: of
+    layer number, like its z; of "loss", like its margin; of "l1", one number. Torch's where nothing is said.
     """
 
     layers: list[Affine]
@@ -78,15 +81,20 @@ class Network:
     sample_weight: Array | None
     penalties: Mapping[tuple[int, str], Penalties]
     choices: Mapping[str, Any]
+    unit: float = float(np.finfo(np.float64).eps)
+    sides: Mapping[int | str, Array] = field(default_factory=dict)
     z: list[Array] = field(default_factory=list)
     f: list[Array] = field(default_factory=list)
     a: list[Array] = field(default_factory=list)
+    kept: dict[float, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.z, self.f, self.a = [self.x], [self.x], [self.x]
         for layer in self.layers:
             # z = a W + b, f = activation(z), a = f · mask
             z = self.a[-1] @ layer.W + (0.0 if layer.b is None else layer.b)
+            if layer.index in self.sides:
+                z = moved(layer.activation, z, self.sides[layer.index])
             f = FORMS[layer.activation].f(z, layer.constants)
             self.z.append(z)
             self.f.append(f)
@@ -112,7 +120,8 @@ class Network:
 
     def regulariser(self, part: Part) -> Array:
         """The penalty's gradient for a part, zero where there is none."""
-        return self.penalties.get((part.layer, part.role), Penalties()).gradient(self.theta(part))
+        at_zero = 2 * float(self.sides["l1"].item()) - 1 if "l1" in self.sides else 0.0
+        return self.penalties.get((part.layer, part.role), Penalties()).gradient(self.theta(part), at_zero)
 
     def loss_value(self, loss: str | None = None, weight: Array | None = None, penalty: bool = True) -> float:
         """The loss with its penalties, or another standard loss on the same forward pass."""
@@ -130,7 +139,11 @@ class Network:
     def loss_gradient(self) -> Array:
         """G = ∂L/∂ŷ (N, K)."""
         with np.errstate(all="ignore"):
-            return self.weight * LOSSES[self.loss].derivative(self.output, self.y)
+            if "loss" not in self.sides:
+                return self.weight * LOSSES[self.loss].derivative(self.output, self.y)
+            steps, side = STEPS[self.loss], self.sides["loss"]
+            active = np.where(np.isnan(side), steps.margin(self.output, self.y) > 0, side)
+            return self.weight * steps.derivative(active, self.output, self.y)
 
     def top(self) -> Array:
         """dz of the last layer, from G through dropout and activation."""
@@ -141,14 +154,27 @@ class Network:
                 return self.weight * short
         with np.errstate(all="ignore"):
             da = self.loss_gradient() * last.factor
-            return chain(last.activation, da, self.z[-1], self.f[-1], last.constants)
+            return self._through(last, da)
 
     def down(self, number: int, upstream: Array) -> Array:
         """dz of layer number from the gradient at its output: dropout's mask, then f′."""
         layer = self.layers[number - 1]
-        return chain(
-            layer.activation, upstream * layer.factor, self.z[number], self.f[number], layer.constants
+        return self._through(layer, upstream * layer.factor)
+
+    def _through(self, layer: Affine, da: Array) -> Array:
+        """dz = da · f′(z); halfway at a kink is the mean of both sides."""
+        number, name = layer.index, layer.activation
+        dz = chain(name, da, self.z[number], self.f[number], layer.constants)
+        side = self.sides.get(number)
+        if side is None or not (side == 0.5).any():
+            return dz
+        form = FORMS[name]
+        assert form.from_z is not None
+        below, above = (
+            form.from_z(moved(name, self.z[number], np.where(side == 0.5, end, np.nan)), layer.constants)
+            for end in (0.0, 1.0)
         )
+        return np.where(side == 0.5, da * (below + above) / 2, dz)
 
     def deltas(self, absolute: bool = False) -> list[Array]:
         """dz of every layer, [0] unused; `absolute` propagates magnitudes, the scale of the rounding."""

@@ -1,6 +1,5 @@
 """How a person describes their network: Layer, Dropout, Penalty, and parameters in any nesting by name."""
 
-import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,12 @@ import numpy as np
 
 from manual.architecture import choose
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import ALIASES, FORMS
+from mlp_torch.check.describe.activations import FORMS, are_constants
+from mlp_torch.check.describe.names import activation as known
+from mlp_torch.check.describe.order import chains, is_bias
 from mlp_torch.errors import UserError
+
+LAYOUTS = ("in,out", "out,in")
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Dropout:
     scaled: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise UserError(f"Dropout(p={self.p}): the probability of dropping is at least 0 and below 1")
+        if not isinstance(self.p, float | int | np.number) or not 0 <= self.p < 1:
+            raise UserError(f"Dropout(p={self.p!r}): the probability of dropping is at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,24 @@ class Layer:
     weight_layout: str | None = None
 
     def __post_init__(self) -> None:
-        name = self.activation or "identity"
-        object.__setattr__(self, "activation", ALIASES.get(name, name))
+        for option, value, fits, shown in (
+            ("activation_parameters", self.activation_parameters, are_constants(self.activation_parameters),
+             "{'alpha': 0.01}"),
+            ("dropout", self.dropout, self.dropout is None or isinstance(self.dropout, Dropout),
+             "Dropout(p, mask)"),
+            ("bias_in_weight", self.bias_in_weight, self.bias_in_weight in (None, "first", "last"),
+             "'first' or 'last'"),
+            ("weight_layout", self.weight_layout, self.weight_layout is None
+                or (isinstance(self.weight_layout, str) and self.weight_layout.replace(" ", "") in LAYOUTS),
+             "'in,out' or 'out,in'"),
+        ):  # fmt: skip
+            if not fits:
+                raise UserError(f"Layer: {option}={value!r} is not understood; such as {option}={shown}")
+        object.__setattr__(self, "activation", known(self.activation))
         try:
             choose("activation", self.activation, list(FORMS))
         except ValueError as error:
             raise UserError(f"Layer: {error}") from None
-        if self.bias_in_weight not in (None, "first", "last"):
-            raise UserError(f"bias_in_weight={self.bias_in_weight!r}: is None, 'first' or 'last'")
         if self.bias_in_weight and self.bias is not None:
             raise UserError(f"Layer: bias={self.bias!r} and bias_in_weight={self.bias_in_weight!r}: give one")
 
@@ -134,7 +147,7 @@ def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[s
     Raises UserError where a parameter's gradient cannot be told.
     """
     if set(parameters) & set(gradients):
-        _no_strangers(parameters, [n for n in gradients if n not in parameters])
+        _no_strangers(parameters, [n for n in gradients if n not in parameters and gradients[n] is not None])
         return {name: gradients.get(name) for name in parameters}
 
     def bare(text: str) -> str:
@@ -175,9 +188,15 @@ def _no_strangers(parameters: Mapping[str, Any], left: Sequence[str]) -> None:
         )
 
 
+class Brain(np.ndarray[Any, Any]):
+    """float32 numbers that were bfloat16, which NumPy does not have."""
+
+
 def _numpy(tensor: Any) -> Any:
     held = tensor.detach().cpu()
-    return (held.float() if str(held.dtype) == "torch.bfloat16" else held).numpy()
+    if str(held.dtype) == "torch.bfloat16":
+        return held.float().numpy().view(Brain)
+    return held.numpy()
 
 
 def as_float(value: Any, name: str) -> Array:
@@ -201,7 +220,7 @@ def layers_in_order(values: Mapping[str, Array], activations: list[str], x: Arra
     names, depth = list(values), len(activations)
     if not depth:
         raise UserError("activations=[]: name one activation a layer")
-    biases = [n for n in names if _is_bias(n)]
+    biases = [n for n in names if is_bias(n)]
     weights = [n for n in names if n not in biases]
     if len(weights) == depth and len(biases) in (0, depth):
         return [
@@ -217,26 +236,9 @@ def layers_in_order(values: Mapping[str, Array], activations: list[str], x: Arra
             (names[1::2], names[0::2]),
             (names[depth:], names[:depth]),
         ):
-            if _chain([values[n] for n in w], [values[n] for n in b], x):
+            if chains([values[n] for n in w], [values[n] for n in b], x):
                 return [Layer(n, m, a) for n, m, a in zip(w, b, activations, strict=True)]
     raise UserError(
         f"{depth} activations and the parameters {', '.join(names)} make no network in order; "
         "say layers=[Layer(…), …]"
     )
-
-
-def _is_bias(name: str) -> bool:
-    last = name.lower().rsplit(".", 1)
-    return last[-1].startswith(("b", "theta0")) or (last[-1].isdigit() and last[0].startswith(("b",)))
-
-
-def _chain(weights: list[Array], biases: list[Array], x: Array) -> bool:
-    """Some orientation lets every weight follow the one before, with biases of its outputs' size."""
-    shapes = [w.shape if w.ndim == 2 else (w.size, 1) for w in weights]
-    widths = set(x.shape) | {x.size, 1}
-    for flips in itertools.product((False, True), repeat=min(len(shapes), 6)):
-        turned = [s[::-1] if f else s for s, f in zip(shapes, flips, strict=False)]
-        fits = turned[0][0] in widths and all(a[1] == b[0] for a, b in itertools.pairwise(turned))
-        if fits and all(b.size in (1, s[1]) for b, s in zip(biases, turned, strict=True)):
-            return True
-    return False

@@ -9,11 +9,9 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.forward import Affine, Network, Part, Penalties
-from mlp_torch.check.describe.layers import Layer, Penalty, as_float
+from mlp_torch.check.describe.layers import LAYOUTS, Layer, Penalty, as_float
 from mlp_torch.check.describe.targets import MisfitError, orient, target
 from mlp_torch.errors import UserError
-
-LAYOUTS = ("in,out", "out,in")
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,11 @@ def _layout_of(given: Given, i: int) -> tuple[str, ...]:
             asked = layouts
         elif isinstance(layouts, Mapping):
             asked = layouts.get(given.layers[i].weight)
-        elif i < len(layouts):
+        elif isinstance(layouts, Sequence) and i < len(layouts):
             asked = layouts[i]
     if asked is None:
         return LAYOUTS
-    asked = asked.replace(" ", "")
+    asked = asked.replace(" ", "") if isinstance(asked, str) else asked
     if asked not in LAYOUTS:
         raise UserError(f"weight_layout={asked!r}: is 'in,out' or 'out,in', or one of them a layer")
     return (asked,)
@@ -194,6 +192,8 @@ def _problem(
                 parts.append(Part(value, i, "slope"))
                 value = given.parameters[value].reshape(-1)
             constants[key] = np.asarray(value, dtype=float)
+            if constants[key].size not in (1, W.shape[1]) or constants[key].ndim > 1:
+                raise MisfitError(f"{key} of layer {i} has shape {constants[key].shape}; give one number")
         mask, keep, scaled = None, 1.0, True
         if asked.dropout is not None:
             mask = orient(as_float(asked.dropout.mask, "mask"), n, W.shape[1], side, f"mask of layer {i}")

@@ -21,6 +21,44 @@ class LossForm:
     labels: str  # what y holds: "real", "binary" 0/1, "sign" ±1, "class" one-hot rows
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A loss whose derivative is made of steps: `margin(o, y)` is 0 at its kinks, NaN where there is none.
+
+    `derivative(active, o, y)`: by o, from active = [margin > 0]; `at` is torch's `active` at a kink.
+    """
+
+    margin: Callable[[Array, Array], Array]
+    derivative: Callable[[Array, Array, Array], Array]
+    at: float
+
+
+def _others(p: Array) -> Array:
+    """1 − pᵢ of softmax's rows without the cancellation: the likeliest class as the sum of the others."""
+    rest = 1 - p
+    top = np.argmax(p, axis=1)[:, None]
+    without = p.copy()
+    np.put_along_axis(without, top, 0.0, axis=1)
+    np.put_along_axis(rest, top, without.sum(axis=1, keepdims=True), axis=1)
+    return rest
+
+
+# pᵢ Σy − yᵢ = pᵢ (Σy − yᵢ) − yᵢ (1 − pᵢ), exact where p is 0 or 1 to all digits
+def _p_minus_y(p: Array, y: Array) -> Array:
+    return p * (y.sum(axis=1, keepdims=True) - y) - y * _others(p)
+
+
+# σ(z) − y = (1 − y) σ(z) − y σ(−z)
+def _sigmoid_minus_y(z: Array, y: Array) -> Array:
+    return (1 - y) * sigmoid(z) - y * sigmoid(-z)
+
+
+# (p − y)/(p (1 − p)), which is −1/p for y = 1 and 1/(1 − p) for y = 0
+def _d_bce(p: Array, y: Array) -> Array:
+    quotient = (p - y) / (p * (1 - p))
+    return np.where(y == 1, -1 / p, np.where(y == 0, 1 / (1 - p), quotient))
+
+
 def _onto(y: Array, terms: Array) -> Array:
     """y · terms, where y = 0 silences an infinite term."""
     return np.where(y == 0, 0.0, y * terms)
@@ -50,17 +88,17 @@ LOSSES: dict[str, LossForm] = {
     ),
     "bce": LossForm(
         lambda o, y: -_onto(y, np.log(o)) - _onto(1 - y, np.log1p(-o)),
-        lambda o, y: (o - y) / (o * (1 - o)),
+        _d_bce,
         "(p − y) / (p (1 − p))",
         "binary",
     ),
     "cross_entropy": LossForm(lambda o, y: -_onto(y, np.log(o)), lambda o, y: -y / o, "−y / p", "class"),
     "bce_with_logits": LossForm(
-        lambda o, y: np.logaddexp(0, o) - y * o, lambda o, y: sigmoid(o) - y, "σ(ŷ) − y", "binary"
+        lambda o, y: np.logaddexp(0, o) - y * o, _sigmoid_minus_y, "σ(ŷ) − y", "binary"
     ),
     "cross_entropy_from_logits": LossForm(
         lambda o, y: -y * _log_softmax(o),
-        lambda o, y: softmax(o) * y.sum(axis=1, keepdims=True) - y,
+        lambda o, y: _p_minus_y(softmax(o), y),
         "softmax(ŷ) − y",
         "class",
     ),
@@ -70,8 +108,32 @@ LOSSES: dict[str, LossForm] = {
         "−y [y ŷ < 1]",
         "sign",
     ),
+    "huber": LossForm(
+        lambda o, y: np.where(np.abs(o - y) <= 1, (o - y) ** 2 / 2, np.abs(o - y) - 0.5),
+        lambda o, y: np.clip(o - y, -1, 1),
+        "ŷ − y, cut to ±1",
+        "real",
+    ),
+    # the root of the mean over all entries: with mean_over_all the terms sum to it
+    "rmse": LossForm(
+        lambda o, y: (o - y) ** 2 / np.sqrt(((o - y) ** 2).mean()),
+        lambda o, y: (o - y) / np.sqrt(((o - y) ** 2).mean()),
+        "(ŷ − y) / RMSE",
+        "real",
+    ),
     "multiclass_hinge": LossForm(
         margins, _d_multiclass, "[margin > 0], minus their count at the right class", "class"
+    ),
+}
+
+
+STEPS: dict[str, Steps] = {
+    "absolute_error": Steps(lambda o, y: o - y, lambda active, o, y: 2 * active - 1, 0.5),
+    "hinge": Steps(lambda o, y: 1 - y * o, lambda active, o, y: -y * active, 0.0),
+    "multiclass_hinge": Steps(
+        lambda o, y: np.where(y > 0.5, np.nan, 1 + o - (o * y).sum(axis=1, keepdims=True)),
+        lambda active, o, y: active - y * active.sum(axis=1, keepdims=True),
+        0.0,
     ),
 }
 
@@ -79,9 +141,9 @@ LOSSES: dict[str, LossForm] = {
 def fused(loss: str, activation: str, o: Array, y: Array, z: Array) -> Array | None:
     """dz of the pairs that cancel, p − y, where the quotient alone would be 0/0 for a saturated p."""
     if loss == "cross_entropy" and activation == "softmax":
-        return o * y.sum(axis=1, keepdims=True) - y
+        return _p_minus_y(o, y)
     if loss == "bce" and activation == "sigmoid":
-        return o - y
+        return _sigmoid_minus_y(z, y)
     return None
 
 

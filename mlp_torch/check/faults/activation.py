@@ -30,7 +30,8 @@ def options(c: Evidence, number: int, da: Array, unmasked: bool = False) -> list
             true, wrong = da * slope, [(claim, da * s) for claim, s in others]
             wrong += _of_upstream(c, number, da)
             words = "is f′(z) alone: the upstream gradient is not multiplied in"
-            wrong.append((_claim(number, "not_multiplied_by_upstream", "dz", words), slope + 0 * da))
+            alone = _claim(c, number, "not_multiplied_by_upstream", "dz", words)
+            wrong.append((alone, slope + 0 * da))
     kept: list[Option] = [((), true)]
     size = norm(true)
     for claim, dz in wrong:
@@ -79,8 +80,8 @@ def slopes(c: Evidence, number: int, unmasked: bool = False) -> tuple[Array, lis
     return found
 
 
-def _claim(number: int, kind: str, variant: str, detail: str, odd: float = 1.0) -> Claim:
-    return Claim(kind, variant, detail, number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd)
+def _claim(c: Evidence, number: int, kind: str, variant: str, detail: str, odd: float = 1.0) -> Claim:
+    return Claim(kind, variant, detail, number, line=c.names.delta(number), odd=odd)
 
 
 def _softmax(c: Evidence, number: int, g: Array, z: Array, s: Array) -> Iterator[tuple[Claim, Array]]:
@@ -89,34 +90,35 @@ def _softmax(c: Evidence, number: int, g: Array, z: Array, s: Array) -> Iterator
     if (one := _one(c, number)) is not None:
         yield one, g
     yield (
-        _claim(number, kind, "diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", 0.8),
+        _claim(c, number, kind, "diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", 0.8),
         g * s * (1 - s),
     )
-    yield _claim(number, kind, "twice", "has softmax's Jacobian twice", 0.8), jacobian(jacobian(g, s), s)
+    yield _claim(c, number, kind, "twice", "has softmax's Jacobian twice", 0.8), jacobian(jacobian(g, s), s)
     yield (
-        _claim(number, kind, "diagonal twice", "has s(1 − s) beside softmax's Jacobian"),
+        _claim(c, number, kind, "diagonal twice", "has s(1 − s) beside softmax's Jacobian"),
         jacobian(g, s) * s * (1 - s),
     )
-    yield _claim(number, kind, "s", "has s in place of softmax's Jacobian: −s sᵀ is missing"), g * s
+    yield _claim(c, number, kind, "s", "has s in place of softmax's Jacobian: −s sᵀ is missing"), g * s
     yield (
-        _claim(number, kind, "plus", "has diag(s) + s sᵀ for softmax's Jacobian diag(s) − s sᵀ"),
+        _claim(c, number, kind, "plus", "has diag(s) + s sᵀ for softmax's Jacobian diag(s) − s sᵀ"),
         s * (g + total),
     )
-    yield _claim(number, kind, "outer", "has −s sᵀ alone for softmax's Jacobian"), -s * total
+    yield _claim(c, number, kind, "outer", "has −s sᵀ alone for softmax's Jacobian"), -s * total
     yield (
-        _claim(number, kind, "samples", "sums softmax's Jacobian over the samples"),
+        _claim(c, number, kind, "samples", "sums softmax's Jacobian over the samples"),
         s * (g - (g * s).sum(axis=0)),
     )
     yield (
-        _claim(number, kind, "no product", "has Σ da without s in softmax's Jacobian"),
+        _claim(c, number, kind, "no product", "has Σ da without s in softmax's Jacobian"),
         s * (g - g.sum(axis=1, keepdims=True)),
     )
     yield (
-        _claim(number, kind, "off diagonal", "has s(1 − s) off the diagonal too"),
+        _claim(c, number, kind, "off diagonal", "has s(1 − s) off the diagonal too"),
         g * s - s * (1 - s) * g.sum(axis=1, keepdims=True),
     )
     yield (
         _claim(
+            c,
             number,
             "activation_derivative_at_wrong_array",
             "at a",
@@ -125,12 +127,17 @@ def _softmax(c: Evidence, number: int, g: Array, z: Array, s: Array) -> Iterator
         jacobian(g, softmax(s)),
     )
     yield (
-        _claim(number, "wrong_activation_derivative", "relu", "has relu's derivative for softmax's", 1.3),
+        _claim(c, number, "wrong_activation_derivative", "relu", "has relu's derivative for softmax's", 1.3),
         g * (z > 0),
     )
     yield (
         _claim(
-            number, "wrong_activation_derivative", "tanh", "has tanh's derivative 1 − a² for softmax's", 1.3
+            c,
+            number,
+            "wrong_activation_derivative",
+            "tanh",
+            "has tanh's derivative 1 − a² for softmax's",
+            1.3,
         ),
         g * (1 - s * s),
     )
@@ -140,7 +147,7 @@ def _one(c: Evidence, number: int) -> Claim | None:
     name = c.problem.layers[number - 1].activation
     if name == "identity":
         return None
-    return _claim(number, "missing_activation_derivative", "one", f"lacks the derivative of {name}", 0.5)
+    return _claim(c, number, "missing_activation_derivative", "one", f"lacks the derivative of {name}", 0.5)
 
 
 def _elementwise(c: Evidence, number: int, z: Array, f: Array, slope: Array) -> Iterator[tuple[Claim, Array]]:
@@ -155,63 +162,69 @@ def _elementwise(c: Evidence, number: int, z: Array, f: Array, slope: Array) -> 
     at = "activation_derivative_at_wrong_array"
     if name != "identity":
         yield (
-            _claim(number, at, "z-form at a", f"has the derivative of {name} at a, where z belongs", 0.6),
+            _claim(c, number, at, "z-form at a", f"has the derivative of {name} at a, where z belongs", 0.6),
             form.from_z(f, p),
         )
         if form.from_a is not None:
             yield (
-                _claim(number, at, "a-form at z", f"has {form.line} of {name} at z, where a belongs", 0.6),
+                _claim(c, number, at, "a-form at z", f"has {form.line} of {name} at z, where a belongs", 0.6),
                 form.from_a(z, p),
             )
         if layer.mask is not None:
             dropped = problem.a[number]
             words = f"has the derivative of {name} after dropout, where it belongs before"
             if form.from_a is not None:
-                yield _claim(number, at, "dropped", words, 0.7), form.from_a(dropped, p)
-            yield _claim(number, at, "dropped z", words, 0.8), form.from_z(dropped, p)
+                yield _claim(c, number, at, "dropped", words, 0.7), form.from_a(dropped, p)
+            yield _claim(c, number, at, "dropped z", words, 0.8), form.from_z(dropped, p)
         for j, other in enumerate(problem.a):
             for label, array in (("z", problem.z[j]), ("a", other)):
                 if j == number or array.shape != z.shape or (j == 0 and label == "z"):
                     continue
-                where = "x" if j == 0 else f"{label}{j}"
-                words = f"has the derivative of {name} at {where}, where layer {number}'s belongs"
-                claim = _claim(number, at, f"layer {j - number}", words, 1.1)
+                mark = c.names.mark(j) if j else ""
+                where = "x" if j == 0 else f"{label}{mark}" if mark else f"{label} of {c.names.place(j)}"
+                words = f"has the derivative of {name} at {where}, where {label} of its own layer belongs"
+                claim = _claim(c, number, at, f"layer {j - number}", words, 1.1)
                 yield claim, form.from_z(array, p)
                 if form.from_a is not None:
                     yield claim, form.from_a(array, p)
     wrong = "wrong_activation_derivative"
     if name != "identity":
-        yield _claim(number, wrong, "f", f"has {name} itself in place of its derivative", 0.7), f
-        yield _claim(number, wrong, "twice", f"has the derivative of {name} twice", 0.9), slope * slope
-        yield _claim(number, wrong, "one minus", f"has 1 − f′ for the derivative of {name}", 1.2), 1 - slope
-        yield _claim(number, wrong, "z", f"has z in place of the derivative of {name}", 1.3), z
+        yield _claim(c, number, wrong, "f", f"has {name} itself in place of its derivative", 0.7), f
+        yield _claim(c, number, wrong, "twice", f"has the derivative of {name} twice", 0.9), slope * slope
         yield (
-            _claim(number, wrong, "f twice", f"has the derivative of {name} at f(f(z))", 1.4),
+            _claim(c, number, wrong, "one minus", f"has 1 − f′ for the derivative of {name}", 1.2),
+            1 - slope,
+        )
+        yield _claim(c, number, wrong, "z", f"has z in place of the derivative of {name}", 1.3), z
+        yield (
+            _claim(c, number, wrong, "f twice", f"has the derivative of {name} at f(f(z))", 1.4),
             form.from_z(form.f(f, p), p),
         )
-        yield _claim(number, wrong, "inverse", f"divides by the derivative of {name}", 1.3), 1 / slope
+        yield _claim(c, number, wrong, "inverse", f"divides by the derivative of {name}", 1.3), 1 / slope
         yield (
-            _claim(number, wrong, "f times", f"multiplies the derivative of {name} by {name} itself", 1.2),
+            _claim(c, number, wrong, "f times", f"multiplies the derivative of {name} by {name} itself", 1.2),
             slope * f,
         )
     for words, value in formulas(name, z, f, p):
         yield (
-            _claim(number, wrong, words, f"has {words} for the derivative of {name}, {form.line}", 0.9),
+            _claim(c, number, wrong, words, f"has {words} for the derivative of {name}, {form.line}", 0.9),
             value,
         )
     for other_name, other_form in FORMS.items():
         if other_name in (name, "identity") or other_form.from_z is None:
             continue
+        if other_name == "relu6" and max(z.max(initial=0), f.max(initial=0)) < 6:
+            continue  # relu
         text = f"has the derivative of {other_name} for that of {name}"
-        yield _claim(number, wrong, other_name, text, 1.0), other_form.from_z(z, other_form.defaults)
+        yield _claim(c, number, wrong, other_name, text, 1.0), other_form.from_z(z, other_form.defaults)
         if other_form.from_a is not None:
-            yield _claim(number, wrong, other_name, text, 1.05), other_form.from_a(f, other_form.defaults)
+            yield _claim(c, number, wrong, other_name, text, 1.05), other_form.from_a(f, other_form.defaults)
             yield (
-                _claim(number, wrong, f"{other_name} z", f"{text}, at z", 1.2),
+                _claim(c, number, wrong, f"{other_name} z", f"{text}, at z", 1.2),
                 other_form.from_a(z, other_form.defaults),
             )
         yield (
-            _claim(number, wrong, f"{other_name} a", f"{text}, at a", 1.2),
+            _claim(c, number, wrong, f"{other_name} a", f"{text}, at a", 1.2),
             other_form.from_z(f, other_form.defaults),
         )
 
@@ -224,7 +237,7 @@ def _of_upstream(c: Evidence, number: int, da: Array) -> list[tuple[Claim, Array
         return []
     assert form.from_z is not None
     words = f"has the derivative of {layer.activation} at the upstream gradient, where z belongs"
-    claim = _claim(number, "activation_derivative_at_wrong_array", "upstream", words)
+    claim = _claim(c, number, "activation_derivative_at_wrong_array", "upstream", words)
     slope = form.from_z(c.problem.z[number], layer.constants)
     ways = [da * form.from_z(da, layer.constants), da * slope * form.from_z(da, layer.constants)]
     if form.from_a is not None:

@@ -1,7 +1,7 @@
 """What one array can show on its own: given dz of its layer, every slip on the way to dW or db."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,10 @@ from mlp_torch.check.describe.forward import Part, Penalties
 from mlp_torch.check.faults.bias import of_bias
 from mlp_torch.check.faults.claims import Claim, Claims, Make, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.penalty import beside_samples, by_name, of_reduced_bias, penalty, slips
+from mlp_torch.check.faults.factors import factor, follow
+from mlp_torch.check.faults.misfit import misfit
+from mlp_torch.check.faults.penalty import by_name, missing_penalty, of_reduced_bias, penalty, slips
+from mlp_torch.check.faults.places import of_other_layers, returned
 from mlp_torch.check.faults.samples import of_samples
 from mlp_torch.check.faults.weights import of_step, of_weight
 
@@ -25,35 +28,45 @@ LINES = {
 
 def explain(
     c: Evidence, part: Part, dz: Array, da: Array, budget: int, data: Array | None = None,
-    other: Array | None = None,
+    other: Array | None = None, hints: Sequence[Claim] = (),
 ) -> list[Claims]:  # fmt: skip
     """Every way within `budget` to get the author's array from dz (N, out) and da, cheapest first.
 
     `data` replaces aᵀdz where the array is used in several layers; `other` is another penalty's gradient
-    that a claim of the caller's puts in the place of the right one. An empty claim means right.
+    that a claim of the caller's puts in the place of the right one; `hints` are claims that larger arrays
+    show. An empty claim means right.
     """
     problem, h = c.problem, c.h[part]
     make = partial(Claim, layer=part.layer, name=part.name, line=LINES[part.role])
     D = problem.leaf(part, dz, da) if data is None else data
-    R = problem.regulariser(part) if other is None else other
+    R = c.regulariser(part) if other is None else other
     T = D + R
     if not np.isfinite(T).all():
         return []
     if h is None:
-        shaped = list(_misfit(c, part, dz, T, R, make)) if budget else []
+        shaped = list(misfit(c, part, dz, T, R, make)) if budget else []
         return shaped + (_otherwise(c, part, dz, da, budget, data, make) if other is None else [])
     if c.same(h, T, part):
         return [()]
     if budget == 0:
         return []
-    found: list[Claims] = []
+    found: list[Claims] = list(returned(c, part, h, T, make))
+    if found and not c.same(h, R, part):  # where λ is 1 it may be the penalty's gradient alone
+        return found
+    if h.size <= 2:
+        found += follow(c, part, h, D, R, hints, make)
     zero = norm(h) <= c.floor[part]
     if zero:
         text = "is all zero, up to rounding" if h.any() else "is all zero"
         found.append((make("zero_gradient", "zero", text, odd=1.1 if h.any() else 0.5),))
+        if R.any() and c.same(h, D, part):
+            found.append((missing_penalty(make),))
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
-        if h.size > 2 and any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found):
+        plain = any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found)
+        # where all samples have one dz, a sum that keeps some of them is a constant too
+        alike = part.role == "b" and bool((np.ptp(dz, axis=0) <= 1e-9 * np.abs(dz).max()).all())
+        if h.size > 2 and plain and not alike:
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
@@ -103,56 +116,8 @@ def _variants(
         yield from of_bias(c, part, D, dz, make)
     if part.role != "slope" and samples:
         yield from of_step(c, part, dz, da, make)
+        yield from of_other_layers(c, part, dz, make)
         yield from of_samples(c, part, dz, make)
-
-
-def factor(c: Evidence, value: float, part: Part, make: Make) -> Iterator[Claims]:
-    """Claims for h = value · t: named readings, or a nameless factor where the array is large enough."""
-    if abs(value - 1) < 1e-6 or not 1e-10 < abs(value) < 1e10:
-        return  # rounding, or nothing that anybody wrote
-    readings = c.name_constant(value, part)
-    n = c.problem.samples
-    h = c.h[part]
-    slack = 4 * c.rtol + (0.0 if h is None else c.floor[part] / max(norm(h), 1e-300))
-    if part.role == "b" and n > 1:
-        for v, words in (
-            (1 / n, "is the mean over the samples where the sum belongs"),
-            (float(n), "is the sum over the samples where the mean belongs"),
-        ):
-            claim = make("wrong_bias_reduction", f"{v:.9g}", words, odd=0.9)
-            if abs(value - v) <= slack * v:
-                yield (claim,)
-            for reading in c.name_constant(value / v, part):
-                if len(reading) == 1:
-                    yield claim, make(*reading[0])
-    for reading in readings:
-        yield tuple(
-            make(kind, variant, detail, odd=0.6 if "rate" in kind else 1.0)
-            for kind, variant, detail in reading
-        )
-    if readings:
-        return
-    size = c.raw[part.name].size  # of a folded bias, the array that was clipped
-    longest = c.longest(part)
-    turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
-    if 0 < abs(value) < 1 and (size >= 3 or longest):
-        text = f"is cut to {abs(value):.6g} of its length, in the right direction"
-        # what was cut to a length is the longest of all; any other length is a mistake of its own
-        variant = "norm" if longest else f"norm {abs(value):.6g}"
-        yield (*turned, make("clipping", variant, text, odd=1.5, nameless=not longest, value=value))
-        return
-    if size >= 2 and longest and abs(abs(value) - 1) > 1e-3:
-        # a constant made it longer and the cut shorter: any constant that is large enough
-        rate = [(1 / c.lr, "missing_learning_rate", f"divided by the learning rate {c.lr:g}")] if c.lr else []
-        plain = [(v, "constant_factor", words[0][1]) for v, words in c.constants[:10]]
-        for c0, kind, text in [*plain, *rate]:
-            if c0 > abs(value):
-                made = make(kind, f"is the true one {text}", f"is the true one {text}")
-                cut = make("clipping", "norm", f"is cut to {abs(value) / c0:.6g} of that length", odd=1.5)
-                yield (*turned, made, cut)
-    if size >= 3:
-        text = f"is the true one times {value:.6g}"
-        yield (make("constant_factor", f"{value:.9g}", text, odd=1.6, nameless=True),)
 
 
 def _fits(
@@ -179,7 +144,7 @@ def _fits(
         return
     make = partial(make, line="dW = aᵀ dz + ∂penalty/∂W")
     if R.any() and c.same(h, D, part):
-        yield (make("wrong_regulariser", "missing", "lacks the penalty's gradient", odd=0.5),)
+        yield (missing_penalty(make),)
         return
     if R.any() and c.same(h, R, part):
         yield (make("overwritten_gradient", "penalty", "holds the penalty's gradient alone: = for +="),)
@@ -214,61 +179,9 @@ def _of_samples(c: Evidence, value: float) -> bool:
 
 
 def _clipped(c: Evidence, part: Part, h: Array, T: Array, make: Make) -> Iterator[Claims]:
-    """h = clip(t, −v, v), entry by entry."""
+    """h = clip(t, −v, v), entry by entry, where v is a limit."""
     v = float(np.abs(h).max())
-    if h.size > 2 and (np.abs(T) > v * (1 + 1e-6)).any() and c.same(h, np.clip(T, -v, v), part):
-        yield (make("clipping", "entries", f"is clipped entry by entry at ±{v:.6g}"),)
-
-
-def _misfit(c: Evidence, part: Part, dz: Array, T: Array, R: Array, make: Make) -> Iterator[Claims]:
-    """The author's array has another shape: not summed, summed over the wrong axis, transposed."""
-    raw = c.raw[part.name]
-    flat = raw.squeeze()
-    n, out = dz.shape
-
-    def ways(candidate: Array, claim: Claim) -> Iterator[Claims]:
-        for turned in (candidate, candidate.T):
-            if turned.squeeze().shape == flat.shape:
-                value = c.ratio(flat, turned.squeeze())
-                if R.any() and claim.kind == "bias_not_summed":
-                    for more in beside_samples(c, part, flat, turned.squeeze(), R, make):
-                        yield (claim, *more)
-                elif value is None:
-                    continue
-                elif abs(value - 1) <= 4 * c.rtol or abs(value * n - 1) <= 4 * c.rtol:
-                    yield (claim,)
-                else:
-                    for reading in factor(c, value, part, make):
-                        yield (claim, *reading)
-                return
-
-    if part.role == "b" and part.fold is None:
-        yield from ways(
-            dz, make("bias_not_summed", "raw", f"has shape {raw.shape}: the samples are not summed")
-        )
-        if flat.size != n * out or out == 1:
-            yield from ways(
-                dz.sum(axis=1),
-                make(
-                    "wrong_bias_reduction",
-                    "axis",
-                    f"has shape {raw.shape}: summed over the neurons, not the samples",
-                ),
-            )
-        if flat.size == 1:
-            for words, value in (("sum", dz.sum()), ("mean", dz.mean()), ("sum over N", dz.sum() / n)):
-                if abs(float(flat) - value) <= c.rtol * abs(value):
-                    yield (make("wrong_bias_reduction", "all", f"is one number, the {words} over all axes"),)
-                    break
+    if h.size < 3 or not (np.abs(T) > v * (1 + 1e-6)).any() or not c.same(h, np.clip(T, -v, v), part):
         return
-    if part.role == "W":
-        whole = T
-        if part.fold:
-            mate = next(p for p in c.h if p.name == part.name and p.layer == part.layer and p.role == "b")
-            bias = (c.problem.leaf(mate, dz) + c.problem.regulariser(mate)).reshape(1, -1)
-            whole = np.vstack([bias, T] if part.fold == "first" else [T, bias])
-        yield from ways(
-            whole, make("transpose", "dW", f"has the transposed shape {raw.shape}", line="dW = aᵀ dz")
-        )
-    elif part.fold:
-        yield ()
+    if c.limits.is_limit(v, int((np.abs(h) >= v * (1 - 1e-12)).sum())):
+        yield (make("clipping", f"entries {v:.6g}", f"is clipped entry by entry at ±{v:.6g}", value=v),)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from manual.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import chain, jacobian
 from mlp_torch.check.describe.losses import LOSSES, fused
@@ -30,6 +31,7 @@ def top(c: Evidence, budget: int) -> Iterator[ChainStep]:
         for claims, dz in activation.options(c, L, da)[1:]:
             yield claims, da, dz
         yield from _doubled(c, da, true)
+        yield from _other_axis(c)
         if budget == 0:
             return
         for claim, G in loss_gradients(c):
@@ -64,11 +66,33 @@ def _fused(c: Evidence, claim: Claim) -> Array | None:
     return None if short is None else short * weights_of(c, reduction)
 
 
+def _other_axis(c: Evidence) -> Iterator[ChainStep]:
+    """Softmax over the samples: in the backward pass alone, or in the forward pass that it belongs to."""
+    p = c.problem
+    L, last = len(p.layers), p.layers[-1]
+    if last.activation != "softmax" or last.mask is not None or p.samples == 1:
+        return
+    s = softmax(p.z[L].T).T
+    da = p.weight * LOSSES[p.loss].derivative(s, p.y)
+    ways = [s * (da - (da * s).sum(axis=0))]
+    if p.loss == "cross_entropy":
+        ways.append(p.weight * (s - p.y))
+    line = c.names.delta(L)
+    words = "has softmax over the samples in the backward pass, where it is over the outputs"
+    claims = [Claim("wrong_softmax_jacobian", "axis", words, L, line=line, odd=0.9)]
+    if not c.output_known:
+        words = "has softmax over the samples; the network described has it over the outputs"
+        claims.append(Claim("forward_mismatch", "axis", words, L, line=line, odd=0.7))
+    for claim in claims:
+        for dz in ways:
+            yield (claim,), da, dz
+
+
 def _doubled(c: Evidence, da: Array, true: Array) -> Iterator[ChainStep]:
     """The pair loss and softmax or sigmoid cancels to p − y; people then multiply by f′ once more."""
     p = c.problem
     L, last = len(p.layers), p.layers[-1]
-    kind, line = "wrong_softmax_jacobian", f"dz{L} = p − y"
+    kind, line = "wrong_softmax_jacobian", f"dz{c.names.mark(L)} = p − y"
     if last.activation == "softmax" and p.loss == "cross_entropy" and last.mask is None:
         s = p.output
         yield (
@@ -144,8 +168,6 @@ def hidden(c: Evidence, number: int, u: Array, budget: int) -> Iterator[ChainSte
 def _alone(c: Evidence, number: int, da: Array) -> Iterator[ChainStep]:
     """A wrong f′ that is not multiplied by the upstream gradient either."""
     words = "is f′(z) alone: the upstream gradient is not multiplied in"
-    plain = Claim(
-        "not_multiplied_by_upstream", "dz", words, number, line=f"dz{number} = da{number} · f′(z{number})"
-    )
+    plain = Claim("not_multiplied_by_upstream", "dz", words, number, line=c.names.delta(number))
     for claim, slope in activation.slopes(c, number)[1]:
         yield (claim, plain), da, slope

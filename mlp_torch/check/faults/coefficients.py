@@ -52,7 +52,7 @@ def fitted(
         claim = Claim(
             "wrong_activation_derivative", "fitted",
             f"has {text} for the derivative of {layer.activation}, {form.line}",
-            number, line=f"dz{number} = da{number} · f′(z{number})", odd=odd,
+            number, line=c.names.delta(number), odd=odd,
         )  # fmt: skip
         now = (*so_far, claim)
         if cost(now) <= budget:

@@ -31,7 +31,7 @@ def slips(c: Evidence, number: int, u: Array) -> Iterator[tuple[Claim, Array]]:
     for other in c.problem.layers:
         if other.index != number and other.mask is not None and other.mask.shape == layer.mask.shape:
             cases.append(
-                ("other mask", f"has the dropout mask of layer {other.index}", u * other.factor, 1.0)
+                ("other mask", f"has the dropout mask of {c.names.place(other.index)}", u * other.factor, 1.0)
             )
     for variant, words, value, odd in cases:
         if np.isfinite(value).all() and not np.allclose(value, right, rtol=1e-11, atol=0):
@@ -41,7 +41,7 @@ def slips(c: Evidence, number: int, u: Array) -> Iterator[tuple[Claim, Array]]:
                     variant,
                     words,
                     number,
-                    line=f"da{number} = dh{number} · mask{number}",
+                    line=f"da{c.names.mark(number)} = dh{c.names.mark(number)} · mask",
                     odd=odd,
                 ),
                 value,

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.faults.claims import Claim, norm
-from mlp_torch.check.faults.constants import named
+from mlp_torch.check.faults.constants import Constant, named
+from mlp_torch.check.faults.limits import Limits, limits_of
+from mlp_torch.check.faults.naming import Names, names_of
 
 ALL = slice(None)
 
@@ -31,14 +34,20 @@ class Evidence:
     after: Mapping[int, Array] = field(default_factory=dict)
     previous: Mapping[Part, Array | None] = field(default_factory=dict)
     deadline: float = field(default_factory=lambda: time.thread_time() + 9)
-    constants: list[tuple[float, tuple[tuple[str, str], ...]]] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
+    found_limits: list[Limits] = field(default_factory=list)
+    output_known: bool = False  # the author's output was compared: the forward pass is the one described
     rests: dict[tuple[Part, bool | str], Any] = field(default_factory=dict)
     slopes: dict[tuple[int, bool], Any] = field(default_factory=dict)
+    deltas: list[Array] | None = None  # the true dz of every layer
     turned: Part | None = None  # the part whose array stands transposed in h
 
-    def __post_init__(self) -> None:
-        self.constants = named(self.problem, self.lr)
+    @cached_property
+    def names(self) -> Names:
+        return names_of(self.problem)
+
+    @cached_property
+    def constants(self) -> list[Constant]:
+        return named(self.problem, self.lr, self.names)
 
     def same(self, h: Array, candidate: Array, part: Part, slack: float = 1.0) -> bool:
         """Equal up to rounding, norm-wise."""
@@ -64,7 +73,8 @@ class Evidence:
         if abs(abs(c) - 1) <= tolerance:
             return [sign] if sign else []
         plain: list[str] = []
-        for value, words in self.constants:
+        for constant in self.constants:
+            value, words = constant.value, constant.words
             if abs(abs(c) - value) <= tolerance * value:
                 kinds = tuple(kind for kind, _ in words)
                 if kinds == ("constant_factor",):
@@ -82,8 +92,12 @@ class Evidence:
 
     def factors_of(self, claims: Iterable[Claim]) -> list[float]:
         """The values of the constants that are claimed."""
-        texts = [x.detail for x in claims if x.kind == "constant_factor"]
-        return [v for v, words in self.constants if any(words[-1][1] in text for text in texts)]
+        texts = {x.variant for x in claims if x.kind == "constant_factor"}
+        return [c.value for c in self.constants if f"is the true one {c.words[-1][1]}" in texts]
+
+    def rare(self, text: str) -> bool:
+        """Whether what is said of a constant names one that hardly anybody writes."""
+        return any(c.rare and text == f"is the true one {c.words[-1][1]}" for c in self.constants)
 
     def fit(self, h: Array, *basis: Array) -> Array | None:
         """Coefficients with h = Σ cᵢ basisᵢ, or None; needs more entries than coefficients."""
@@ -178,27 +192,36 @@ class Evidence:
         self.rests[key] = Q, flat - Q @ (Q.T @ flat), 4 * (self.rtol * norm(whole) + self.floor[part])
         return self._rest(part, rows)
 
-    def longest(self, part: Part) -> bool:
-        """No other array is longer, or none has a larger entry: this one may have been cut to that length.
+    def regulariser(self, part: Part) -> Array:
+        """The penalty's gradient for a part, worked out once."""
+        key = (part, "penalty")
+        if key not in self.rests:
+            self.rests[key] = self.problem.regulariser(part)
+        found: Array = self.rests[key]
+        return found
 
-        A bias folded into a weight may have been cut by itself or with it.
-        """
-        own, raw = self.h[part], self.raw[part.name]
-        if not self.norms:
-            parts = [v for v in self.h.values() if v is not None]
-            self.norms = [
-                max(norm(v) for v in self.raw.values()),
-                max(float(np.abs(v).max(initial=0)) for v in self.raw.values()),
-                max((norm(v) for v in parts), default=0.0),
-            ]
-        near = 1 - 1e-9
-        whole = norm(raw) >= self.norms[0] * near or float(np.abs(raw).max()) >= self.norms[1] * near
-        return whole or (own is not None and norm(own) >= self.norms[2] * near)
+    def true_deltas(self) -> list[Array]:
+        """The true dz of every layer, [0] unused."""
+        if self.deltas is None:
+            with np.errstate(all="ignore"):
+                self.deltas = self.problem.deltas()
+        return self.deltas
 
-
-def everything(parts: Mapping[Part, Any], upto: int) -> tuple[str, ...]:
-    """Names of the arrays of layers 1 … upto, once each."""
-    return tuple(dict.fromkeys(p.name for p in parts if p.layer <= upto))
+    @property
+    def limits(self) -> Limits:
+        """What the author's arrays show of lengths that they may have been cut to."""
+        if not self.found_limits:
+            # neither what is not finite nor a parameter that was returned has been cut
+            odd = {
+                q.name
+                for q, v in self.h.items()
+                if v is not None and np.array_equal(v, self.problem.theta(q))
+            }
+            odd |= {name for name, v in self.raw.items() if not np.isfinite(v).all()}
+            h = {q: v for q, v in self.h.items() if q.name not in odd}
+            raw = {name: v for name, v in self.raw.items() if name not in odd}
+            self.found_limits.append(limits_of(h, raw, self.rtol, self.floor))
+        return self.found_limits[0]
 
 
 def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
@@ -210,6 +233,7 @@ def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
         return None
     if any(q.name == part.name and q.layer > 1 for q in c.h):
         return None
+    c.limits  # of the whole arrays  # noqa: B018
     alive = np.flatnonzero(np.abs(p.x).sum(axis=0) > 0)
     index = np.sort(np.random.default_rng(0).choice(alive, min(kept, len(alive)), replace=False))
     if not len(index):
@@ -222,6 +246,4 @@ def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
     def cut(arrays: Mapping[Part, Array | None]) -> dict[Part, Array | None]:
         return {q: v[index] if q == part and v is not None else v for q, v in arrays.items()}
 
-    return replace(
-        c, problem=small, h=cut(c.h), previous=cut(c.previous), constants=[], norms=[], rests={}, slopes={}
-    )
+    return replace(c, problem=small, h=cut(c.h), previous=cut(c.previous), deltas=None, rests={}, slopes={})

@@ -1,6 +1,7 @@
 """Slips in the gradient of an L2 or L1 penalty."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -70,9 +71,15 @@ def known(c: Evidence, part: Part, amount: float, wanted: float) -> bool:
 def penalty(c: Evidence, part: Part, value: float, wanted: float, label: str, make: Make) -> Claim:
     """The claim that the penalty's gradient has the coefficient `value` in place of `wanted`."""
     what = {"l2": "λθ", "l1": "λ sign(θ)", "both": "λ₂θ + λ₁ sign(θ)"}[label]
+    true = c.problem.penalties.get((part.layer, part.role), Penalties())
+    held = 2 * true.l2 if label == "l2" else true.l1
+    make = partial(make, value=value if wanted in (0.0, held) else value * held)
     if wanted == 0:
         text = f"adds {value:.6g}·{'θ' if label == 'l2' else 'sign(θ)'}, which the loss does not hold"
-        return make("wrong_regulariser", "biases" if part.role == "b" else f"added {label}", text, odd=0.8)
+        weights = c.problem.penalties.get((part.layer, "W"), Penalties())
+        of_biases = part.role == "b" and weights != Penalties()  # the weights' own penalty, on biases too
+        variant = f"{'biases' if of_biases else 'added'} {label} {value:.6g}"
+        return make("wrong_regulariser", variant, text, odd=0.8)
     ratio = value / wanted
     if abs(ratio) < 1e-9:
         text = "lacks the penalty's gradient" if label == "both" else f"lacks the penalty's {label} gradient"
@@ -84,9 +91,13 @@ def penalty(c: Evidence, part: Part, value: float, wanted: float, label: str, ma
     return make("wrong_regulariser", f"{ratio:.7g}", f"has the penalty's gradient {what} {words}", odd=0.8)
 
 
+def missing_penalty(make: Make) -> Claim:
+    return make("wrong_regulariser", "missing", "lacks the penalty's gradient", odd=0.5, value=0.0)
+
+
 def by_name(c: Evidence, part: Part, make: Make) -> Iterator[tuple[Claim, Array]]:
     """The penalty's gradient as people write it by mistake, where the array is too small to be fitted."""
-    theta, R = c.problem.theta(part), c.problem.regulariser(part)
+    theta, R = c.problem.theta(part), c.regulariser(part)
     h = c.h[part]
     if part.role == "slope" or (h is not None and h.size > (3 if R.any() else 5)):
         return

@@ -19,24 +19,20 @@ def ways_down(
     `factors`: constants that the layer's array was multiplied with, before or after the update.
     """
     W = c.problem.layers[number - 1].W
-    line = f"da{number - 1} = dz{number} W{number}ᵀ"
+    line, name = c.names.down(number), c.names.weight(number)
     true = dz @ W.T
     yield (), true
     if budget == 0:
         return
     if _nothing_below(c, number - 1, true):
-        words = f"is zero: nothing comes down through W{number}"
+        words = f"is zero: nothing comes down through {name}"
         yield (Claim("zero_gradient", "zero", words, number - 1, line=line, odd=0.9),), np.zeros_like(true)
     if W.shape[0] == W.shape[1] and W.shape[0] > 1:
         yield (
-            (
-                Claim(
-                    "transpose", "W", f"goes through W{number} where its transpose belongs", number, line=line
-                ),
-            ),
+            (Claim("transpose", "W", f"goes through {name} where its transpose belongs", number, line=line),),
             dz @ W,
         )
-    words = f"goes through W{number} after its update"
+    words = f"goes through {name} after its update"
     claim = Claim("updated_weights_used", "W", words, number, line=line, odd=0.7)
     if number in c.after:
         yield (claim,), dz @ c.after[number].T
@@ -44,7 +40,7 @@ def ways_down(
     h = c.h.get(part)
     if h is not None and number not in c.after:
         # the update took the gradient that was handed over, or the one before a later slip
-        own = c.problem.leaf(part, dz) + c.problem.regulariser(part)
+        own = c.problem.leaf(part, dz) + c.regulariser(part)
         again = own.shape == h.shape and c.same(h, own, part)
         # or before the constant that all arrays were multiplied with
         before = [h / v for v in factors]
@@ -54,7 +50,7 @@ def ways_down(
                 if rate is not None:
                     yield (claim,), dz @ (W - rate * move).T
                 if rate is not None and W.shape[0] == W.shape[1] > 1:
-                    words = f"goes through W{number} where its transpose belongs"
+                    words = f"goes through {name} where its transpose belongs"
                     turned = Claim("transpose", "W", words, number, line=line)
                     yield (claim, turned), dz @ (W - rate * move)
         fitted = _fitted_rate(c, number, dz, h, claim) if c.lr is None else None
@@ -63,7 +59,7 @@ def ways_down(
     plain = Claim(
         "not_multiplied_by_upstream",
         "W",
-        f"goes through W{number} without the gradient above it",
+        f"goes through {name} without the gradient above it",
         number,
         line=line,
         odd=1.3,
@@ -78,7 +74,7 @@ def _nothing_below(c: Evidence, number: int, u: Array) -> bool:
         h = c.h[part]
         if h is None:
             return False
-        R = c.problem.regulariser(part)
+        R = c.regulariser(part)
         # the penalty's gradient alone, or that with a slip of its own
         if not c.same(h, R, part) and not (h.size > 2 and R.any() and c.ratio(h, R, part) is not None):
             return False
@@ -122,7 +118,7 @@ def of_weight(
     below = part.layer - 1
     if below and c.problem.layers[below - 1].mask is not None:
         plain = c.problem.leaf(part, dz, None, c.problem.f[below])
-        text = f"uses layer {below}'s activation without its dropout mask"
+        text = f"uses the output of {c.names.place(below)} without its dropout mask"
         yield make("wrong_dropout_backward", "input", text, line="dW = (a · mask)ᵀ dz"), plain, False
 
 
@@ -131,10 +127,12 @@ def of_step(c: Evidence, part: Part, dz: Array, da: Array, make: Make) -> Iterat
     p, below = c.problem, part.layer - 1
     name = p.layers[below].activation
     if name != "identity" and da.shape == dz.shape:
-        text = f"lacks the derivative of {name}: it is made with da{part.layer} where dz{part.layer} belongs"
+        at = c.names.mark(part.layer)
+        text = f"lacks the derivative of {name}: it is made with da{at} where dz{at} belongs"
         yield make("missing_activation_derivative", "array", text, odd=0.8), p.leaf(part, da), False
     if part.role == "W" and below and p.layers[below - 1].activation != "identity":
-        text = f"has z{below}, before the activation, where a{below} belongs"
+        at = c.names.mark(below)
+        text = f"has z{at}, before the activation, where a{at} belongs"
         claim = make("activation_derivative_at_wrong_array", "input", text, odd=0.9)
         yield claim, p.leaf(part, dz, None, p.z[below]), False
         if p.layers[below - 1].mask is not None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
-from mlp_torch.check.faults.claims import Claim, Claims
+from mlp_torch.check.faults.claims import Claim, Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
 
 
@@ -22,7 +22,7 @@ def chain_constants(
         D = c.problem.leaf(part, dz)
         if D.shape != h.shape or not c.spanned(part, D):
             continue
-        R = c.problem.regulariser(part)
+        R = c.regulariser(part)
         values: list[float] = []
         for rest in (h - R, h) if R.any() else (h,):
             value = c.ratio(rest, D, part)
@@ -37,7 +37,10 @@ def chain_constants(
             if round(value, 12) in seen or abs(value - 1) < 1e-8:
                 continue
             seen.add(round(value, 12))
-            line = f"dz{number} = da{number} · f′(z{number})"
+            if any(abs(value - v) <= 1e-9 * v for v in _averages(c, number, now)):
+                yield now, value
+                continue
+            line = c.names.delta(number)
             readings = c.name_constant(value, part)
             for reading in readings:
                 yield (
@@ -68,25 +71,45 @@ def chain_constants(
                 yield (*now, claim), value
 
 
-def cut_short(c: Evidence, true: Mapping[Part, Array]) -> tuple[str, ...]:
-    """The arrays that are shorter than the true ones in the same direction, if all others are right."""
-    cut = []
+def lacks_upstream(number: int, claims: Claims) -> str:
+    """Which gradient above layer number is not multiplied in, if one of them is not."""
+    for x in claims:
+        if x.kind == "not_multiplied_by_upstream" and x.layer == number + (x.variant == "W"):
+            return x.variant
+    return ""
+
+
+def _averages(c: Evidence, number: int, claims: Claims) -> tuple[float, ...]:
+    """Where the upstream gradient is missing, its 1/N is too, or stands elsewhere: no second mistake."""
+    missing, (n, k) = lacks_upstream(number, claims), c.problem.output.shape
+    if not missing:
+        return ()
+    means = (1 / n, 1 / k, 1 / (n * k))
+    return (*means, *(1 / v for v in means)) if missing == "G" else means
+
+
+def each_scaled(c: Evidence, true: Mapping[Part, Array]) -> dict[Part, float]:
+    """The factor of each array that is wrong, if all of them are the true ones times a number."""
+    found = {}
     for part, t in true.items():
-        h = c.h[part]
-        value = None if h is None else c.ratio(h, t, part)
-        if h is None or value is None or not 0 < value < 1 + 1e-8:
-            return ()
-        if value < 1 - 1e-8:
-            cut.append(part.name)
-    return tuple(dict.fromkeys(cut))
+        h = c.h.get(part)
+        if h is None:
+            return {}
+        if c.same(h, t, part):
+            continue
+        value = c.ratio(h, t, part)
+        if value is None or norm(t) <= c.floor[part]:
+            return {}
+        found[part] = value
+    return found
 
 
 def common(c: Evidence, true: Mapping[Part, Array]) -> float | None:
     """The factor that all arrays share, if they do."""
     values: list[float] = []
     for part, t in true.items():
-        h = c.h[part]
-        if h is None:
+        h = c.h.get(part)
+        if h is None or not np.isfinite(h).all():
             return None
         value = c.ratio(h, t)
         if value is None:

@@ -1,8 +1,7 @@
 """How the author's function is called: what it takes, what it gives, and what a call may change."""
 
 import copy
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,45 +18,6 @@ def seed() -> None:
 def fresh(kept: Any) -> tuple[Any, ...]:
     parameters, data = copy.deepcopy(kept)
     return (parameters, *data) if isinstance(data, tuple) else (parameters, data)
-
-
-def caller(function: Callable[..., Any], parameters: Any, use: str = "fresh") -> Callable[..., Any]:
-    """The function of (parameters, *data); for a method that takes only data, its object holds them.
-
-    `use`: a "fresh" copy of the object for every call, the "same" copy for all, or one that can be "traced".
-    """
-    owner = getattr(function, "__self__", None)
-    if owner is None or inspect.ismodule(owner):
-        return function
-    try:
-        first = next(iter(inspect.signature(function).parameters), "")
-    except ValueError:
-        return function
-    holds = isinstance(parameters, Mapping) and all(hasattr(owner, str(k)) for k in parameters)
-    inside = (
-        next((k for k, v in vars(owner).items() if v is parameters), None)
-        if hasattr(owner, "__dict__")
-        else None
-    )
-    if first.lower() in ("p", "params", "parameters", "theta", "weights", "w") or not (holds or inside):
-        return function
-
-    held = owner if use == "fresh" else copy.deepcopy(owner)
-
-    def call(arrays: Any, *data: Any) -> Any:
-        net = {"fresh": copy.deepcopy, "same": lambda o: o, "traced": copy.copy}[use](held)
-        if inside:
-            setattr(net, inside, arrays)
-        else:
-            for name, value in arrays.items():
-                setattr(net, str(name), value)
-        return getattr(net, function.__name__)(*data)
-
-    return call
-
-
-def first_of(result: Any) -> Any:
-    return result[0]
 
 
 def result_of(result: Any) -> tuple[Any, Any, Any]:

@@ -57,7 +57,9 @@ def _slopes(
     """Whether central differences along a random direction agree with the gradient, as far as they reach."""
     generator = np.random.default_rng(1)
     size = {n: np.abs(v) + float(np.sqrt(np.mean(v * v))) if v.size else v for n, v in values.items()}
-    way = {n: np.where(generator.random(v.shape) < 0.5, -1.0, 1.0) * (size[n] + 1e-3) for n, v in values.items()}
+    way = {
+        n: np.where(generator.random(v.shape) < 0.5, -1.0, 1.0) * (size[n] + 1e-3) for n, v in values.items()
+    }
     slope = sum(float((gradient[n] * w).sum()) for n, w in way.items())
     reach = sum(float(np.abs(gradient[n] * w).sum()) for n, w in way.items())
 

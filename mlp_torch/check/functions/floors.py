@@ -19,6 +19,7 @@ from mlp_torch.check.functions.eager.run import Run
 from mlp_torch.check.report import length
 
 RUNS = 3
+TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
 SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
 
 
@@ -30,21 +31,33 @@ class Floor:
     scatter: float
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """‖t′ − t‖ by name, t′ the true gradient with a relative error of ±u on everything on the way.
+
+    `corners`: by decision, where its operands are equal up to that; None where the runs failed.
+    """
+
+    spread: Mapping[str, float]
+    corners: Mapping[int, Array] | None = None
+
+
 def floors(
     call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], found: Derivative, steady: bool, counted: Mapping[str, Array],
+    hand: Mapping[str, Array], found: Derivative, steady: bool, counted: Mapping[str, Array], noise: Rounding,
 ) -> dict[str, Floor]:  # fmt: skip
     """The floors by name; `counted`: the entries (of t's shape) that no kink moves."""
     u = unit(values, hand, found)
     scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else dict.fromkeys(hand, 0.0)
-    noise = rounding(found, u)
     most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
+    if not all(c.all() for c in counted.values()):
+        most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
     floors = {}
     for n, t in found.gradient.items():
         size = length(t)
-        own = min(16 * scatter[n], most * size + 1e3 * noise[n])
-        allowed = relative * size + 32 * noise[n] + found.error.get(n, 0.0) + own
+        own = min(16 * scatter[n], most * size + 1e3 * noise.spread[n])
+        allowed = relative * size + 32 * noise.spread[n] + found.error.get(n, 0.0) + own
         floors[n] = Floor(allowed, 16 * scatter[n])
     return floors
 
@@ -56,23 +69,33 @@ def unit(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivati
     return max((*(float(np.finfo(dtype).eps) for dtype in floats), seen, 2.0**-52))
 
 
-def rounding(found: Derivative, u: float) -> dict[str, float]:
-    """‖t′ − t‖ by name, t′ the true gradient with a relative error of ±u on everything on the way."""
+def rounding(found: Derivative, u: float) -> Rounding:
+    """The true gradient once more, with a relative error of ±u on everything, decisions as they were."""
     spread = dict.fromkeys(found.gradient, 0.0)
     traced = found.traced
     if traced is None or traced.again is None:
-        return spread
+        return Rounding(spread)
+    exact = traced.gradient()
+    moved: dict[int, Array] = {}
+    done = 0
     for seed_ in range(RUNS):
+        run = Run(noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps))
         try:
-            other = traced.again(
-                Run(noise=u, follow=traced.run.decisions, seed=seed_, sides=traced.run.sides)
-            ).gradient()
+            other = traced.again(run).gradient()
         except Exception:  # the code went another way: this run says nothing
             continue
-        for n, t in found.gradient.items():
-            gap = length(other[n] - t)
-            spread[n] = max(spread[n], gap if np.isfinite(gap) else 0.0)
-    return spread
+        done += 1
+        for i, gap in run.gaps.items():
+            if gap.shape == traced.run.gaps[i].shape:
+                apart = np.abs(gap - traced.run.gaps[i])
+                moved[i] = np.maximum(moved.get(i, apart), apart)
+        for n, t in exact.items():
+            gap_of_gradients = length(other[n] - t)
+            spread[n] = max(spread[n], gap_of_gradients if np.isfinite(gap_of_gradients) else 0.0)
+    if not done:
+        return Rounding(spread)
+    corners = {i: np.abs(gap) <= TIMES * moved.get(i, 0.0) for i, gap in traced.run.gaps.items()}
+    return Rounding(spread, corners)
 
 
 def _scatter(

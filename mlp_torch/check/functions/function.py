@@ -12,10 +12,9 @@ import torch
 from manual.numbers import Array
 from mlp_torch.check.describe.layers import align, flatten
 from mlp_torch.check.functions import calling
+from mlp_torch.check.functions.adapters import adapt
 from mlp_torch.check.functions.calling import (
-    caller,
     changed,
-    first_of,
     fresh,
     gradients_of,
     need_finite,
@@ -26,27 +25,36 @@ from mlp_torch.check.functions.derivative import differentiate
 from mlp_torch.check.functions.judging import Judged, judge
 from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
+from mlp_torch.check.functions.quiet import quietly
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
-from mlp_torch.check.functions.standard_losses import against_standard
+from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
 from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError
 
 
+@quietly
 def check_function(
     loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, **description: Any
 ) -> CheckReport:
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
 
-    `parameters`: arrays in any nesting, gradients in the same; `data` as the function takes it, x, y first.
-    A method that takes only the data is called on a copy of its object whose attributes (or whose dict
-    attribute) hold the parameters. The derivative is torch.autograd's of the author's own NumPy code, or
-    complex-step or Richardson where tracing fails; `.method` and `.resolution` say which, and what it sees.
-    Purity, shapes and dtypes come first; the noise floor is measured, and what is no rounding is none of it:
-    at a kink both one-sided derivatives (or their mean) are right, and a note names it. With `layers=` or
-    `activations=` and `loss=` (any option of `check_gradients`) the faults are named too, and the loss is
-    compared with the standard ones. Raises UserError where the function gives something else.
+    `parameters`: arrays in any nesting, object, dataclass or named tuple, gradients in the same or by names
+    such as dW1; `data` as the function takes it, x, y first. Other orders, f(x, y, p) or f(W1, b1, x, y), are
+    told by the signature or by trying, other results ({"loss": …, "grads": …}, (loss, dW1, db1, …)) by what
+    they hold; notes say so. A method or object that holds its parameters is judged on copies of it:
+    `check_function(net, x, y)` where it has a method that gives both, or forward, loss and backward. Keyword
+    arguments that the function takes are its own, also where a description's option has that name (then
+    hand over a lambda).
+
+    The derivative is torch.autograd's of the author's own NumPy code, or complex-step or Richardson where
+    tracing fails; `.method` and `.resolution` say which, and what it sees. Purity, shapes and dtypes come
+    first; the noise floor is measured, and what is no rounding is none of it: at a kink both one-sided
+    derivatives (or their mean) are right, and a note names it. With `layers=` or `activations=` and `loss=`
+    (any option of `check_gradients`) the faults are named too, and the loss is compared with the standard
+    ones. Raises UserError where the function gives something else.
     """
-    call = caller(loss_and_gradients, parameters)
+    author = adapt(loss_and_gradients, parameters, data, description)
+    call, parameters, data, description = author.fresh, author.parameters, author.data, author.description
     names = flatten(parameters)
     given = {name: np.asarray(v) for name, v in names.items() if v is not None}
     kept = copy.deepcopy((parameters, data))
@@ -60,6 +68,7 @@ def check_function(
     ]
     need_finite(loss, given, data)
     values, notes = _judged(names, given, gradients)
+    notes = [*author.notes, *notes]
     if not values:
         return CheckReport("not_comparable", {}, message="nothing was judged", notes=tuple(notes))
     hand = gradients_of(names, gradients, values)
@@ -78,7 +87,8 @@ def check_function(
         return result_of(call(nested(parameters, {**given, **arrays}), *rest))[0]
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
-        return first_of(call(nested(parameters, {**given, **arrays}), *kept[1]))
+        seed()
+        return author.loss(nested(parameters, {**given, **arrays}), *kept[1])
 
     seed()
     exact = float(np.real(only_loss(dict(floats))))
@@ -98,10 +108,9 @@ def check_function(
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
         report = replace(report, notes=(*report.notes, hint))
-    kept_object = caller(loss_and_gradients, parameters, "same")
-    if steady and kept_object is not loss_and_gradients:  # the object may keep what it adds to
+    if steady and author.kept is not None:  # the object may keep what it adds to
         first, second = (
-            gradients_of(names, result_of(kept_object(*fresh(kept)))[1], values) for _ in range(2)
+            gradients_of(names, result_of(author.kept(*fresh(kept)))[1], values) for _ in range(2)
         )
         if grown(first, second, true):
             hand, again, steady = first, second, False
@@ -113,7 +122,7 @@ def seed() -> None:
     """Two calls must draw the same, from whichever of the global generators."""
     calling.seed()
     random.seed(0)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
 
 
 def _judged(
@@ -137,7 +146,7 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
     words = ""
     if report.verdict == "right":
         words = f"{sentence(list(rows))}: every gradient is the derivative of your own loss"
-    told = [f for f in report.faults]
+    told = list(report.faults)
     lost = [n for n, r in rows.items() if r.verdict not in ("right", "not_comparable")]
     lost = [n for n in lost if not any(n in f.arrays for f in told)]
     parts = [
@@ -147,6 +156,10 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
     if lost:
         parts.append(f"{', '.join('d' + n for n in lost)}: wrong, unexplained")
     message = report.message or words or " ".join(parts)
+    apart = max((rows[n].relative for n in lost), default=1.0)
+    if report.verdict == "wrong" and lost and 1e-12 < apart < SLIGHT:
+        text = f"note: {apart:.1g} of the gradient is what an ε leaves that only one of the passes has"
+        report = replace(report, notes=(*report.notes, f"{text} (log(p + ε), x/(s + ε))"))
     return replace(report, message=message, method=method, resolution=judged.resolution)
 
 

@@ -1,14 +1,14 @@
 """The verdict on a hand-written gradient: floors, kinks, and what no comparison can settle."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.floors import SHARE, floors, unit
+from mlp_torch.check.functions.floors import SHARE, floors, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.tracing import TracedLoss
@@ -30,9 +30,15 @@ def judge(
     found: Derivative, call: Callable[..., Any], kept: Any, names: Mapping[str, Any],
     values: Mapping[str, Array], hand: Mapping[str, Array], steady: bool, constants: Mapping[str, float],
 ) -> Judged:  # fmt: skip
-    corners = kinks(found.traced, found.gradient)
+    noise = rounding(found, unit(values, hand, found))
+    corners = kinks(found.traced, found.gradient, noise)
+    if corners:  # rounding is that of the side which the author takes
+        sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
+        side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
+        found = replace(found, gradient=side.gradient, traced=side.traced)
+        noise = rounding(found, unit(values, hand, found))
     counted = {n: corners.free(n) for n in found.gradient}
-    floor = floors(call, kept, names, values, hand, found, steady, counted)
+    floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
     allowed = {n: f.allowed for n, f in floor.items()}
     best, same = settled(corners, hand, allowed)
     true = best.gradient
@@ -50,7 +56,8 @@ def judge(
         notes = (f"note: at a kink: {corners.words}",)
     if verdict == "not_comparable":
         message = " ".join(dict.fromkeys(f"{cause}." for n, cause in undecided.items())).rstrip(".")
-    zero = [n for n, t in true.items() if 0 < length(t) <= allowed[n] and rows[n].verdict == "right"]
+    zero = [n for n, t in true.items() if length(t) <= allowed[n] and rows[n].verdict == "right"]
+    zero = [n for n in zero if true[n].any() or hand[n].any()]
     if zero:
         notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
@@ -77,7 +84,8 @@ def _undecided(
         return "" if corners or gap > scatter or found.traced is not None else _jump(n, scatter, size)
     if corners and not corners.outside(n, h, allowed):
         remedy = "move the data or the parameters off the kink (other seeds, W not 0) and check again"
-        return f"d{n} lies between the one-sided derivatives at a kink and is none of them ({corners.words}); {remedy}"
+        between = "lies between the one-sided derivatives at a kink and is none of them"
+        return f"d{n} {between} ({corners.words}); {remedy}"
     return ""
 
 
@@ -91,5 +99,5 @@ def _jump(n: str, scatter: float, size: float) -> str:
 
 def _resolution(true: Mapping[str, Array], allowed: Mapping[str, float], u: float) -> float:
     """The largest share of an array, not 0 up to rounding, that its floor hides."""
-    shares = [allowed[n] / length(t) for n, t in true.items() if 0 < length(t) and allowed[n] < length(t)]
-    return max(shares, default=4096 * u)
+    shares = [allowed[n] / length(t) for n, t in true.items() if length(t) > 0 and allowed[n] < length(t)]
+    return max(shares, default=0.0) or 4096 * u

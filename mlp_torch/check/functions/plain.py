@@ -1,6 +1,7 @@
 """Naming without a described network: what two arrays, hand-written and true, show on their own."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +18,7 @@ def compare(
     allowed: Mapping[str, float],
     constants: Mapping[str, float],
     values: Arrays | None = None,
-    undecided: Set[str] = frozenset(),
+    undecided: AbstractSet[str] = frozenset(),
 ) -> tuple[str, dict[str, ArrayRow], list[Fault]]:
     """(verdict, rows, faults) of arrays by name; `allowed` is ‖h − t‖ that is still right, by name.
 
@@ -43,9 +44,7 @@ def compare(
         shared.setdefault(f"{kind}|{detail}", []).append(r)
     for key, members in shared.items():
         kind, _, detail = key.partition("|")
-        faults.append(
-            Fault(kind, None, tuple(r.name for r in members), detail, _evidence(members[0], true))
-        )
+        faults.append(Fault(kind, None, tuple(r.name for r in members), detail, _evidence(members[0], true)))
     whole = len(wrong) == len(rows) and len(faults) == 1
     verdict = "scaled" if whole and faults[0].kind == "constant_factor" else "wrong"
     return verdict, rows, faults
@@ -69,7 +68,11 @@ def _exchanged(
     for a, b in combinations([r.name for r in wrong], 2):
         if same(hand[a], true[b], allowed[b]) and same(hand[b], true[a], allowed[a]):
             text = f"d{a} and d{b} are swapped"
-            faults.append(Fault("swapped_gradients", None, (a, b), text, f"d{a} is the true d{b}, and d{b} the true d{a}"))
+            faults.append(
+                Fault(
+                    "swapped_gradients", None, (a, b), text, f"d{a} is the true d{b}, and d{b} the true d{a}"
+                )
+            )
             gone |= {a, b}
     for r in wrong:
         theta = values.get(r.name)
@@ -100,9 +103,7 @@ def _round(value: float) -> bool:
     return value > 0 and abs(float(f"{value:.1e}") - value) <= 1e-6 * value
 
 
-def _kind(
-    h: Array, t: Array, r: ArrayRow, constants: Mapping[str, float], limit: str
-) -> tuple[str, str]:
+def _kind(h: Array, t: Array, r: ArrayRow, constants: Mapping[str, float], limit: str) -> tuple[str, str]:
     """(fault kind, detail) of one wrong array, or ("", "") where nothing fits."""
     if np.isnan(r.value):
         if h.ndim == 2 and h.shape == t.T.shape:
@@ -153,7 +154,7 @@ def _factor(r: ArrayRow, size: int, constants: Mapping[str, float], limit: str) 
 
 
 def sizes(values: Arrays, data: Sequence[object]) -> dict[str, float]:
-    """The numbers that a mean may be over, by the words for them: N first, then the other sizes of the data."""
+    """The numbers that a mean may be over, by the words for them: N, then the data's other sizes."""
     found: dict[str, float] = {"N": 1.0, "2": 2.0, "4": 4.0}
     arrays = [np.asarray(d) for d in data if isinstance(d, np.ndarray | list | tuple) and _numeric(d)]
     for i, a in enumerate(arrays[:2]):
@@ -161,7 +162,13 @@ def sizes(values: Arrays, data: Sequence[object]) -> dict[str, float]:
         if not i and a.ndim:
             found["N"] = float(len(a))
         for axis, n in enumerate(a.shape):
-            name = f"len({word})" if not axis else f"columns of {word}" if a.ndim == 2 else f"{word}.shape[{axis}]"
+            name = (
+                f"len({word})"
+                if not axis
+                else f"columns of {word}"
+                if a.ndim == 2
+                else f"{word}.shape[{axis}]"
+            )
             found.setdefault(name, float(n))
         found.setdefault(f"{word}.size", float(a.size))
     for name, v in values.items():

@@ -41,7 +41,11 @@ def _reached(value: Any) -> list[Any]:
     if isinstance(value, FunctionType):
         held = inspect.getclosurevars(value)
         own = value.__module__
-        near = [v for v in held.globals.values() if isinstance(v, GENERATORS) or getattr(v, "__module__", 0) == own]
+        near = [
+            v
+            for v in held.globals.values()
+            if isinstance(v, GENERATORS) or getattr(v, "__module__", 0) == own
+        ]
         return [*near, *held.nonlocals.values()]
     if isinstance(value, type):
         return [v for v in vars(value).values() if isinstance(v, FunctionType)]

@@ -29,8 +29,11 @@ def against_standard(
     if traced is None and output is None:
         text = "note: the loss was not compared with the standard losses, because tracing failed; "
         return _noted(report, text + "return the output too, (loss, gradients, output)")
-    every = list(_readings(traced, output, data))
+    every = list(_readings(traced, output, data, loss)) if report.verdict == "right" else []
     own = _own(every, loss, values, true)
+    if not own:
+        every = list(_readings(traced, output, data))
+        own = _own(every, loss, values, true)
     if traced is None:
         report = _noted(report, _said(own) + "; tracing failed, so the gradients of other losses were not")
     else:
@@ -65,8 +68,13 @@ def _said(own: list[Reading]) -> str:
     return "note: your loss is " + ", or ".join(map(str, own))
 
 
-def _readings(traced: TracedLoss | None, output: Array | None, data: Sequence[Array]) -> Iterator[Reading]:
-    """Every standard loss over every array that may be an output of N samples, the last array first."""
+def _readings(
+    traced: TracedLoss | None, output: Array | None, data: Sequence[Array], wanted: float | None = None
+) -> Iterator[Reading]:
+    """Every standard loss over every array that may be an output of N samples, the last array first.
+
+    Of those whose value is `wanted` alone, where it is given.
+    """
     x, y = np.asarray(data[0]), as_float(np.asarray(data[1]), "y")
     sizes = {*x.shape, *([1] if x.ndim < 2 else [])}  # N is one of them; x alone may be one sample
     arrays = _arrays(traced, output)
@@ -94,13 +102,19 @@ def _readings(traced: TracedLoss | None, output: Array | None, data: Sequence[Ar
                         value, G = _terms(loss, matrix, Y, square)
                     if not (np.isfinite(value) and np.isfinite(G).all()):
                         continue
+                    each = k * n if square else k
+                    per = {"sum": 1, "mean_over_samples": n, "mean_over_all": n * each}
+                    chosen = [
+                        q for q in _different(per)
+                        if wanted is None or abs(value / per[q] - wanted) <= CLOSE * abs(wanted)
+                    ]  # fmt: skip
+                    if not chosen:
+                        continue
                     gradient = None
                     if step is not None and traced is not None:
                         upstream = (G.T if turned else G).reshape(array.shape)
                         gradient = traced.gradient(step.array, upstream)
-                    each = k * n if square else k
-                    per = {"sum": 1, "mean_over_samples": n, "mean_over_all": n * each}
-                    for reduction in _different(per):
+                    for reduction in chosen:
                         c = per[reduction]
                         share = None if gradient is None else {m: g / c for m, g in gradient.items()}
                         wide = n if square else 0

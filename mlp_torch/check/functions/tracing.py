@@ -1,10 +1,11 @@
-"""A person's own NumPy forward pass, run once on arrays that torch.autograd follows: every array to the loss."""
+"""A person's own NumPy forward pass, run on arrays that torch.autograd follows: every array to the loss."""
 
 import linecache
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,21 @@ class TracedArray:
 
 @dataclass(frozen=True)
 class TracedLoss:
-    """The parameters as leaves, the loss, and the arrays between them, the most downstream first.
+    """The parameters as leaves, the loss, and the arrays between them (`steps`: the most downstream first).
 
     `again` runs the same code once more: of another side of its kinks, or with rounding errors put in.
     """
 
     leaves: Mapping[str, Tensor]
     total: Tensor
-    steps: Sequence[TracedArray] = field(default_factory=list)
+    made: Sequence[Made] = ()
     run: Run = field(default_factory=Run)
     sites: Sequence[Site] = ()
     again: Callable[[Run], "TracedLoss"] | None = None
+
+    @cached_property
+    def steps(self) -> list[TracedArray]:
+        return list(_steps(self.made))
 
     def gradient(self, of: Tensor | None = None, upstream: Array | None = None) -> dict[str, Array]:
         """Σ upstream · ∂of/∂parameter by parameter; of the loss itself where nothing is given."""
@@ -71,9 +76,7 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
     """
 
     def execute(run: Run) -> TracedLoss:
-        leaves = {
-            n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()
-        }
+        leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()}
         given = {n: Traced(leaf.clone() if run.noise else leaf) for n, leaf in leaves.items()}
         failed: Exception | None = None
         found: Any = None
@@ -90,27 +93,29 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
             except Exception as error:
                 failed = error
         total, order = _loss(run, found, value)
+        if total is not None and abs(float(total.detach()) - value) > 1e-12 * abs(value):
+            run.coarsest = max(run.coarsest, run.data_unit)  # the code computes in its data's dtype
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
-        return TracedLoss(leaves, total, list(_steps(run.made[: order + 1])), run, ahead)
+        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead)
 
     first = execute(Run())
-    last = next(i for i, m in enumerate(first.run.made) if m.tensor is first.total) if first.run.made else None
+    last = next((i for i, m in enumerate(first.run.made) if m.tensor is first.total), None)
 
     def again(run: Run) -> TracedLoss:
         run.stop_after = last
         return execute(run)
 
-    return TracedLoss(first.leaves, first.total, first.steps, first.run, first.sites, again)
+    return TracedLoss(first.leaves, first.total, first.made, first.run, first.sites, again)
 
 
 def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     """The tensor that is the loss, and how many arrays had been made before it."""
-    within = max(1e-9, 1e3 * run.coarsest, 1e6 * run.noise)
+    within = max(1e-9, 1e3 * run.coarsest, 1e3 * run.data_unit * (run.data_unit > 1e-12), 1e6 * run.noise)
 
     def fits(tensor: Tensor) -> bool:
-        if tensor.numel() != 1 or tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value):
+        if tensor.numel() != 1 or (tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value)):
             return False
         gap = abs(float(tensor.detach().real if tensor.is_complex() else tensor.detach()) - value)
         return gap <= within * max(abs(value), 1e-12)
@@ -125,6 +130,9 @@ def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     for i in reversed(range(len(run.made))):
         if fits(run.made[i].tensor):
             return run.made[i].tensor, i
+    if isinstance(found, int | float | np.generic) and not run.leaks:  # no parameter reaches the loss
+        total = torch.tensor(float(np.real(found)), dtype=torch.float64)
+        return (total, len(run.made)) if fits(total) else (None, 0)
     return None, 0
 
 
@@ -133,7 +141,7 @@ def _real(t: Tensor) -> Tensor:
 
 
 def _steps(made: Sequence[Made]) -> Iterator[TracedArray]:
-    """The arrays that the code made, the most downstream first, each value once under the best name it has."""
+    """The arrays that the code made, the most downstream first, each value once under its best name."""
     found: dict[tuple[Any, ...], TracedArray] = {}
     for i, m in enumerate(made):
         if m.tensor.is_complex() or not m.file:

@@ -1,126 +1,194 @@
-"""What a single operation shows of its fault."""
+"""What an operation shows of its fault; each name has reproduced the author's array before it is said."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from manual.numbers import Array
-from mlp_torch.check.operations.tensors import differentiable, gradients_of, leaves_of, outputs_of, to_numpy
+from mlp_torch.check.operations.calls import RaisedError
+from mlp_torch.check.operations.elementwise import elementwise
+from mlp_torch.check.operations.floor import standard
+from mlp_torch.check.operations.scene import Named, Scene
+from mlp_torch.check.operations.tensors import norm
 from mlp_torch.check.report import Fault
 
 
-def named(
-    call: Any, reference: Any, inputs: Sequence[Any], device: str, out: list[Tensor], up: list[Tensor],
-    own: dict[str, Array], true: dict[str, Array], allowed: dict[str, float],
-) -> list[Fault]:  # fmt: skip
-    """What a single operation can show: upstream left out, f′ missing or elsewhere, normalisation."""
-    wrong = (
-        [n for n in own if not np.linalg.norm(own[n] - true[n]) <= allowed[n]]
-        if all(own[n].shape == true[n].shape for n in own)
-        else []
-    )
-    if not wrong:
-        return []
-    leaves = leaves_of(inputs, torch.float64, device)
-    double = gradients_of(outputs_of(call(*leaves)), leaves, [2 * g for g in up], torch.float64)
-    names = list(own)
-    found = []
-    floats = [v for v in inputs if differentiable(v)]
-    o, g = to_numpy(out[0]), to_numpy(up[0])
+def named(scene: Scene, wrong: Sequence[str]) -> list[Fault]:
+    """One fault a kind and detail, over the arrays that it explains; what nothing explains is left out."""
+    found: dict[Named, list[str]] = {}
+    for name, (kind, text) in _swapped(scene, wrong):
+        found.setdefault((kind, text), []).append(name)
+    done = {n for names in found.values() for n in names}
     for name in wrong:
-        i, h, t = names.index(name), own[name], true[name]
-
-        def is_it(value: Array, h: Array = h) -> bool:
-            return value.shape == h.shape and bool(np.linalg.norm(h - value) <= 1e-9 * np.linalg.norm(h))
-
-        x = to_numpy(floats[i])
-        kind, text = "", ""
-        if not h.any():
-            kind, text = "zero_gradient", "is all zero"
-        elif is_it(to_numpy(double[i])):
-            kind, text = "not_multiplied_by_upstream", "stays the same when the upstream gradient is doubled"
-        elif o.shape == h.shape:
-            kind, text = _elementwise(reference, inputs, i, x, o, g, h, t, device, is_it)
-        if kind:
-            relative = float(np.linalg.norm(h - t)) / max(float(np.linalg.norm(t)), 1e-300)
-            evidence = f"‖yours − true‖ / ‖true‖ = {relative:.3g}"
-            found.append(Fault(kind, None, (name,), text, evidence))
-    return found if len(found) == len(wrong) else []
+        if name in done:
+            continue
+        for hypothesis in HYPOTHESES:
+            try:
+                with np.errstate(all="ignore"):
+                    said = hypothesis(scene, name)
+            except RaisedError:
+                said = None
+            if said:
+                found.setdefault(said, []).append(name)
+                break
+    return [
+        Fault(kind, None, tuple(names), text, _evidence(scene, names[0]))
+        for (kind, text), names in found.items()
+    ]
 
 
-def _elementwise(
-    reference: Any, inputs: Sequence[Any], i: int, x: Array, o: Array, g: Array, h: Array, t: Array,
-    device: str, is_it: Callable[[Array], bool],
-) -> tuple[str, str]:  # fmt: skip
-    """(kind, detail) for an operation whose output has the input's shape."""
-    if is_it(g):
-        return (
-            "missing_activation_derivative",
-            "is the upstream gradient itself: the derivative is 1 everywhere",
-        )
-    softmax = o.ndim > 0 and np.allclose(o.sum(axis=-1), 1) and bool((o >= 0).all())
-    if softmax and (is_it(g * o * (1 - o)) or is_it(g * o)):
-        return "wrong_softmax_jacobian", "has the diagonal of softmax's Jacobian only"
-    for axis in range(x.ndim):
-        flat = np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
-        rest = np.moveaxis(h - t, axis, 0).reshape(flat.shape)
-        sums = np.abs(np.moveaxis(t, axis, 0).reshape(flat.shape).sum(axis=0)).max()
-        if len(flat) > 2 and sums <= 1e-9 * np.abs(t).sum() and not softmax:
-            hat = (flat - flat.mean(axis=0)) / (flat.std(axis=0) + 1e-300)
-            left = rest - rest.mean(axis=0) - hat * (rest * hat).mean(axis=0)
-            if np.linalg.norm(left) <= 1e-8 * np.linalg.norm(rest):
-                path = (
-                    "mean"
-                    if np.linalg.norm(rest - rest.mean(axis=0)) <= 1e-8 * np.linalg.norm(rest)
-                    else "variance"
-                )
-                if path == "variance" and (words := _divided(flat, hat, g, t, rest, axis)):
-                    return "wrong_normalization_backward", words
-                return (
-                    "wrong_normalization_backward",
-                    f"lacks the path through the {path}: the rest lies in span{{1, x̂}}",
-                )
-    if is_it(g * o):
-        return "wrong_activation_derivative", "has f itself in place of its derivative"
-    moved = list(leaves_of(inputs, torch.float64, device))
-    place = [k for k, v in enumerate(moved) if differentiable(v)][i]
-    moved[place] = torch.tensor(o, device=device, requires_grad=True)
+def _evidence(scene: Scene, name: str) -> str:
+    h, t = scene.hand[name], scene.standard.true[name]
+    if h.shape != t.shape:
+        return f"{name}: shape {h.shape}, true {t.shape}"
+    size = norm(t)
+    gap = norm(h - t)
+    return f"‖yours − true‖ = {gap:.3g}, ‖true‖ = {size:.3g}" + (f", ratio {gap / size:.3g}" if size else "")
+
+
+def _not_finite(scene: Scene, name: str) -> Named | None:
+    h = scene.hand[name]
+    bad = ~np.isfinite(h)
+    if not bad.any():
+        return None
+    at = np.unravel_index(int(np.argmax(bad)), bad.shape) if bad.ndim else ()
+    place = f" at [{', '.join(str(int(i)) for i in at)}]" if at else ""
+    what = "NaN" if np.isnan(h[at]) else "infinite"
+    return "not_finite", f"is {what}{place} ({int(bad.sum())} of {h.size} entries), the true one is finite"
+
+
+def _zero(scene: Scene, name: str) -> Named | None:
+    return ("zero_gradient", "is all zero") if not scene.hand[name].any() else None
+
+
+def _factor(scene: Scene, name: str) -> Named | None:
+    h, t = scene.hand[name], scene.standard.true[name]
+    size = norm(t)
+    if h.shape != t.shape or not size:
+        return None
+    ratio = float(((h / size) * (t / size)).sum())
+    rest = norm(h - ratio * t)
+    if not np.isfinite(ratio) or not ratio or rest > max(1e-9, 16 * scene.floor.unit) * norm(h):
+        return None
+    if rest > 0.1 * abs(ratio - 1) * size:
+        return None
+    if h.size == 1 and not _holds_elsewhere(scene, name, ratio):
+        return None  # one number proves no constant
+    if abs(ratio + 1) <= max(1e-6, 16 * scene.floor.unit):
+        return "sign", "has the opposite sign"
+    return "constant_factor", _times(scene, ratio)
+
+
+def _holds_elsewhere(scene: Scene, name: str, ratio: float) -> bool:
+    values = [
+        v * (0.75 + 0.125 * (k % 2)) if i in scene.standard.wanted else v
+        for k, (i, v) in enumerate(enumerate(scene.values))
+    ]
     try:
-        at = torch.autograd.grad(outputs_of(reference(*moved))[0].sum(), moved[place])[0]
-        if is_it(g * to_numpy(at)):
-            return "activation_derivative_at_wrong_array", "has the derivative at f(z), where z belongs"
-    except RuntimeError:
-        pass
-    with np.errstate(all="ignore"):
-        ratio, spare = h / g, t / g
-    for value in (spare**2, 1 - spare):
-        if is_it(g * value):
-            return "wrong_activation_derivative", "has a wrong formula for the derivative"
-    order = np.argsort(x.ravel())
-    if x.size > 3 and np.isfinite(ratio).all():
-        constants = np.unique(np.round(ratio.ravel()[order], 9))
-        if len(constants) <= 3:
-            return (
-                "wrong_activation_derivative",
-                f"has the derivative {', '.join(f'{c:g}' for c in constants)} only",
-            )
-    return "", ""
+        there = standard(scene.standard.side, values, scene.standard.wanted, scene.standard.inexact)
+        h, t = scene.hand_at(values)[name], there.true[name]
+    except RaisedError:
+        return False
+    return norm(h - ratio * t) <= max(1e-6, 16 * scene.floor.unit) * norm(h)
 
 
-def _divided(flat: Array, hat: Array, g: Array, t: Array, rest: Array, axis: int) -> str:
-    """Where the path through the variance is there and divided by N − 1 in place of N, or the reverse."""
-    n = len(flat)
-    up, true = (np.moveaxis(v, axis, 0).reshape(flat.shape) for v in (g, t))
-    along = (up * hat).mean(axis=0)
-    across = up - up.mean(axis=0) - hat * along
-    with np.errstate(all="ignore"):
-        size = (true * across).sum(axis=0) / (across**2).sum(axis=0)
-        factors = 1 - (rest * hat).mean(axis=0) / (size * along)
-    factors = factors[np.isfinite(factors)]
-    for factor, wrong, right in ((n / (n - 1), "N − 1", "N"), ((n - 1) / n, "N", "N − 1")):
-        if len(factors) and np.all(np.abs(factors - factor) < 0.02 / n):
-            return f"divides by {wrong} where {right} belongs on the path through the variance (N = {n})"
-    return ""
+def _times(scene: Scene, ratio: float) -> str:
+    """The constant in words: the sizes of inputs and outputs are the likeliest."""
+    near = max(1e-6, 16 * scene.floor.unit)
+    if abs(ratio - 2) <= 2 * near:
+        return "is twice the true one"
+    if abs(ratio - 0.5) <= near:
+        return "is half the true one"
+    sizes: dict[int, str] = {}
+    out = [
+        (n, tuple(o.shape)) for n, o in zip(scene.standard.graph.names, scene.standard.graph.out, strict=True)
+    ]
+    given = [
+        (scene.side.arguments.names[i], tuple(v.shape))
+        for i, v in enumerate(scene.values) if isinstance(v, torch.Tensor)
+    ]  # fmt: skip
+    for owner, shape in (*given, *out):
+        for axis, size in enumerate(shape):
+            sizes.setdefault(size, f"the length of axis {axis} of {owner}")
+        sizes.setdefault(int(np.prod(shape)), f"the entries of {owner}")
+    for size, owner in sizes.items():
+        if size > 2 and abs(ratio - size) <= near * size:
+            return f"is the true one times {size}, {owner}"
+        if size > 2 and abs(ratio * size - 1) <= near:
+            return f"is the true one divided by {size}, {owner}"
+    for k in (3, 4, 8, 10, 16, 100, 1000):
+        if abs(ratio - k) <= near * k:
+            return f"is the true one times {k}"
+        if abs(ratio * k - 1) <= near:
+            return f"is the true one divided by {k}"
+    if abs(ratio - 1) < 1e-3:
+        return f"is the true one times 1 {'+' if ratio > 1 else '−'} {abs(ratio - 1):.3g}"
+    return f"is the true one times {ratio:.6g}"
+
+
+def _swapped(scene: Scene, wrong: Sequence[str]) -> Iterator[tuple[str, Named]]:
+    true = scene.standard.true
+    for k, a in enumerate(wrong):
+        for b in wrong[k + 1 :]:
+            if true[a].shape == true[b].shape and scene.fits(a, true[b]) and scene.fits(b, true[a]):
+                for name in (a, b):
+                    yield (
+                        name,
+                        (
+                            "swapped_gradients",
+                            f"come in swapped order: {a} gets {b}'s gradient, and {b} {a}'s",
+                        ),
+                    )
+
+
+def _anothers(scene: Scene, name: str) -> Named | None:
+    for other, t in scene.standard.true.items():
+        if other != name and scene.fits(name, t):
+            return "swapped_gradients", f"is the gradient of {other}"
+    return None
+
+
+def _transposed(scene: Scene, name: str) -> Named | None:
+    t = scene.standard.true[name]
+    if t.ndim >= 2 and scene.fits(name, np.swapaxes(t, -1, -2)):
+        return "transpose", "is transposed"
+    return None
+
+
+def _not_multiplied(scene: Scene, name: str) -> Named | None:
+    if scene.fits(name, scene.hand_at(scene.values, 2.0)[name]):
+        return "not_multiplied_by_upstream", "stays the same when the upstream gradient is doubled"
+    return None
+
+
+def _summed(scene: Scene, name: str) -> Named | None:
+    t = scene.standard.true[name]
+    if t.size < 2:
+        return None
+    if scene.fits(name, np.full_like(t, t.sum())):
+        return "wrong_bias_reduction", "is the sum over all axes"
+    return None
+
+
+HYPOTHESES: tuple[Callable[[Scene, str], Named | None], ...] = (
+    _not_finite, _zero, _factor, _anothers, _transposed, _not_multiplied, elementwise, _summed,
+)  # fmt: skip
+
+
+def described(scene: Scene, name: str) -> str:
+    """Where nothing explains an array: how many of its entries are wrong, and where."""
+    h, t = scene.hand[name], scene.standard.true[name]
+    if h.shape != t.shape:
+        return f"{name} has shape {h.shape}, its input {t.shape}"
+    bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t))
+    if not bad.any() or bad.all() or not bad.ndim:
+        return f"{name} is off by {norm(h - t) / max(norm(t), 1e-300):.3g} of its size"
+    where = np.argwhere(bad)
+    fixed = [
+        f"axis {a} at {where[0, a]}"
+        for a in range(bad.ndim)
+        if (where[:, a] == where[0, a]).all() and bad.shape[a] > 1
+    ]
+    at = f", all with {' and '.join(fixed)}" if fixed and len(where) > 1 else ""
+    first = ", ".join(str(int(i)) for i in where[0])
+    return f"{name} is wrong in {len(where)} of {bad.size} entries, the first at [{first}]{at}"

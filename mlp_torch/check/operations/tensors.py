@@ -1,49 +1,162 @@
-"""Leaves, outputs and gradients of a torch callable."""
+"""The arguments of a torch callable, nested as they are: flattened with names, cast, copied, laid out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from manual.numbers import Array
+from mlp_torch.errors import UserError
 
-
-def leaves_of(inputs: Sequence[Any], dtype: Any, device: str) -> list[Any]:
-    return [
-        v.detach().clone().to(device=device, dtype=dtype).requires_grad_()
-        if isinstance(v, Tensor) and v.is_floating_point()
-        else v.to(device) if isinstance(v, Tensor) else v
-        for v in inputs
-    ]  # fmt: skip
+Layout = Callable[[Tensor], Tensor]
+COMPLEX = {torch.float64: torch.complex128, torch.float16: torch.complex32}
+LAYOUTS_TAKEN = "give it dense, with values"
 
 
 def differentiable(v: Any) -> bool:
-    return isinstance(v, Tensor) and v.is_floating_point()
+    return isinstance(v, Tensor) and (v.is_floating_point() or v.is_complex())
 
 
-def outputs_of(result: Any) -> list[Tensor]:
-    return [r for r in (result if isinstance(result, tuple | list) else [result]) if isinstance(r, Tensor)]
+def flat(value: Any, name: str, found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """(name, leaf) of lists, tuples and dicts in each other: input1[0], input2["mask"]."""
+    if isinstance(value, Mapping):
+        for key, v in value.items():
+            flat(v, f"{name}[{key!r}]".replace("'", '"'), found)
+    elif isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        for i, v in enumerate(value):
+            flat(v, f"{name}[{i}]", found)
+    else:
+        found.append((name, value))
+    return found
 
 
-def gradients_of(
-    out: list[Tensor], leaves: list[Any], up: list[Tensor], dtype: Any, create: bool = False,
-    changed: list[int] | None = None,
-) -> list[Tensor]:  # fmt: skip
-    """The gradients of the leaves under copies of `up`; `changed` gets the copies that backward changed."""
-    wanted = [v for v in leaves if differentiable(v)]
-    rooted = [i for i, o in enumerate(out) if o.requires_grad]
-    kept = [(out[i], up[i].to(dtype, copy=True)) for i in rooted]
-    if not kept:
-        return [torch.zeros_like(v) for v in wanted]
-    found = torch.autograd.grad(
-        [o for o, _ in kept], wanted, [g for _, g in kept], allow_unused=True, create_graph=create
-    )
-    if changed is not None:
-        changed += [
-            i for i, (_, g) in zip(rooted, kept, strict=True) if not torch.equal(g.detach(), up[i].to(dtype))
-        ]
-    return [torch.zeros_like(v) if g is None else g for g, v in zip(found, wanted, strict=True)]
+def rebuilt(value: Any, leaves: Any) -> Any:
+    """`value` with its leaves replaced, in order, by those of the iterator `leaves`."""
+    if isinstance(value, Mapping):
+        return {key: rebuilt(v, leaves) for key, v in value.items()}
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        items = [rebuilt(v, leaves) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return next(leaves)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What both functions are called with; `judged` are the leaves whose gradient is compared."""
+
+    inputs: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    names: list[str]
+    leaves: list[Any]
+    judged: list[int]
+
+    def values(self, dtype: Any, device: str) -> list[Any]:
+        """The leaves on `device`, floats in `dtype` (None: as they were given)."""
+        return [on(v, dtype, device) for v in self.leaves]
+
+    def call(self, function: Any, leaves: Sequence[Any]) -> Any:
+        each = iter(leaves)
+        args = [rebuilt(v, each) for v in self.inputs]
+        return function(*args, **{k: rebuilt(v, each) for k, v in self.kwargs.items()})
+
+    @property
+    def judged_names(self) -> list[str]:
+        return [self.names[i] for i in self.judged]
+
+
+def arguments(inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Arguments:
+    """Raises UserError where there is nothing to differentiate, or a tensor without values of its own."""
+    if isinstance(inputs, Tensor | str) or not isinstance(inputs, Sequence):
+        raise UserError(f"inputs: give a list or tuple of the arguments, not a {type(inputs).__name__}")
+    found: list[tuple[str, Any]] = []
+    for i, v in enumerate(inputs):
+        flat(v, f"input{i}", found)
+    for key, v in (kwargs or {}).items():
+        flat(v, key, found)
+    names, leaves = [n for n, _ in found], [v for _, v in found]
+    for name, v in found:
+        if isinstance(v, Tensor) and (v.layout != torch.strided or v.is_meta or v.is_quantized):
+            what = "meta" if v.is_meta else "quantized" if v.is_quantized else str(v.layout)[6:]
+            raise UserError(f"{name} is a {what} tensor, which holds no entries to compare: {LAYOUTS_TAKEN}")
+    floats = [i for i, v in enumerate(leaves) if differentiable(v)]
+    if not floats:
+        raise UserError("check_autograd_function: give at least one floating tensor among inputs")
+    # where the person said what needs a gradient, only that is asked for
+    judged = [i for i in floats if leaves[i].requires_grad] or floats
+    return Arguments(inputs, kwargs or {}, names, leaves, judged)
+
+
+def on(v: Any, dtype: Any, device: str) -> Any:
+    if not isinstance(v, Tensor):
+        return v
+    v = v.detach().resolve_conj().resolve_neg()
+    if dtype is not None and v.is_floating_point():
+        return v.to(device=device, dtype=dtype)
+    if dtype is not None and v.is_complex():
+        return v.to(device=device, dtype=COMPLEX.get(dtype, torch.complex64))
+    return v.to(device)
+
+
+def raised(v: Any) -> Any:
+    """A leaf in double precision, with the value it has."""
+    return on(v, torch.float64, str(v.device)) if differentiable(v) else v
+
+
+def same(v: Tensor) -> Tensor:
+    return v.clone(memory_format=torch.contiguous_format)
+
+
+def placed(values: Sequence[Any], wanted: Sequence[int], layout: Layout = same) -> list[Any]:
+    """Fresh leaves for one call, those of `wanted` requiring a gradient."""
+    return [
+        layout(v).requires_grad_(i in wanted) if differentiable(v)
+        else v.clone() if isinstance(v, Tensor) else v
+        for i, v in enumerate(values)
+    ]  # fmt: skip
+
+
+def outputs_of(result: Any) -> tuple[list[str], list[Tensor]]:
+    """(names, tensors) of what a call gave; None, numbers and other objects are left out."""
+    found = [(n, v) for n, v in flat(result, "output", []) if isinstance(v, Tensor)]
+    return [n for n, _ in found], [dense(v) for _, v in found]
+
+
+def dense(v: Tensor) -> Tensor:
+    return v if v.layout == torch.strided else v.to_dense()
+
+
+def to_numpy(v: Tensor) -> Array:
+    """Float64 entries; a complex tensor's last axis is (real, imaginary)."""
+    v = dense(v.detach())
+    if v._is_zerotensor():  # torch.sgn's gradient holds no memory
+        v = torch.zeros(v.shape, dtype=v.dtype)
+    v = v.resolve_conj().resolve_neg()
+    if v.is_complex():
+        v = torch.view_as_real(v.to(torch.complex128))
+    array: Array = v.double().cpu().numpy()
+    return array
+
+
+def alike(a: Array, b: Array) -> bool:
+    """The same entries, NaN equal to NaN."""
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+def equal(a: Tensor, b: Tensor) -> bool:
+    if a.dtype != torch.complex32 and torch.equal(a, b):
+        return True
+    return alike(to_numpy(a), to_numpy(b))
+
+
+def norm(a: Array) -> float:
+    """‖a‖ without overflow or underflow; NaN where an entry is."""
+    if not a.size:
+        return 0.0
+    top = float(np.abs(a).max())
+    return top * float(np.linalg.norm(a / top)) if 0 < top < np.inf else top
 
 
 def coarse(dtype: Any, device: str) -> list[str]:
@@ -55,8 +168,3 @@ def coarse(dtype: Any, device: str) -> list[str]:
         f"float32 matmul precision is {precision!r}: products are TF32, and the reference's own error in "
         'them is the floor; torch.set_float32_matmul_precision("highest") judges more sharply'
     ]
-
-
-def to_numpy(t: Tensor) -> Array:
-    array: Array = t.detach().double().cpu().numpy()
-    return array

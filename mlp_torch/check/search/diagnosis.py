@@ -1,7 +1,7 @@
 """From a problem and the author's gradients to the report: compare, search, tell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,13 +9,18 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claims, norm
-from mlp_torch.check.faults.evidence import Evidence, everything
+from mlp_torch.check.faults.claims import Claim, Claims, norm
+from mlp_torch.check.faults.evidence import Evidence
+from mlp_torch.check.faults.exchange import exchanged, with_momentum
 from mlp_torch.check.faults.loss import judge_loss
-from mlp_torch.check.faults.whole import common, cut_short
+from mlp_torch.check.faults.whole import common
 from mlp_torch.check.message import message_of
-from mlp_torch.check.report import ArrayRow, CheckReport, Fault, row
+from mlp_torch.check.report import ArrayRow, CheckReport, row
+from mlp_torch.check.search.descriptions import another_penalty
 from mlp_torch.check.search.search import search as search_sets
+from mlp_torch.check.search.telling import first_wrong, merge, of_data, scaled_apart, whole
+
+MOST = 2  # alternatives that are told
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Case:
     after: Mapping[str, Array] = field(default_factory=dict)
     previous: Mapping[str, Array] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
+    output_known: bool = False  # the author's output was given, and is the described network's
 
 
 def diagnose(
@@ -51,9 +57,13 @@ def diagnose(
     previous = {
         q: shapes.canonical(q, sign * case.previous[q.name], p) for q in parts if q.name in case.previous
     }
-    c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous)
+    # the same loss comes from the same output
+    known = case.output_known or (
+        loss_value is not None and abs(p.loss_value() - loss_value) <= rtol * abs(loss_value)
+    )
+    c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous, output_known=known)
     right, loose = _right(c, true)
-    rows = _rows(p, case, raw, true, right)
+    rows = _rows(c, raw, true, right)
     notes: tuple[str, ...] = ()
     if all(right.values()) or (loose and not case.single):
         if not all(right.values()):
@@ -67,8 +77,31 @@ def diagnose(
     elif not search:
         return None
     else:
-        claims = search_sets(c).sets
+        claims = _explained(c, true)
     return _tell(c, case, claims, rows, true, loss_value, notes)
+
+
+def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
+    """The sets of claims that make the author's arrays; arrays that are not finite are left out."""
+    lost = [q for q, v in c.h.items() if v is not None and not np.isfinite(v).all()]
+    claims: Claims = ()
+    for q in lost:
+        bad = np.argwhere(~np.isfinite(c.raw[q.name]))
+        first = c.raw[q.name][tuple(bad[0])]
+        what = "NaN" if np.isnan(first) else "an infinite entry"
+        words = f"holds {what} at {[int(i) for i in bad[0]]}" if len(bad[0]) else f"is {what}"
+        claims += (Claim("not_finite", f"{what} {q.layer}", words, q.layer, q.name),)
+    if lost:
+        c = replace(c, h={q: v for q, v in c.h.items() if q not in lost}, rests={}, slopes={})
+        true = {q: v for q, v in true.items() if q in c.h}
+    if c.previous and (moved := with_momentum(c, true)):
+        return [(*claims, *moved)]
+    c, placed = exchanged(c, true)
+    claims += placed
+    if claims and all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
+        return [claims]
+    found = [(*claims, *more) for more in search_sets(c).sets]
+    return found or ([claims] if claims else [])
 
 
 def _right(c: Evidence, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
@@ -105,9 +138,9 @@ def _turn(part: Part, value: Array, like: Part) -> Array:
 
 
 def _rows(
-    p: Network, case: Case, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
+    c: Evidence, raw: Mapping[str, Array], true: Mapping[Part, Array], right: Mapping[str, bool]
 ) -> dict[str, ArrayRow]:
-    natural_shapes = {}
+    p, natural_shapes = c.problem, {}
     for part, _ in true.items():
         lay = p.layers[part.layer - 1]
         full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
@@ -122,7 +155,21 @@ def _rows(
             else (natural if part.role == "W" else (size,))
         )
     truth = shapes.author(true, natural_shapes)
-    return {name: row(name, raw[name], truth[name], right[name]) for name in truth}
+    floor: dict[str, float] = {}
+    for part in true:
+        floor[part.name] = floor.get(part.name, 0.0) + c.floor[part]
+    rows = {}
+    for name, t in truth.items():
+        with np.errstate(invalid="ignore"):
+            rows[name] = row(name, raw[name], t, right[name])
+        if not min(norm(t), norm(raw[name])) > floor[name] or not np.isfinite(
+            rows[name].ratio
+        ):  # what is 0 but for rounding has no ratio
+            nan = np.nan
+            rows[name] = replace(rows[name], ratio=nan, spread=nan, cosine=nan)
+            if not right[name] and norm(t) <= floor[name]:
+                rows[name] = replace(rows[name], verdict="wrong")
+    return rows
 
 
 def _tell(
@@ -131,118 +178,32 @@ def _tell(
 ) -> CheckReport:  # fmt: skip
     """Verdict, faults and the sentence."""
     p = c.problem
-    faults = [_merge(c, claims, rows) for claims in sets]
-    verdict = "wrong"
+    faults = [merge(c, claims, rows) for claims in sets]
+    verdict, reading = "wrong", ""
     if sets == [()]:
         verdict = "right"
     elif (value := common(c, true)) is not None and 0 < value != 1:
-        verdict, faults = _whole(c, value, faults, rows)
+        verdict, faults, reading = whole(c, value, faults, rows)
     elif faults and [f.kind for f in faults[0]] == ["loss_mismatch"]:
         verdict = "other_loss"
-    elif not faults and (cut := cut_short(c, true)):
-        words = "points the right way and is shorter: one factor an array"
-        faults = [[Fault("clipping", None, cut, words, _evidence(rows, cut))]]
+    elif not faults:
+        faults = scaled_apart(c, true, rows)
+    else:
+        reading = another_penalty(c, sets[0]) or of_data(c, sets[0])
     chosen = faults[0] if faults else []
-    others = faults[1:]
+    others = faults[1:][:MOST]
     first = None
     if verdict == "wrong" and not chosen:
-        first = _first_wrong(p, rows)
+        first = first_wrong(p, rows)
     if loss_value is not None:
         chosen, verdict, notes = judge_loss(c, float(loss_value), chosen, verdict, notes, case.single)
     for name, h in c.raw.items():
-        if not np.isfinite(h).all():
-            notes = (*notes, f"note: d{name} holds NaN or infinite entries")
-        elif name in rows and np.isnan(rows[name].value):
+        misshaped = name in rows and np.isnan(rows[name].value) and not rows[name].index
+        if misshaped and not any(name in f.arrays for f in chosen):
             notes = (*notes, f"note: d{name} has shape {h.shape}, which is not the parameter's")
-    message = message_of(verdict, chosen, others, rows, first)
+    given = {"output": case.output_known, "loss_value": loss_value is not None}
+    given |= {"previous": bool(case.previous), "lr": case.lr is not None}
+    missing = [option for option, known in given.items() if not known]
+    places = {layer.index: c.names.place(layer.index) for layer in p.layers}
+    message = message_of(verdict, chosen, others, rows, first, places=places, reading=reading, ask=missing)
     return CheckReport(verdict, rows, chosen, others, message, notes, first)
-
-
-def _whole(
-    c: Evidence, value: float, faults: list[list[Fault]], rows: Mapping[str, ArrayRow]
-) -> tuple[str, list[list[Fault]]]:
-    """Every array is the true one times one factor: scaled where it has a name, or clipped."""
-    names = tuple(rows)
-    readings = c.name_constant(value)
-    words = readings[0][-1][2] if readings else f"is the true one times {_shown(value)}"
-    for reading in readings:
-        if reading[-1][0] == "constant_factor":
-            words = reading[-1][2]
-            break
-    constant = [Fault("constant_factor", None, names, words, _evidence(rows, names))]
-    others = [f for f in faults if "constant_factor" not in {x.kind for x in f}]
-    rates = [
-        [Fault(kind, None, names, text, _evidence(rows, names))]
-        for reading in readings
-        for kind, _, text in reading[:1]
-        if len(reading) == 1 and "rate" in kind
-    ]
-    others = [*rates, *(f for f in others if not any("rate" in x.kind for x in f))]
-    if readings:
-        if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
-            text = f"holds {value:.0f} calls: it was not set to 0 between them"
-            others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
-        return "scaled", [constant, *others]
-    if value < 1:
-        total = float(np.sqrt(sum(norm(v) ** 2 for v in c.raw.values())))
-        text = f"is cut to {_shown(value)} of its length: all gradients together have the length {total:.6g}"
-        clipping = [Fault("clipping", None, names, text, _evidence(rows, names))]
-        round_number = abs(total - float(f"{total:.2g}")) <= 1e-9 * total
-        return "wrong", [clipping, constant] if round_number else [constant, clipping]
-    return "wrong", [constant, *others]
-
-
-def _shown(value: float) -> str:
-    """Six digits, or as many as it takes to tell it from 1."""
-    return f"{value:.6g}" if f"{value:.6g}" != "1" else f"{value:.15g}"
-
-
-def _merge(c: Evidence, claims: Claims, rows: Mapping[str, ArrayRow]) -> list[Fault]:
-    """Claims as faults: the same slip in several arrays is one fault."""
-    grouped: dict[tuple[object, ...], list[int]] = {}
-    for i, claim in enumerate(claims):
-        at = ("leaf",) if claim.name or claim.kind == "updated_weights_used" else (claim.layer,)
-        grouped.setdefault((claim.key, *at), []).append(i)
-    found = []
-    for members in grouped.values():
-        group = [claims[i] for i in members]
-        layers = {x.layer for x in group}
-        first = group[0]
-        if first.name:
-            arrays = tuple(dict.fromkeys(x.name for x in group))
-        else:
-            below = max(layers) - (
-                1
-                if first.line.startswith("da")
-                and first.kind
-                in (
-                    "transpose",
-                    "updated_weights_used",
-                    "missing_activation_derivative",
-                    "not_multiplied_by_upstream",
-                )
-                else 0
-            )
-            arrays = everything(c.h, below)
-        layer = next(iter(layers)) if len(layers) == 1 else None
-        evidence = f"{first.line}; {_evidence(rows, arrays)}" if first.line else _evidence(rows, arrays)
-        found.append(Fault(first.kind, layer, arrays, first.detail, evidence))
-    return found
-
-
-def _evidence(rows: Mapping[str, ArrayRow], arrays: tuple[str, ...]) -> str:
-    wrong = [rows[a] for a in arrays if a in rows and rows[a].verdict != "right"]
-    if not wrong:
-        return ""
-    r = wrong[0]
-    if np.isnan(r.value):
-        return f"d{r.name} has shape {r.shape}"
-    ratio = f"ratio {r.ratio:.6g} ± {r.spread:.2g}"
-    return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g} ({ratio})"
-
-
-def _first_wrong(p: Network, rows: Mapping[str, ArrayRow]) -> int | None:
-    for layer in reversed(p.layers):
-        if any(part.name in rows and rows[part.name].verdict != "right" for part in layer.parts):
-            return layer.index
-    return None

@@ -65,7 +65,7 @@ def of_dropout(c: Evidence, claims: Claims) -> Iterator[Claims]:
         ):
             dropout = replace(
                 claim, kind="wrong_dropout_backward", variant=variant, detail=words,
-                line=f"da{claim.layer} = dh{claim.layer} · mask{claim.layer}",
+                line=f"da{c.names.mark(claim.layer)} = dh{c.names.mark(claim.layer)} · mask",
             )  # fmt: skip
             if any(abs(v - value) < 1e-9 * value for v in values):
                 yield _swapped(claims, (claim,), (dropout,))
@@ -87,13 +87,9 @@ def of_number(c: Evidence, claims: Claims) -> Iterator[Claims]:
             for reading in c.name_constant(value):
                 if any("rate" in kind for kind, _, _ in reading):
                     yield tuple(
-                        y
+                        replace(x, kind=k, variant=v, detail=d) if x in ours else x
                         for x in claims
-                        for y in (
-                            [replace(x, kind=k, variant=v, detail=d) for k, v, d in reading]
-                            if x in ours
-                            else [x]
-                        )
+                        for k, v, d in (reading if x in ours else reading[:1])
                     )
 
 
@@ -217,7 +213,7 @@ def of_labels(c: Evidence, claims: Claims) -> Iterator[Claims]:
     words = "subtracts the penalty's gradient"
     turned = tuple(Claim("wrong_regulariser", "sign", words, q.layer, q.name) for q in penalised)
     if turned:
-        chain = Claim("sign", f"sign {L}", "has the opposite sign", L, line=f"dz{L} = da{L} · f′(z{L})")
+        chain = Claim("sign", f"sign {L}", "has the opposite sign", L, line=c.names.delta(L))
         yield (*_swapped(claims, ours, (chain,)), *turned)
     for way, dz in _steps(c, L, 1):
         if way and _near(dz, -true):

@@ -1,20 +1,21 @@
 """The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.faults import arrays, chain, weights
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
 from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
-from mlp_torch.check.faults.whole import chain_constants
+from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
+from mlp_torch.check.search import tied
+from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding
-from mlp_torch.check.search.ranking import doubtful, order, others, ranked
+from mlp_torch.check.search.ranking import doubtful, order, others, plausible, ranked
 
 LIMIT = 64  # sets that fit equally; more are not told apart by a person either
 PATIENCE = 3.0  # seconds of work that the first of them waits for the others, on a busy machine too
@@ -27,22 +28,27 @@ class SearchResult:
     sets: list[Claims]
     deepest: int
     expired: bool
+    described: bool = False  # by another forward pass
 
 
 def search(c: Evidence, most: int = 3) -> SearchResult:
     """All smallest sets of at most `most` different mistakes that reproduce the author's arrays."""
     few = thin(c)
     if few is None:
-        return _search(c, most)
-    outcome = _search(few, most)
-    if not outcome.sets:
+        return _search(c, most, between=lambda: another_forward(c))
+    outcome = _search(few, most, between=lambda: another_forward(c))
+    if not outcome.sets or outcome.described:
         return outcome
     # found on some inputs of the first layer; a set counts when it reproduces every entry
     c.deadline += 3
     return _search(c, most, frozenset(x.key for claims in outcome.sets for x in claims))
 
 
-def _search(c: Evidence, most: int, allowed: frozenset[tuple[str, str]] | None = None) -> SearchResult:
+def _search(
+    c: Evidence, most: int, allowed: frozenset[tuple[str, str]] | None = None,
+    between: Callable[[], list[Claims]] = list,
+) -> SearchResult:  # fmt: skip
+    """`between`: other explanations, asked for where one mistake explains nothing."""
     searcher, end = _Searcher(c, allowed), c.deadline
     for budget in range(1, most + 1):
         found = searcher.within(budget)
@@ -51,7 +57,9 @@ def _search(c: Evidence, most: int, allowed: frozenset[tuple[str, str]] | None =
             if budget < most and all(doubtful(c, claims) for claims in sets):
                 c.deadline = min(time.thread_time() + PATIENCE, end)
                 sets += ranked(others(found, searcher.within(budget + 1)))[:2]
-            return SearchResult(coinciding(c, sets), 0, False)
+            return SearchResult(plausible(coinciding(c, sets)), 0, False)
+        if budget == 1 and (described := between()):
+            return SearchResult(described, 0, False, described=True)
         if c.expired():
             break
     return SearchResult([], searcher.deepest, c.expired())
@@ -141,7 +149,7 @@ class _Searcher:
                     "pass",
                     words,
                     number,
-                    line=f"da{number - 1} = dz{number} W{number}ᵀ",
+                    line=self.c.names.down(number),
                     odd=0.7,
                 )
                 passes.append(((lost,), da))
@@ -167,7 +175,8 @@ class _Searcher:
                 return  # right as it stands
         left = budget - cost(now)
         if left >= 1 or now:
-            spent = left < 1 and of_the_chain(now)  # a constant would be one mistake too many
+            # a constant would be one mistake too many, but for the 1/N of an upstream that is missing
+            spent = left < 1 and of_the_chain(now) and not lacks_upstream(number, now)
             for claims, factor in () if spent else chain_constants(self.c, number, dz, now, self.lowest):
                 if cost(claims) > budget or not self._may(claims):
                     continue
@@ -181,7 +190,7 @@ class _Searcher:
                     "leaf",
                     words,
                     number,
-                    line=f"dW{number} = aᵀ dz{number}",
+                    line=f"dW = aᵀ dz{self.c.names.mark(number)}",
                     odd=0.8,
                 )
                 if cost((*now, lost)) <= budget:
@@ -200,9 +209,11 @@ class _Searcher:
             if part not in c.h:
                 continue  # no gradient was given
             if part.role == "W" and part.name in self.lowest:
-                ways = self._shared(part, da, dz, left, shared)
+                ways = tied.ways(c, part, da, dz, left, shared, self.lowest)
             else:
-                ways = arrays.explain(c, part, dz, da, left + again)
+                h = c.h[part]
+                hints = _hints(now, waiting) if h is not None and h.size <= 2 else ()
+                ways = arrays.explain(c, part, dz, da, left + again, hints=hints)
             ways = [way for way in ways if self._may(way)]
             if not ways:
                 return
@@ -219,40 +230,15 @@ class _Searcher:
 
         yield from combine(0, now)
 
-    def _shared(self, part: Part, da: Array, dz: Array, left: int, shared: dict[str, Array]) -> list[Claims]:
-        """A weight used in several layers is judged at the lowest; `shared` carries the sum of its paths."""
-        c = self.c
-        D = c.problem.leaf(part, dz)
-        own = D if part.layout == "in,out" else D.T
-        shared[f"{part.name} {part.layer}"] = own
-        total = np.sum([v for key, v in shared.items() if key.rpartition(" ")[0] == part.name], axis=0)
-        if part.layer > self.lowest[part.name]:
-            return [()]
-        h = c.h[part]
-        whole = total if part.layout == "in,out" else total.T
-        ways = arrays.explain(c, part, dz, da, left, whole)
-        if left and h is not None and not any(len(w) == 0 for w in ways):
-            R = c.problem.regulariser(part)
-            above = whole - D
-            for kind, words, value in (
-                ("overwritten_gradient", "holds the lower layer's term alone: = for +=", D),
-                (
-                    "missing_accumulation",
-                    "holds the upper layer's term alone: the lower one is not added",
-                    above,
-                ),
-                ("missing_accumulation", "holds the lower layer's term alone: the upper one is not added", D),
-                ("overwritten_gradient", "holds the upper layer's term alone: = for +=", above),
-            ):
-                if c.same(h, value + R, part):
-                    ways.append(
-                        (Claim(kind, "path", words, part.layer, part.name, "dW = Σ over its uses of aᵀ dz"),)
-                    )
-        return ways
-
 
 def _nothing(dz: Array, da: Array) -> bool:
     """No sample's dz is more than the rounding of its da."""
     return norm(dz) <= 1e-12 * norm(da) and bool(
         (np.linalg.norm(dz, axis=1) <= 1e-12 * np.linalg.norm(da, axis=1)).all()
     )
+
+
+def _hints(now: Claims, waiting: list[list[Claims]]) -> list[Claim]:
+    """Numbers that larger arrays show, of this layer and those above: small ones follow."""
+    claims = [x for way in (now, *(way for ways in waiting for way in ways)) for x in way if x.name]
+    return [x for x in claims if x.nameless or x.variant.startswith(("entries", "added", "biases"))]

@@ -112,7 +112,7 @@ class Worker:
         self.log.close()
 
 
-def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, Measured]:
+def race(spec: Spec, names: Sequence[str], rounds: int, say: Callable[[str], None]) -> dict[str, Measured]:
     """Measure candidates side by side: a first run each, then rounds, forwards and backwards in turn."""
     measured = {name: Measured() for name in names}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -124,7 +124,7 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
                 work()
             except WorkerError as error:
                 measured[name].missing = str(error)
-                tell(f"{spec.name} {name}: {error}")
+                say(f"{spec.name} {name}: {error}")
                 if name in workers:
                     workers.pop(name).close()
 
@@ -142,13 +142,13 @@ def race(spec: Spec, names: Sequence[str], rounds: int, tell: Callable[[str], No
             if missing := CANDIDATES[name].missing:
                 measured[name].missing = f"{missing} is not installed"
                 continue
-            tell(f"{spec.name} {name}: first run")
+            say(f"{spec.name} {name}: first run")
             guarded(name, partial(start, name))
         for number in range(1, rounds + 1):
             if number == SETTLED + 1:
                 for name in set(workers) - contenders(measured):
                     workers.pop(name).close()
-            tell(f"{spec.name} round {number} of {rounds}: {len(workers)} candidates")
+            say(f"{spec.name} round {number} of {rounds}: {len(workers)} candidates")
             for name in list(workers)[:: 1 if number % 2 else -1]:
                 guarded(name, partial(again, name, number))
     digests = {run.digest for m in measured.values() if (run := m.first)}

@@ -122,19 +122,19 @@ def test_a_loss_that_is_no_number_is_returned_and_ends_the_training() -> None:
         (data(9)[0], data(9)[1] * 1.0, "class labels must be integers"),
     ],
 )
-def test_data_that_do_not_fit_are_told(x: Any, y: Any, message: str) -> None:
+def test_data_that_do_not_fit_are_refused(x: Any, y: Any, message: str) -> None:
     for call in (lambda e: e.epoch(x, y, np.arange(9), 3, np.ones(3)), lambda e: e.trace(x, y)):
         with pytest.raises(ValueError, match=message):
             call(engine())
 
 
-def test_batch_norm_of_one_sample_is_told() -> None:
+def test_batch_norm_of_one_sample_is_refused() -> None:
     x, y = data(6)
     with pytest.raises(ValueError, match="batch_norm needs at least 2 samples"):
         train(engine(normalization="batch_norm"), x, y)
 
 
-def test_what_cannot_be_done_is_told() -> None:
+def test_what_cannot_be_done_is_said() -> None:
     for device in ("cpu", "cuda"):
         assert unsupported(device, "float64") is unsupported(device, "float32", "bf16") is None
     assert "not on mps" in str(unsupported("mps"))

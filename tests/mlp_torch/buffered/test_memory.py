@@ -1,4 +1,4 @@
-"""What a step needs of memory is counted, and who runs out of it is told what would fit."""
+"""What a step needs of memory is counted, and the error names what would fit."""
 
 from typing import Any
 

@@ -40,6 +40,9 @@ def one_mistake(faults, net: Net) -> bool:
     rates = [has[k][0] for k in ("extra_learning_rate", "missing_learning_rate") if k in has]
     if len(rates) == 2 and rates[0] == rates[1]:
         return True
+    # where the upstream gradient is missing its 1/N is too, or stands elsewhere
+    if "not_multiplied_by_upstream" in has and any(c < 1 for c in constants):
+        return True
     # another loss under another reduction is another loss, and half the squared error a loss of its own
     if "loss_mismatch" in has and "constant_all" in has and not net.l2:
         return True

@@ -130,7 +130,7 @@ def test_a_tied_weight_needs_both_of_its_terms(kept, kind):
     ("change", "match"),
     [
         ({"activations": ["tahn", "softmax"]}, "tanh"),
-        ({"loss": "mse"}, "squared_error"),
+        ({"loss": "squared_eror"}, "squared_error"),
         ({"samples": "row"}, "samples"),
         ({"weight_layout": "io"}, "weight_layout"),
     ],

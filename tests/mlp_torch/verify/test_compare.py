@@ -12,7 +12,7 @@ from torch import nn
 import manual
 from manual.numbers import Array
 from mlp_torch.model import MLP, state_arrays
-from mlp_torch.verify import Report, WrongGradientError, compare, comparison
+from mlp_torch.verify import ComparisonReport, WrongGradientError, compare, comparison
 from mlp_torch.verify.certificate import SEVERITY
 from tests.mutants import MUTANTS
 
@@ -24,7 +24,7 @@ def given(dtype: torch.dtype = torch.float64, **rows: Any) -> tuple[MLP, Array, 
     return model, rng.normal(size=(8, 5)), rng.integers(0, 3, 8)
 
 
-def wrong_stages(report: Report) -> set[str]:
+def wrong_stages(report: ComparisonReport) -> set[str]:
     return {name for name, row in report.stages.items() if row.verdict == "wrong"}
 
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, engine
 from manual.compiled.activations import RELU
-from manual.compiled.crew import NOBODY_WAITS
 from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
+from manual.compiled.threads import NOBODY_WAITS
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.verify.dyadic import problem
 from mlp_torch.verify.ledger import RefusedError
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
 from tests.problems import DTYPES, Problem, problems
 
@@ -37,7 +37,7 @@ def compiled(
     return engine.trace(x, y, masks, reduction)
 
 
-def judged(model: MLP, loss: str, x: Array, y: Array, threads: int = 1) -> Report:
+def judged(model: MLP, loss: str, x: Array, y: Array, threads: int = 1) -> ComparisonReport:
     masks = model.draw_masks(len(x))
     ours = model.trace(x, y, loss, masks=masks)
     return compare_traces(ours, compiled(model, loss, x, y, masks, threads=threads), engines=ENGINES)

@@ -224,6 +224,31 @@ def refused(f: Any, k: int) -> bool:
     return False
 
 
+# Each operand of z = x Wᵀ + b with a unit of 2⁻³⁰ beside a term of 2³⁰: 61 bits, which float64 lacks.
+FINE: dict[str, tuple[Any, Any, Any]] = {
+    "x": ([[2.0**30, 2.0**-30]], [[1.0, 1.0]], [0.0]),
+    "W": ([[1.0, 1.0]], [[2.0**30, 2.0**-30]], [0.0]),
+    "b": ([[2.0**30]], [[1.0]], [2.0**-30]),
+    "b, the large one": ([[2.0**-30]], [[1.0]], [2.0**30]),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operand", FINE)
+def test_the_unit_of_every_operand_counts(operand: str, dtype: str) -> None:
+    precision = 53 if dtype == "float64" else 24
+    with pytest.raises(RefusedError, match=f"z1: needs (61|62) bits of {precision}"):
+        prove(one_layer(*FINE[operand], [[0.0]], "l1", DTYPES[dtype]))
+
+
+def test_a_bias_that_rounds_away_is_refused_where_everything_else_is_whole() -> None:
+    """Planted: 1 + 2⁻⁶⁰ is 1, and the rest of the pass is exact; nothing but the bias's unit says so."""
+    t = one_layer([[1.0]], [[1.0]], [2.0**-60], [[0.0]], "l1")
+    assert t["z1"] == 1
+    with pytest.raises(RefusedError, match="z1: needs 61 bits of 53"):
+        prove(t)
+
+
 @given(st.integers(-(2**52), 2**52), st.integers(-60, 60))
 def test_the_unit_is_the_largest_power_of_two_that_divides_every_entry(mantissa: int, exponent: int) -> None:
     q = unit(np.array([mantissa * 2.0**exponent, 0.0]))

@@ -9,7 +9,7 @@ import pytest
 from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.verify.certificate import certify
-from mlp_torch.verify.report import Report
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.verify.test_certificate import engines
 from tests.mutants import MUTANTS, Mutant
@@ -49,7 +49,7 @@ def behind(t: Trace, fault: str) -> set[str]:
     return found
 
 
-def misjudged(report: Report, t: Trace, fault: str) -> str:
+def misjudged(report: ComparisonReport, t: Trace, fault: str) -> str:
     """What is not as it must be where one stage is at fault, or nothing."""
     wrong = {name for name, row in report.stages.items() if row.verdict == "wrong"}
     if wrong != {fault}:

@@ -29,16 +29,16 @@ class Plain(np.ndarray[Any, Any]):
             return NotImplemented
         return ufunc(np.asarray(self), other, out=(np.asarray(self),)).view(Plain)
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._apart(np.multiply, other)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._apart(np.add, other)
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._apart(np.subtract, other)
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._apart(np.true_divide, other)
 
 
@@ -77,7 +77,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         t = self.t
         if not self.looked and t.requires_grad:
             self.looked = True
-            if not self.name:
+            if not self.name and not active().noise:
                 self.name = name_of(self, author_frame())
         return t
 
@@ -193,12 +193,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return np.dtype(np.complex128 if self._t.is_complex() else np.float64)
 
     @property
-    def T(self) -> "Traced":
-        return self.transpose()  # type: ignore[no-any-return]
+    def T(self) -> "Traced":  # noqa: N802
+        return self.transpose()
 
     @property
     def flat(self) -> "Traced":
-        return self.reshape(-1)  # type: ignore[no-any-return]
+        return self.reshape(-1)
 
     @property
     def real(self) -> Any:
@@ -246,7 +246,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     __copy__ = copy
 
     def flatten(self, order: str = "C") -> "Traced":
-        return self.reshape(-1, order=order).copy()  # type: ignore[no-any-return]
+        return self.reshape(-1, order=order).copy()
 
     def fill(self, value: Any) -> None:
         self.write(Ellipsis, value)
@@ -255,7 +255,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         self.write(Ellipsis, np.sort(self, axis=axis))
 
     def dot(self, other: Any) -> Any:
-        return np.dot(self, other)  # type: ignore[call-overload]
+        return np.dot(self, other)
 
     def view(self, *_: Any, **__: Any) -> "Traced":
         return self.view_of(self.t, lambda index: index)

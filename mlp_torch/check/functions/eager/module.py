@@ -19,7 +19,7 @@ from mlp_torch.check.functions.eager.array import (
     scalar,
     tensor_of,
 )
-from mlp_torch.check.functions.eager.functions import LATER
+from mlp_torch.check.functions.eager.composed import LATER
 from mlp_torch.check.functions.eager.reductions import REDUCTIONS
 from mlp_torch.check.functions.eager.run import UntraceableError
 from mlp_torch.check.functions.eager.ufuncs import wrapped
@@ -125,6 +125,23 @@ class Vectorized:
         return array(found).reshape(shape) if shape else found[0]
 
 
+class _Joined:
+    """np.r_ and np.c_ of arrays and numbers; of slices, NumPy's own."""
+
+    def __init__(self, original: Any, columns: bool) -> None:
+        self.original, self.columns = original, columns
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(p, slice | str) for p in parts):
+            return wrapped(self.original[plain(key)])
+        if not self.columns:
+            return np.concatenate([np.atleast_1d(asarray(p)) for p in parts])
+        return np.concatenate(
+            [p if np.ndim(p) > 1 else np.reshape(p, (-1, 1)) for p in map(asarray, parts)], -1
+        )
+
+
 def _from_iterable(values: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
     return array(list(values), dtype)
 
@@ -134,7 +151,8 @@ OVERRIDES: dict[Any, Any] = {
     np.asfortranarray: asarray, np.full: _full, np.ndarray: NDArray, np.vectorize: Vectorized,
     np.fromiter: _from_iterable, np.asarray_chkfinite: asarray, **NUMBERS,
 }  # fmt: skip
-_by_identity = {id(k): v for k, v in OVERRIDES.items()}
+_instances: list[tuple[Any, Any]] = [(np.r_, _Joined(np.r_, False)), (np.c_, _Joined(np.c_, True))]
+_by_identity = {id(k): v for k, v in [*OVERRIDES.items(), *_instances]}
 
 
 def replaced(value: Any) -> Any:
@@ -145,7 +163,7 @@ def replaced(value: Any) -> Any:
     except TypeError:
         return None
     module = getattr(value, "__module__", None) or getattr(type(value), "__module__", None) or ""
-    if isinstance(value, np.ufunc) or isinstance(value, type):
+    if isinstance(value, np.ufunc | type):
         return None
     if isinstance(module, str) and module.startswith(("numpy", "scipy")) and callable(value):
         return _lifted(value)
@@ -166,6 +184,8 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
             if kwargs["dtype"] is not None:
                 coarse(kwargs["dtype"]) if np.dtype(kwargs["dtype"]).kind == "f" else None
         args = tuple(map(_dtype, args))
+        if name in REDUCTIONS or name in LATER:
+            args = tuple(array(a) if isinstance(a, list | tuple) and holds(a) else a for a in args)
         if known and grows(list(args)):
             return known(*args, **kwargs)
         found = function(*args, **kwargs)
@@ -193,7 +213,7 @@ class Module(ModuleType):
         return found
 
 
-_MATH = {
+_MATH: dict[str, Callable[..., Any]] = {
     "exp": np.exp, "log10": np.log10, "log2": np.log2, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
     "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,

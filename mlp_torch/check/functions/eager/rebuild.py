@@ -1,4 +1,4 @@
-"""Copies of the author's functions, classes and objects that run on the graph's arrays; the originals stay."""
+"""Copies of the author's functions, classes and objects for the graph's arrays; no original changes."""
 
 import copy
 import functools
@@ -15,6 +15,7 @@ import numpy as np
 
 from mlp_torch.check.functions.eager.array import Traced
 from mlp_torch.check.functions.eager.module import BUILTINS, MATH, Module, of_math, replaced
+from mlp_torch.check.functions.eager.run import active
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _OURS = str(Path(__file__).parents[3])  # mlp_torch, of which only the calling of functions is rebuilt
@@ -57,7 +58,9 @@ class Rebuilt:
         self.alive: list[Any] = []
 
     def of(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool | int | float | str | bytes | complex | np.generic | Traced):
+        if value is None or isinstance(
+            value, bool | int | float | str | bytes | complex | np.generic | Traced
+        ):
             return value
         if id(value) in self.memo:
             return self.memo[id(value)]
@@ -69,6 +72,7 @@ class Rebuilt:
     def _new(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             if type(value) is np.ndarray and value.dtype.kind in "fc":
+                active().of_data(value.dtype)
                 return Traced.constant(value)
             return value.copy()
         if isinstance(value, FunctionType):
@@ -84,12 +88,20 @@ class Rebuilt:
             return self._module(value)
         if isinstance(value, type):
             instead = replaced(value)
-            return instead if instead is not None else BUILTINS["float"] if value is float else self._class(value)
-        if isinstance(value, BuiltinFunctionType) or callable(value) and isinstance(value, np.ufunc):
+            return (
+                instead
+                if instead is not None
+                else BUILTINS["float"]
+                if value is float
+                else self._class(value)
+            )
+        if isinstance(value, BuiltinFunctionType) or (callable(value) and isinstance(value, np.ufunc)):
             return of_math(value) or replaced(value) or value
         if isinstance(value, functools.partial):
             return functools.partial(
-                self.of(value.func), *map(self.of, value.args), **{k: self.of(v) for k, v in value.keywords.items()}
+                self.of(value.func),
+                *map(self.of, value.args),
+                **{k: self.of(v) for k, v in value.keywords.items()},
             )
         if isinstance(value, list | dict | tuple | set) and type(value) in (list, dict, tuple, set):
             return self._container(value)
@@ -186,9 +198,7 @@ class Rebuilt:
         bases = tuple(map(self.of, cls.__bases__))
         slots = cls.__dict__.get("__slots__", ())
         slots = (slots,) if isinstance(slots, str) else tuple(slots)
-        space = {
-            k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__", *slots)
-        }
+        space = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__", *slots)}
         try:
             new = type(cls)(cls.__name__, bases, dict(space))
         except Exception:  # an Enum, a metaclass with arguments: such classes hold no arithmetic

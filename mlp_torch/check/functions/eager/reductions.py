@@ -39,7 +39,9 @@ def total(a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, 
     return calculated(found + tensor_of(initial) if _given(initial) else found)
 
 
-def product(a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Traced:
+def product(
+    a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Traced:
     t = _masked(tensor_of(a), where, 1.0)
     axes = _axes(t, axis)
     keep = _keep(keepdims)
@@ -87,7 +89,9 @@ def _reached(values: Any, peak: Any, axes: tuple[int, ...], operation: str, owne
             rest = [d for d in range(values.ndim) if d not in axes]
             turned = np.transpose(near, [*rest, *axes])
             rows = turned.reshape(int(np.prod([values.shape[d] for d in rest])), -1)
-            place = np.argmax(rows, axis=1) if side > 0 else rows.shape[1] - 1 - np.argmax(rows[:, ::-1], axis=1)
+            place = (
+                np.argmax(rows, axis=1) if side > 0 else rows.shape[1] - 1 - np.argmax(rows[:, ::-1], axis=1)
+            )
             one = np.zeros(rows.shape)
             one[np.arange(len(rows)), place] = 1.0
             weight = np.transpose(one.reshape(turned.shape), np.argsort([*rest, *axes]))
@@ -104,6 +108,7 @@ def _extreme(way: int) -> Callable[..., Any]:
             return calculated(t + 0.0)
         peak = (torch.amax if way > 0 else torch.amin)(t.detach(), axes, keepdim=True).numpy()
         operation = "max" if way > 0 else "min"
+        active().watch(t.detach().numpy(), peak)
         w = active().decide(lambda: _reached(t.detach().numpy(), peak, axes, operation, a))
         found = torch.where(w > 0, t * w, 0.0).sum(axes, keepdim=_keep(keepdims))
         out = calculated(found)
@@ -130,6 +135,9 @@ def _place(way: int) -> Callable[..., Any]:
                     place = flat.shape[d] - 1 - np.argmax(np.flip(near, axis=d), axis=d)
             return np.expand_dims(place, d) if _keep(keepdims) else place
 
+        v = way * plain(a)
+        flat = v.reshape(-1) if axis is None else v
+        active().watch(flat, np.max(flat, axis=0 if axis is None else int(axis), keepdims=True))
         return active().decide(compute)
 
     return function
@@ -180,7 +188,8 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, *
 
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": total, "prod": product, "mean": mean, "var": var, "std": std, "max": _extreme(1), "amax": _extreme(1),
+    "sum": total, "prod": product, "mean": mean, "var": var, "std": std, "max": _extreme(1),
+    "amax": _extreme(1),
     "min": _extreme(-1), "amin": _extreme(-1), "argmax": _place(1), "argmin": _place(-1), "average": average,
     "nansum": _ignoring(total, 0.0), "nanmax": _ignoring(_extreme(1), -np.inf),
     "nanmin": _ignoring(_extreme(-1), np.inf), "cumsum": _cumulative(torch.cumsum),

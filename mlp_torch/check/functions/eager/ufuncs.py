@@ -44,7 +44,8 @@ UNARY: dict[str, Callable[..., Tensor]] = {
 BINARY: dict[str, Callable[..., Tensor]] = {
     "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply, "divide": torch.divide,
     "true_divide": torch.divide, "power": torch.pow, "float_power": torch.pow, "arctan2": torch.arctan2,
-    "hypot": lambda a, b: torch.sqrt(a * a + b * b), "logaddexp": torch.logaddexp, "logaddexp2": torch.logaddexp2,
+    "hypot": lambda a, b: torch.sqrt(a * a + b * b), "logaddexp": torch.logaddexp,
+    "logaddexp2": torch.logaddexp2,
     "remainder": torch.remainder, "fmod": torch.fmod, "copysign": torch.copysign, "matmul": torch.matmul,
     "vecdot": lambda a, b: (a * b).sum(-1), "matvec": lambda a, b: (a @ b[..., None])[..., 0],
     "vecmat": lambda a, b: (a[..., None, :] @ b)[..., 0, :], "ldexp": torch.ldexp,
@@ -84,10 +85,10 @@ def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, An
             found = np.where(where, found, first)
     else:
         raise UntraceableError(f"{name}.{method}")
-    return _put(out, found)
+    return put(out, found)
 
 
-def _put(out: Any, found: Any) -> Any:
+def put(out: Any, found: Any) -> Any:
     if out is None:
         return found
     target = out[0] if isinstance(out, tuple) else out
@@ -118,8 +119,7 @@ def _call(ufunc: Any, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
     if name in UNARY or name in BINARY:
         tensors = [x if isinstance(x, int | float) and name != "matmul" else tensor_of(x) for x in inputs]
         if name not in ("add", "subtract", "multiply", "divide", "true_divide", "power"):
-            tensors = [torch.tensor(float(x)) if not isinstance(x, Tensor) else x for x in tensors]
-            tensors = [t.double() if not t.is_complex() else t for t in tensors]
+            tensors = [x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64) for x in tensors]
         if all(t.is_complex() for t in tensors if isinstance(t, Tensor)) is False and any(
             isinstance(t, Tensor) and t.is_complex() for t in tensors
         ):
@@ -184,7 +184,7 @@ def _power(a: Any, b: Any) -> Tensor:
     if not isinstance(a, Tensor):
         a = torch.tensor(float(a), dtype=torch.float64)
     value = a.detach()
-    whole = isinstance(b, int | float) and (float(b).is_integer() and b >= 1 or b >= 1)
+    whole = isinstance(b, int | float) and ((float(b).is_integer() and b >= 1) or b >= 1)
     if whole:
         return guarded(torch.pow, "power", a, b)
     zero = torch.broadcast_to(value == 0, torch.pow(value, b.detach() if isinstance(b, Tensor) else b).shape)
@@ -204,11 +204,13 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
         if grows(a) or grows(b):
             near = np.array(active().near(u, v))
             if near.any():
-                side = active().side(name, near, a if grows(a) else b)
+                side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
                 if side:
                     found = np.where(near, side * STEPS[name] > 0, found)
         return found
 
+    if grows(a) or grows(b):
+        active().watch(plain(a), plain(b))
     found = active().decide(compute) if grows(a) or grows(b) else np.array(ufunc(plain(a), plain(b)))
     return found.view(Plain) if found.ndim else found[()]
 
@@ -216,7 +218,7 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
 def extreme(name: str, a: Any, b: Any) -> Traced:
     """max(a, b) or min(a, b): torch's at a tie (one half of each), unless the run is told a side."""
     way = EXTREMES[name]
-    s, t = torch.broadcast_tensors(tensor_of(a), tensor_of(b))
+    s, t = torch.broadcast_tensors(tensor_of(a), tensor_of(b))  # type: ignore[no-untyped-call]
 
     def compute() -> Tensor:
         u, v = s.detach().numpy(), t.detach().numpy()
@@ -228,11 +230,12 @@ def extreme(name: str, a: Any, b: Any) -> Traced:
             weight = np.where(np.isnan(v), 1.0, weight)
         near = np.array(active().near(u, v))
         if near.any():
-            side = active().side(name, near, a if grows(a) else b)
+            side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
             if side:
                 weight = np.where(near, 1.0 * (side * way > 0), weight)
         return torch.from_numpy(np.array(weight))
 
+    active().watch(s.detach().numpy(), t.detach().numpy())
     w = active().decide(compute)
     return calculated(torch.where(w == 1, s, torch.where(w == 0, t, (s + t) / 2)))
 
@@ -251,6 +254,7 @@ def _absolute(a: Any) -> Traced:
                 sign = np.where(near, float(side), sign)
         return torch.from_numpy(np.array(sign))
 
+    active().watch(t.detach().numpy(), 0.0)
     return calculated(t * active().decide(compute))
 
 
@@ -266,6 +270,7 @@ def _sign(ufunc: Any, name: str, a: Any, *rest: Any) -> Any:
 
     if rest and grows(rest[0]):
         raise UntraceableError("heaviside of a variable second argument")
+    active().watch(plain(a), 0.0)
     return wrapped(active().decide(compute))
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mlp_torch import check_autograd_function
+from mlp_torch.check.operations.tensors import coarse
+from tests.mlp_torch.check.operations.kernels import RIGHT
 
 N, EPS = 9, 1e-5
 
@@ -121,8 +123,120 @@ def test_saved_intermediates_are_a_note_and_no_fault():
     assert any("once_differentiable" in note for note in report.notes)
 
 
-def test_a_wrong_second_derivative_is_still_wrong():
+def test_a_wrong_second_derivative_is_a_note_and_wrong_where_it_is_asked_for():
     def gradient(g, slope):
         return g * slope + 0 * g.detach() + (slope.detach() - slope) * g * 0.5
 
-    assert check_autograd_function(function(gradient), swish, [draw(5, 7)]).verdict == "wrong"
+    assert check_autograd_function(function(gradient), swish, [draw(5, 7)]).verdict == "right"
+    assert (
+        check_autograd_function(function(gradient), swish, [draw(5, 7)], double_backward=True).verdict
+        == "wrong"
+    )
+
+
+class Right(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        s = torch.sigmoid(z)
+        ctx.save_for_backward(s)
+        return s
+
+    @staticmethod
+    def backward(ctx, g):
+        (s,) = ctx.saved_tensors
+        return g * s * (1 - s)
+
+
+def variant(slope, g_too=True):
+    class Variant(Right):
+        @staticmethod
+        def backward(ctx, g):
+            (s,) = ctx.saved_tensors
+            return g * slope(s) if g_too else slope(s)
+
+    return Variant
+
+
+@pytest.mark.parametrize(
+    ("function", "kinds"),
+    [
+        (Right, []),
+        (variant(lambda s: 1 + 0 * s), ["missing_activation_derivative"]),
+        (variant(lambda s: s), ["wrong_activation_derivative"]),
+        (
+            variant(lambda s: torch.sigmoid(s) * (1 - torch.sigmoid(s))),
+            ["activation_derivative_at_wrong_array"],
+        ),
+        (variant(lambda s: s * (1 - s), g_too=False), ["not_multiplied_by_upstream"]),
+        (variant(lambda s: -s * (1 - s)), ["sign"]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_autograd_functions(function, kinds, dtype):
+    inputs = (torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).to(dtype),)
+    report = check_autograd_function(function, torch.sigmoid, inputs)
+    assert sorted({f.kind for f in report.faults}) == kinds, str(report)
+    assert (report.verdict == "right") == (not kinds)
+
+
+def jittery(size):
+    generator = torch.Generator().manual_seed(3)
+
+    class Jittery(Right):
+        @staticmethod
+        def backward(ctx, g):
+            noise = torch.rand(g.shape, generator=generator, dtype=torch.float64).to(g.dtype)
+            return Right.backward(ctx, g) * (1 + size * torch.finfo(g.dtype).eps * noise)
+
+    return Jittery
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(8, "right"), (1e5, "wrong")])
+def test_two_runs_that_differ_by_rounding_are_a_note_and_no_more(size, verdict):
+    report = check_autograd_function(jittery(size), torch.sigmoid, (torch.randn(5, 3),))
+    assert report.verdict == verdict, str(report)
+    assert any("a second run differs" in note for note in report.notes)
+
+
+def test_tf32_is_said_where_it_is_on():
+    assert not coarse(torch.float32, "cuda:0")
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert "TF32" in coarse(torch.float32, "cuda:0")[0]
+        assert not coarse(torch.float64, "cuda:0")
+        assert not coarse(torch.float32, "cpu")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_layer_norm_without_the_mean_path():
+    class Norm(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            d = x - x.mean(-1, keepdim=True)
+            s = (d * d).mean(-1, keepdim=True).add(1e-5).sqrt()
+            ctx.save_for_backward(d / s, s)
+            return d / s
+
+        @staticmethod
+        def backward(ctx, g):
+            hat, s = ctx.saved_tensors
+            return (g - hat * (g * hat).mean(-1, keepdim=True)) / s
+
+    report = check_autograd_function(
+        Norm,
+        lambda v: torch.nn.functional.layer_norm(v, v.shape[-1:]),
+        (torch.randn(6, 7, dtype=torch.float64),),
+    )
+    assert [f.kind for f in report.faults] == ["wrong_normalization_backward"], str(report)
+
+
+@pytest.mark.parametrize("name", ["rms norm", "cross entropy"])
+def test_a_second_derivative_that_is_asked_for_and_not_offered_is_not_right(name):
+    assert check_autograd_function(*RIGHT[name]).verdict == "right"
+    assert check_autograd_function(*RIGHT[name], double_backward=True).verdict != "right"
+
+
+def test_a_second_derivative_that_is_asked_for_and_right_is_right():
+    report = check_autograd_function(*RIGHT["gelu"], double_backward=True)
+    assert report.verdict == "right", str(report)

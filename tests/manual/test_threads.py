@@ -9,49 +9,49 @@ import pytest
 
 from manual import MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, engine
-from manual.compiled.crew import APART, together
+from manual.compiled.threads import SLOT, together
 from manual.numbers import Array
 from tests.problems import gap
 
 
-def crew(threads: int, n: int = 29) -> tuple[CompiledEngine, Array, Array]:
+def threaded(threads: int, n: int = 29) -> tuple[CompiledEngine, Array, Array]:
     rng = np.random.default_rng(0)
     model = MLP((5, 7, 2))
     e = CompiledEngine(model, "mse", OPTIMIZERS["sgd"](model.parameters), threads=threads)
     return e, rng.normal(size=(n, 5)), rng.normal(size=(n, 2))
 
 
-def test_a_crew_stops_together_at_the_step_whose_loss_is_not_finite() -> None:
+def test_threads_stop_together_at_the_step_whose_loss_is_not_finite() -> None:
     for bad in range(8):
-        e, x, y = crew(3)
-        y[8 + bad] = np.nan  # in the second batch, so in each member's share once
+        e, x, y = threaded(3)
+        y[8 + bad] = np.nan  # in the second batch, so in each thread's share once
         losses_ = e.epoch(x, y, np.arange(29), 8, np.full(4, 0.1))
         assert np.isfinite(losses_).tolist() == [True, False]
         assert e.optimizer.steps == 1
         assert np.isfinite(e.flat).all()
 
 
-def test_a_crew_refuses_a_bad_index_together() -> None:
-    e, x, y = crew(3)
+def test_threads_refuse_a_bad_index_together() -> None:
+    e, x, y = threaded(3)
     with pytest.raises(IndexError, match="29 samples"):
         e.epoch(x, y, np.array([0, 1, 2, 29]), 4, np.ones(1))
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
-def test_nobody_waits_for_a_member_that_an_error_or_ctrl_c_kept_from_coming(
+def test_nobody_waits_for_a_thread_that_an_error_or_ctrl_c_kept_from_coming(
     missing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    e, x, y = crew(3)
+    e, x, y = threaded(3)
     seen: list[int] = []
 
-    def interrupted(work: Any, crew: int, met: Array) -> int:
-        def without(member: int) -> int:
-            if member == missing:
+    def interrupted(work: Any, threads: int, arrivals: Array) -> int:
+        def without(thread: int) -> int:
+            if thread == missing:
                 raise KeyboardInterrupt
-            seen.append(member)
-            return int(work(member))
+            seen.append(thread)
+            return int(work(thread))
 
-        return together(without, crew, met)
+        return together(without, threads, arrivals)
 
     monkeypatch.setattr(engine, "together", interrupted)
     before = threading.active_count()
@@ -61,7 +61,7 @@ def test_nobody_waits_for_a_member_that_an_error_or_ctrl_c_kept_from_coming(
     assert threading.active_count() == before
 
 
-def test_a_thread_that_begins_after_ctrl_c_dismissed_the_crew_touches_nothing(
+def test_a_thread_that_begins_after_ctrl_c_ended_the_others_touches_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     late: list[threading.Timer] = []
@@ -75,12 +75,12 @@ def test_a_thread_that_begins_after_ctrl_c_dismissed_the_crew_touches_nothing(
     runs: list[int] = []
     monkeypatch.setattr(threading, "Thread", Late)
     with pytest.raises(KeyboardInterrupt):
-        together(lambda member: runs.append(member) or 0, 2, np.zeros(2 * APART, np.int64))
+        together(lambda thread: runs.append(thread) or 0, 2, np.zeros(2 * SLOT, np.int64))
     late[0].join()
     assert runs == []
 
 
-def test_a_second_ctrl_c_while_the_crew_ends_does_not_leave_a_thread_behind(
+def test_a_second_ctrl_c_while_the_threads_end_does_not_leave_a_thread_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     join, calls = threading.Thread.join, []
@@ -91,21 +91,21 @@ def test_a_second_ctrl_c_while_the_crew_ends_does_not_leave_a_thread_behind(
             raise KeyboardInterrupt
         join(self, timeout)
 
-    def slow(member: int) -> int:
-        time.sleep(0.2 * member)
-        return member
+    def slow(thread: int) -> int:
+        time.sleep(0.2 * thread)
+        return thread
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        together(slow, 2, np.zeros(2 * APART, np.int64))
+        together(slow, 2, np.zeros(2 * SLOT, np.int64))
     assert len(calls) == 2
     assert threading.active_count() == before
 
 
 def test_more_threads_than_cores_or_samples_still_agree() -> None:
-    one, x, y = crew(1)
-    many, _, _ = crew(11)
+    one, x, y = threaded(1)
+    many, _, _ = threaded(11)
     for e in (one, many):
         e.epoch(x, y, np.arange(29), 5, np.full(6, 0.1))
     assert gap(many.parameters(), one.parameters()) < 1e-13

@@ -1,0 +1,136 @@
+"""What a verdict covers, in words: the arrays judged, those that no layer mentions, other descriptions."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from manual.numbers import Array
+from mlp_torch.check.describe import arguments as must
+from mlp_torch.check.describe.forward import Network
+from mlp_torch.check.describe.layout import Given
+from mlp_torch.check.describe.noise import DOUBLE
+from mlp_torch.check.describe.readings import Reading
+from mlp_torch.check.report import CheckReport, Fault, sentence
+
+NOTHING = "nothing was judged: "
+RIGHT = "every gradient is right"
+
+
+def unmentioned(given: Given) -> list[str]:
+    """Parameters that no layer, slope or penalty mentions."""
+    used = {*must.used(given.layers)}
+    return [name for name in given.parameters if name not in used]
+
+
+def nothing(why: str) -> CheckReport:
+    """The report where there is nothing to judge."""
+    return CheckReport("not_comparable", {}, message=f"{NOTHING}{why}")
+
+
+def told(report: CheckReport, given: Given, hand: Mapping[str, Array], p: Network | None) -> CheckReport:
+    """The report with what it covers and what it does not."""
+    message, notes, verdict = report.message, report.notes, report.verdict
+    if verdict == "right" and message == RIGHT:
+        message = f"{RIGHT}: {sentence(list(report.arrays))}"
+    added = " ".join(f.detail for f in report.faults)
+    for name in unmentioned(given):
+        if f"bias={name!r}" in added:
+            continue
+        said = f"{name} is in your parameters and in no layer: nothing was said of it"
+        if name not in hand:
+            notes = (*notes, f"note: {said}, and it has no gradient")
+        elif verdict == "right" or message.startswith(name):
+            verdict = "not_comparable"
+            rest = "" if message.startswith(name) else f". Of the others {message}"
+            message = f"{said}; {_remedy(name, given, p)}{rest}"
+        else:
+            notes = (*notes, f"note: {said}; {_remedy(name, given, p)}")
+    return replace(report, verdict=verdict, message=message, notes=notes)
+
+
+def _remedy(name: str, given: Given, p: Network | None) -> str:
+    size = given.parameters[name].size
+    for layer, asked in zip(p.layers if p else (), given.layers, strict=False):
+        if asked.bias is None and asked.bias_in_weight is None and size in (1, layer.W.shape[1]):
+            return f"add bias={name!r} to layer {layer.index}, or leave it out"
+    return "describe the layer that uses it, or leave it out"
+
+
+def hidden(report: CheckReport, names: Sequence[str], unit: float) -> CheckReport:
+    """Nothing is wrong, and rounding leaves arrays in which a slip would not be seen."""
+    names = [name for name in dict.fromkeys(names) if name in report.arrays]
+    remedy = (
+        "compute in float64"
+        if unit > DOUBLE
+        else "take a batch that saturates fewer units, or a larger lr for a step"
+    )
+    rows = {n: replace(row, verdict="hidden") if n in names else row for n, row in report.arrays.items()}
+    text = f"rounding hides {sentence(names)}: there is little more than rounding there; {remedy}"
+    rest = [n for n in rows if n not in names]
+    text += f". Right: {sentence(rest)}" if rest else ""
+    return replace(report, verdict="not_comparable", arrays=rows, message=text)
+
+
+def reread(
+    report: CheckReport, found: Sequence[Reading], proved: bool, forward: Reading | None, covered: bool = True
+) -> CheckReport:
+    """The report with the descriptions under which everything is right, or that give the author's output.
+
+    `proved`: the author's output or loss value is that of the first; `forward`: the one whose output it is.
+    """
+    if not found:
+        if forward is None:
+            return report
+        text = f"{report.message} With {forward.words} it is: describe it so, and the gradients are judged."
+        return replace(report, message=text)
+    first = found[0]
+    others = "".join(f", or with {r.words}" for r in found[1:] if not proved)
+    right = f"with {first.words}{others} {RIGHT}"
+    alternatives = [[_fault(r)] for r in found]
+    if report.verdict == "right":  # all but an array that no layer mentions
+        return replace(report, notes=(*report.notes, f"note: {right}"))
+    if proved or not report.faults or report.verdict == "not_comparable":
+        why = "your own values are not those of" if proved else "nothing explains your gradients in"
+        text = f"{why} the network described; {right}"
+        return replace(
+            report, verdict="not_comparable", message=text, faults=[_fault(first)],
+            alternatives=alternatives[1:], first_wrong=None,
+        )  # fmt: skip
+    text = f"{report.message} Or the description is not your network: {right}."
+    return replace(report, message=text, alternatives=[*report.alternatives, *alternatives])
+
+
+def _fault(reading: Reading) -> Fault:
+    detail = f"another description: {reading.words}"
+    return Fault("forward_mismatch", reading.layer, ("output",), detail, f"{RIGHT} with {reading.words}")
+
+
+def listed(tree: Any, names: Mapping[str, Any]) -> dict[str, str]:
+    """The names of a list's arrays by what `flatten` calls them: 0.1 is parameters[0][1]."""
+    if isinstance(tree, Mapping):
+        return {name: name for name in names}
+    return {
+        name: "parameters" + "".join(f"[{i}]" for i in name.split("."))
+        if re.fullmatch(r"\d+(\.\d+)*", name)
+        else name
+        for name in names
+    }
+
+
+def spaced(report: CheckReport) -> CheckReport:
+    """d parameters[0] for dparameters[0], wherever it stands."""
+
+    def wide(text: str) -> str:
+        return re.sub(r"\bdparameters\[", "d parameters[", text)
+
+    def fault(f: Fault) -> Fault:
+        return replace(f, detail=wide(f.detail), evidence=wide(f.evidence))
+
+    return replace(
+        report,
+        message=wide(report.message),
+        notes=tuple(wide(note) for note in report.notes),
+        faults=[fault(f) for f in report.faults],
+        alternatives=[[fault(f) for f in other] for other in report.alternatives],
+    )

@@ -1,0 +1,165 @@
+"""Calls of the two functions: under one seed, forward and backward, and what they raise in one line."""
+
+import contextlib
+import io
+import random
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manual.numbers import Array
+from mlp_torch.check.operations.tensors import (
+    Arguments,
+    Layout,
+    differentiable,
+    outputs_of,
+    placed,
+    same,
+    to_numpy,
+)
+
+SEED = 0
+FROZEN_LEAF = "a leaf Variable that requires grad"
+
+
+class RaisedError(Exception):
+    """What one of the functions raised: `stage` is "forward" or "backward", `line` what there is to say."""
+
+    def __init__(self, who: str, stage: str, error: BaseException) -> None:
+        first = (str(error).strip().splitlines() or [""])[0]
+        self.who, self.stage, self.error = who, stage, error
+        self.line = f"{type(error).__name__}: {first[:240]}".removesuffix(": ") + _where(error)
+        super().__init__(self.line)
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    others = str(Path(__file__).parent), str(Path(torch.__file__).parent), "<"
+    own = [f for f in frames if not f.filename.startswith(others)]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})" if own else ""
+
+
+@dataclass
+class Graph:
+    """One forward pass: its leaves, what it gave, and which outputs a gradient can come back from."""
+
+    leaves: list[Any]
+    wanted: list[int]
+    names: list[str]
+    out: list[Tensor]
+    roots: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two functions; `inplace`: it writes into its inputs, which are given as copies then."""
+
+    who: str
+    function: Callable[..., Any]
+    arguments: Arguments
+    inplace: bool = False
+
+    def into_copies(self) -> "Side":
+        return replace(self, inplace=True)
+
+    def forward(
+        self, values: Sequence[Any], wanted: Sequence[int], layout: Layout = same, seed: int = SEED
+    ) -> Graph:
+        leaves = placed(values, wanted, layout)
+        given = [v.clone() if self.inplace and differentiable(v) else v for v in leaves]
+        states = [(v, v.get_state()) for v in leaves if isinstance(v, torch.Generator)]
+        seeded(seed)
+        try:
+            with quiet():
+                names, out = outputs_of(self.arguments.call(self.function, given))
+        except Exception as error:
+            raise RaisedError(self.who, "forward", error) from error
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
+        roots = [i for i, o in enumerate(out) if o.requires_grad]
+        return Graph(leaves, [i for i in wanted if leaves[i].requires_grad], names, out, roots)
+
+    def backward(
+        self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False, create: bool = False
+    ) -> list[Tensor]:
+        """Gradients of `graph.wanted`; None in `up` is an output that nothing is made of."""
+        leaves = [graph.leaves[i] for i in graph.wanted]
+        kept = [(o, g) for i, (o, g) in enumerate(zip(graph.out, up, strict=True))
+                if g is not None and i in graph.roots]  # fmt: skip
+        if not kept or not leaves:
+            return [torch.zeros_like(v) for v in leaves]
+        seeded()
+        try:
+            with quiet():
+                found = torch.autograd.grad(
+                    [o for o, _ in kept], leaves, [g for _, g in kept],
+                    allow_unused=True, create_graph=create, retain_graph=retain or create,
+                )  # fmt: skip
+        except Exception as error:
+            raise RaisedError(self.who, "backward", error) from error
+        return [torch.zeros_like(v) if g is None else g for g, v in zip(found, leaves, strict=True)]
+
+    def gradients(self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False) -> dict[str, Array]:
+        found = self.backward(graph, up, retain)
+        return {self.arguments.names[i]: to_numpy(g) for i, g in zip(graph.wanted, found, strict=True)}
+
+
+def seeded(number: int = SEED) -> None:
+    """The same numbers for whoever draws next."""
+    # torch.manual_seed asks every kind of device, started or not, which takes longer than a small operation
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own, without types
+        torch.cuda.manual_seed_all(number)
+    np.random.seed(number)
+    random.seed(number)
+
+
+@contextlib.contextmanager
+def kept_state() -> Iterator[None]:
+    """Seeds, gradient mode and warnings are the caller's again afterwards."""
+    states = np.random.get_state(), random.getstate()
+    with (
+        torch.random.fork_rng(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            np.random.set_state(states[0])
+            random.setstate(states[1])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The two dozen calls print what one call would: nothing."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def poisoned() -> Iterator[None]:
+    """Memory that nobody has written holds NaN."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    memory: Any = torch.utils.deterministic  # a module that torch replaces by an object
+    filled = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled

@@ -1,0 +1,219 @@
+"""The author's gradients in one dtype: judged, named, and run in all the ways that kernels fail in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from manual.numbers import Array
+from mlp_torch.check.operations.bench import Bench
+from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
+from mlp_torch.check.operations.finding import Finding, NotKeptError
+from mlp_torch.check.operations.floor import Floor, Standard, U
+from mlp_torch.check.operations.judging import Judgement, judge
+from mlp_torch.check.operations.naming import described, named
+from mlp_torch.check.operations.runs import RUNS, outcome
+from mlp_torch.check.operations.scene import Scene
+from mlp_torch.check.operations.second import second
+from mlp_torch.check.operations.tensors import alike, equal, norm
+from mlp_torch.check.report import Fault
+
+FLOAT32 = 2.0**-23
+Coarser = Callable[[], Mapping[str, Array] | None]
+
+
+@dataclass
+class Comparison:
+    """One function at one point, and the finding that is filled.
+
+    `must`: a verdict is asked for; `known`: the reference takes this dtype.
+    """
+
+    author: Side
+    truth: Standard
+    floor: Floor
+    values: list[Any]
+    found: Finding
+    must: bool
+    known: bool
+
+    def gradients(self) -> dict[str, Array]:
+        graph = self.author.forward(self.values, self.truth.wanted)
+        return self.author.gradients(graph, self.truth.upstream(graph))
+
+    def is_right(self) -> bool:
+        try:
+            return judge(self.truth, self.floor, self.gradients()).verdict == "right"
+        except RaisedError:
+            return False
+
+    def compare(self, graph: Graph, coarser: Coarser | None, short: bool) -> None:
+        """The base run. `coarser`: the reference's gradient in float32, for who computes in it inside.
+
+        `short`: the outputs have the precision of float32 only.
+        """
+        self.graph, self.up = graph, self.truth.upstream(graph)
+        kept = [None if g is None else g.clone() for g in self.up]
+        try:
+            self.hand = self.author.gradients(graph, self.up)
+        except RaisedError as error:
+            if not self.must:
+                raise NotKeptError(f"the backward raises {error.line}") from error
+            if not self.known and isinstance(error.error, NotImplementedError):
+                self.found.verdict = "not_comparable"
+                self.found.message = f"neither function takes this dtype: {error.line}"
+            else:
+                self.found.wrong("backward_raises", ("backward",), self._said(error), self.found.tag)
+            self.hand = {}
+            return
+        judgement = judge(self.truth, self.floor, self.hand)
+        if judgement.wrong and coarser and (short or _are_float32(self.hand)):
+            floor = self.truth.floor(FLOAT32, coarser())
+            second_look = judge(self.truth, floor, self.hand)
+            if not second_look.wrong:
+                if not self.must:
+                    raise NotKeptError("the gradients have the precision of float32")
+                judgement, self.floor = second_look, floor
+                self.found.notes.append("float32 is on the way: judged to its precision")
+        self._take(judgement)
+        self._upstream_changed(kept)
+
+    def _take(self, judgement: Judgement) -> None:
+        found = self.found
+        found.rows, found.verdict, found.resolution = judgement.rows, judgement.verdict, judgement.resolution
+        found.notes += judgement.notes
+        found.message = judgement.cause
+        if not judgement.wrong:
+            return
+        found.message = ""
+        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
+        found.faults += named(scene, judgement.wrong)
+        explained = {n for f in found.faults for n in f.arrays}
+        rest = [n for n in judgement.wrong if n not in explained]
+        if rest and self._unwritten(rest):
+            return
+        if rest:
+            found.message = "unexplained: " + "; ".join(described(scene, n) for n in rest)
+        whole = len(judgement.wrong) == len(judgement.rows) and len(found.faults) == 1 and not rest
+        if whole and found.faults[0].kind == "constant_factor":
+            found.verdict = "scaled"
+
+    def _unwritten(self, rest: list[str]) -> bool:
+        """The wrong arrays hold NaN where fresh memory holds NaN."""
+        try:
+            with poisoned():
+                hand = self.gradients()
+        except RaisedError:
+            return False
+        if not all(np.isnan(hand[n]).any() and np.isfinite(self.hand[n]).all() for n in rest):
+            return False
+        text = "holds entries of torch.empty that were never written"
+        self.found.wrong("uninitialized_memory", tuple(rest), text, "they are NaN where fresh memory is")
+        return True
+
+    def _upstream_changed(self, kept: list[Any]) -> None:
+        pairs = enumerate(zip(self.up, kept, strict=True))
+        moved = tuple(f"upstream{i}" for i, (g, k) in pairs if g is not None and not equal(g, k))
+        if moved:
+            text = "the backward changes the gradient that comes from above in place: others still need it"
+            self.found.wrong("mutated_input", moved, text, "compared before and after the backward")
+
+    def finish(self, reference: Side, double_backward: bool) -> None:
+        """What else is wrong: inputs written into, gradients that move, other runs, the second derivative."""
+        self._inputs_changed(reference)
+        if self.hand:
+            self._again()
+        if self.found.verdict == "right":
+            self._runs(reference)
+        if self.found.verdict == "right" and self.floor.unit <= U:
+            right, text = second(self.author, self.truth)
+            self.found.notes.append(text)
+            if double_backward and right is not True:
+                self.found.wrong(
+                    "wrong_second_derivative", tuple(self.hand), f"is not right twice: {text}", text
+                )
+
+    def _inputs_changed(self, reference: Side) -> None:
+        """What was written into the caller's tensors; the reference may write into the same."""
+        try:
+            theirs = self._written(reference.forward(self.values, []))
+        except RaisedError:
+            theirs = set()
+        arrays = tuple(self.author.arguments.names[i] for i in sorted(self._written(self.graph) - theirs))
+        if arrays:
+            text = "is changed in place by the call"
+            self.found.wrong("mutated_input", arrays, text, "compared before and after")
+        if self.author.inplace:
+            self.found.notes.append("inputs are overwritten and marked dirty: copies were given")
+
+    def _written(self, graph: Graph) -> set[int]:
+        pairs = enumerate(zip(graph.leaves, self.values, strict=True))
+        return {i for i, (v, old) in pairs if isinstance(v, torch.Tensor) and not equal(v.detach(), old)}
+
+    def _again(self) -> None:
+        """The same run once more: what it moves by is judged like anything else."""
+        found = self.found
+        try:
+            again = self.gradients()
+        except RaisedError as error:
+            found.wrong("not_repeatable", (error.stage,), f"raises in a second call: {error.line}", found.tag)
+            return
+        moving = {
+            n: norm(again[n] - h)
+            for n, h in self.hand.items()
+            if again[n].shape == h.shape and not alike(again[n], h)
+        }
+        far = [n for n, gap in moving.items() if not gap <= self.floor.allowed(n, self.truth.true[n])]
+        near = "no more than another order of its sums can cost (torch.use_deterministic_algorithms fixes it)"
+        for name, gap in moving.items():
+            less = "" if name in far else f", {near}"
+            found.notes.append(f"{name}: a second run differs by {gap:.2g}{less}")
+        if far and not any(f.kind == "uninitialized_memory" for f in found.faults):
+            text = "changes from run to run by more than rounding"
+            found.wrong("not_repeatable", tuple(far), text, f"by {max(moving[n] for n in far):.2g}")
+
+    def _runs(self, reference: Side) -> None:
+        bench = Bench(self.author, self.truth, self.floor, self.values, self.truth.wanted)
+        self.found.runs["contiguous"] = "right"
+        failed: list[Fault] = []
+        for run in RUNS:
+            said, fault = outcome(run, bench, replace(bench, side=reference), self.found.tag)
+            if said:
+                self.found.runs[run.name] = said
+            if fault:
+                failed.append(fault)
+        for fault in _merged(failed):
+            self.found.wrong(fault.kind, fault.arrays, fault.detail, fault.evidence)
+
+    def _said(self, error: RaisedError) -> str:
+        """What backward raised, with the owner of a shape that is another input's."""
+        text = f"raises {error.line}"
+        if "but expected shape compatible with" in error.line:
+            got = error.line.split(" got ")[1].split(" but ")[0]
+            owner = [n for n, t in self.truth.true.items() if str(list(t.shape)) == got]
+            if owner:
+                text += f"; {got} is the shape of {owner[0]}: swapped order?"
+        return text
+
+
+def _merged(failed: list[Fault]) -> list[Fault]:
+    """One fault for several runs that fail alike: "wrong only A, B and C: why"."""
+    together: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in failed:
+        opening, why = fault.detail.split(" ")[0], fault.detail.partition(": ")[2]
+        together.setdefault((fault.kind, opening, why, *fault.arrays), []).append(fault)
+    found = []
+    for (kind, opening, why, *arrays), some in together.items():
+        when = [f.detail.partition(": ")[0].removeprefix(f"{opening} only ") for f in some]
+        said = " and ".join([", ".join(when[:-1]), when[-1]]) if len(when) > 1 else when[0]
+        detail = f"{opening} only {said}" + (f": {why}" if why else "")
+        found.append(Fault(kind, None, tuple(arrays), detail, some[0].evidence))
+    return found
+
+
+def _are_float32(hand: Mapping[str, Array]) -> bool:
+    """Every entry of every gradient is a float32."""
+    with np.errstate(all="ignore"):
+        return all(np.array_equal(h, h.astype(np.float32).astype(np.float64)) for h in hand.values())

@@ -1,0 +1,121 @@
+"""One set of gradients against the truth: a row an array, and what is right, wrong or not to be judged."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, Standard, U, of
+from mlp_torch.check.operations.kinks import at_kinks, sentence
+from mlp_torch.check.operations.tensors import norm
+from mlp_torch.check.report import ArrayRow, row
+
+
+@dataclass
+class Judgement:
+    """Rows by array; `wrong` and `unjudged` name arrays, `resolution` is the largest allowed ‖h − t‖/‖t‖."""
+
+    rows: dict[str, ArrayRow]
+    wrong: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cause: str = ""
+    resolution: float = 0.0
+    accepted: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        return "wrong" if self.wrong else "not_comparable" if self.unjudged else "right"
+
+
+def near(h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0, tight: bool = False) -> bool:
+    """h is t up to rounding, away from kinks."""
+    if h.shape != t.shape:
+        return False
+    gap = norm(floor.clean(name, h - t))
+    return bool(gap <= floor.allowed(name, t, weight, tight))
+
+
+def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgement:
+    """Entries away from kinks within rounding; entries on one with any derivative the reference has there."""
+    found = Judgement({})
+    kinked: list[str] = []
+    for name, t in standard.true.items():
+        h, size = hand[name], norm(t)
+        allowed = floor.allowed(name, t, tight=True)
+        right = near(h, t, floor, name, tight=True)
+        if not right:
+            allowed, right = floor.allowed(name, t), near(h, t, floor, name)
+        if not right:
+            found.wrong.append(name)
+        elif size > allowed and not _is_zero(standard, name):
+            found.resolution = max(found.resolution, allowed / size)
+            limit = of(TOO_COARSE, floor.unit) * size
+            # in short dtypes a gradient that is near by itself needs no floor to be said to be
+            near_by = floor.unit > 1e-5 and norm(floor.clean(name, h - t)) <= limit / 2
+            if allowed > limit and not near_by:
+                right = False
+                found.unjudged.append(name)
+                found.cause = (
+                    f"rounding alone moves the gradient of {name} by {allowed / size:.2g} of its size "
+                    "at these inputs: give others, or a finer dtype"
+                )
+        elif allowed > of(TOO_FAR_FROM_ZERO, floor.unit) * standard.scale + floor.allowed(name, 0 * t, 0.0):
+            right = False
+            found.unjudged.append(name)
+            found.cause = (
+                f"rounding alone moves the gradient of {name} by {allowed:.2g}, which is {size:.2g} "
+                "at these inputs: give others"
+            )
+        elif t.size:
+            found.notes.append(f"{name}: the true gradient is 0" + (" up to rounding" if size else ""))
+        if h.shape == t.shape and name in floor.kinked and floor.kinked[name].any():
+            kinked.append(name)
+        found.rows[name] = _row(name, h, t, right)
+    if kinked and not found.wrong:
+        allowed = max(floor.allowed(n, standard.true[n]) for n in kinked)
+        result = at_kinks(standard, floor, hand, allowed)
+        text = sentence(standard, floor, hand, result)
+        away = [n for n in kinked if norm((hand[n] - standard.true[n])[floor.kinked[n]]) > allowed]
+        if result.verdict == "wrong":
+            found.wrong += away or kinked
+            found.notes.append(text)
+        elif result.verdict == "unknown":
+            found.unjudged += away or kinked
+            found.cause = f"{text}: " + (
+                "move the inputs off the kink" if " kink " in text else "give better conditioned inputs"
+            )
+        else:
+            found.accepted += away
+            found.notes.append(text)
+        for name in away if result.verdict in ("wrong", "unknown") else []:
+            verdict = "wrong" if result.verdict == "wrong" else "not judged"
+            found.rows[name] = replace(found.rows[name], verdict=verdict)
+    for name in found.unjudged:
+        found.rows[name] = replace(found.rows[name], verdict="not judged")
+    return found
+
+
+def _is_zero(standard: Standard, name: str) -> bool:
+    """What is left of t is the rounding of what cancels."""
+    return not standard.inexact and norm(standard.true[name]) <= 1e3 * norm(standard.rounded()[name])
+
+
+def _row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
+    """The row of the report; `scaled` only where h is 0 wherever t is."""
+    if not h.size or not t.size:
+        nan = math.nan
+        return ArrayRow(name, "right" if right else "wrong", h.shape, (), nan, nan, nan, nan, nan, nan)
+    with np.errstate(all="ignore"):
+        found = row(name, h, t, right)
+    if found.verdict == "scaled":
+        rest = norm(h - found.ratio * t)
+        if not rest <= 1e-6 * norm(h) or abs(found.ratio - 1) <= 1e-9:
+            return replace(found, verdict="wrong")
+    # ratios within 1e-6 of 1 are factors too where the rest is rounding
+    apart = abs(found.ratio - 1) if found.verdict == "wrong" and h.shape == t.shape else 0.0
+    if apart > 16 * U and norm(h - found.ratio * t) <= 1e-3 * apart * norm(h):
+        return replace(found, verdict="scaled")
+    return found

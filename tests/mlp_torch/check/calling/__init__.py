@@ -1,0 +1,1 @@
+"""How people write their functions, and what they hand over."""

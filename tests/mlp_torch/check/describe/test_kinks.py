@@ -1,0 +1,120 @@
+"""At a kink either derivative is right, and said; beside it nothing is excused."""
+
+import numpy as np
+import pytest
+
+from mlp_torch import Layer, Penalty, check_gradients
+
+r = np.random.default_rng(0)
+X, Y = r.integers(-1, 2, size=(7, 3)).astype(float), r.normal(size=(7, 2))
+P = {"W1": r.integers(-1, 2, size=(3, 5)).astype(float), "W2": r.normal(size=(5, 2))}
+Z = X @ P["W1"]
+# activation: f, and f′ below, above and between its kinks
+UNITS = {
+    "relu": (lambda z: np.maximum(z, 0), 0.0, 1.0),
+    "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), 0.01, 1.0),
+    "elu": (lambda z: np.where(z > 0, z, 0.5 * np.expm1(z)), 0.5, 1.0),
+}
+
+
+def hidden(name, at, factor=1.0):
+    f, below, above = UNITS[name]
+    slope = np.where(Z > 0, above, below * np.exp(Z) if name == "elu" else below)
+    slope = np.where(Z == 0, at, slope)
+    d = 2 * (f(Z) @ P["W2"] - Y) / 7
+    G = {"W1": factor * X.T @ (d @ P["W2"].T * slope), "W2": f(Z).T @ d}
+    alpha = {"elu": {"alpha": 0.5}}.get(name, {})
+    layers = [Layer("W1", None, name, alpha), Layer("W2")]
+    return check_gradients(P, G, X, Y, layers=layers, loss="squared_error")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_at_0(name):
+    assert (Z == 0).any()
+    _, below, above = UNITS[name]
+    for at in (below, above, (below + above) / 2):
+        report = hidden(name, at)
+        assert report.verdict == "right"
+        assert ("at a kink: z1[" in " ".join(report.notes)) == (at != below)
+    assert "that from above" in hidden(name, above).notes[-1]
+    assert hidden(name, above + 1).verdict == "wrong"  # outside all conventions
+    for at in (below, above):
+        assert hidden(name, at, factor=-1.0).verdict == "wrong"
+
+
+def test_beside_the_kink_the_fault_has_its_name():
+    report = hidden("relu", 1.0, factor=2.0)
+    assert [f.kind for f in report.faults] == ["constant_factor"]
+    assert "at a kink" in report.notes[-1]
+
+
+def test_hardtanh_at_both_ends():
+    z = X @ P["W1"]
+    for ends in ((0, 0), (1, 1), (0, 1), (0.5, 0.5)):
+        slope = np.where(np.abs(z) < 1, 1.0, 0.0)
+        slope = np.where(z == -1, ends[0], np.where(z == 1, ends[1], slope))
+        a = np.clip(z, -1, 1)
+        d = 2 * (a @ P["W2"] - Y) / 7
+        G = {"W1": X.T @ (d @ P["W2"].T * slope), "W2": a.T @ d}
+        layers = [Layer("W1", None, "hardtanh"), Layer("W2")]
+        assert check_gradients(P, G, X, Y, layers=layers, loss="squared_error").verdict == "right"
+
+
+def linear(loss, gradient, y, W=None, **options):
+    W = np.array([[1.0, -1, 0], [2, 0, 1], [0, 1, -1]]) if W is None else W
+    G = X.T @ gradient(X @ W) / 7
+    return check_gradients(
+        {"W": W}, {"W": G + options.pop("extra", 0.0)}, X, y, activations=["identity"], loss=loss,
+        weight_layout="in,out", **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("compare", [np.less, np.less_equal])
+def test_hinge_on_its_margin(compare):
+    y = np.where(r.random((7, 3)) < 0.5, -1.0, 1.0)
+    assert linear("hinge", lambda o: np.where(compare(y * o, 1), -y, 0), y).verdict == "right"
+    assert linear("hinge", lambda o: np.where(compare(y * o, 1), y, 0), y).verdict == "wrong"
+
+
+@pytest.mark.parametrize("compare", [np.greater, np.greater_equal])
+def test_ties_of_the_multiclass_hinge(compare):
+    labels = np.arange(7) % 3
+    y = np.eye(3)[labels]
+
+    def gradient(o):
+        active = compare(1 + o - (o * y).sum(axis=1, keepdims=True), 0) * (1 - y)
+        return active - y * active.sum(axis=1, keepdims=True)
+
+    report = linear("multiclass_hinge", gradient, labels)
+    assert report.verdict == "right"
+
+
+@pytest.mark.parametrize(
+    "sign", [np.sign, lambda d: np.where(d >= 0, 1, -1), lambda d: np.where(d > 0, 1, -1)]
+)
+def test_absolute_error_without_residual(sign):
+    y = np.zeros((7, 3))
+    assert linear("absolute_error", lambda o: sign(o - y), y).verdict == "right"
+    assert linear("absolute_error", lambda o: -sign(o - y), y).verdict != "right"
+
+
+@pytest.mark.parametrize("at", [-1, 0, 1])
+def test_l1_at_0(at):
+    W, y = np.array([[1.0, -1, 0], [2, 0, 1], [0, 1, -1]]), r.normal(size=(7, 3))
+    extra = 0.3 * np.where(W == 0, at, np.sign(W))
+    report = linear("half_squared_error", lambda o: o - y, y, W=W, l1=Penalty(0.3), extra=extra)
+    assert report.verdict == "right"
+    assert (
+        linear("half_squared_error", lambda o: o - y, y, W=W, l1=Penalty(0.3), extra=-extra).verdict
+        != "right"
+    )
+
+
+def test_zero_weights_put_every_unit_on_its_kink_and_a_wrong_sign_is_wrong():
+    zero = {"W1": np.zeros((3, 5)), "W2": P["W2"]}
+    d = -2 * Y / 7
+    layers = [Layer("W1", None, "relu"), Layer("W2")]
+    for factor, verdict in ((0.0, "right"), (1.0, "right"), (0.5, "right"), (-1.0, "wrong"), (2.0, "wrong")):
+        G = {"W1": factor * X.T @ (d @ P["W2"].T), "W2": np.zeros((5, 2))}
+        report = check_gradients(zero, G, X, Y, layers=layers, loss="squared_error")
+        assert report.verdict in ((verdict,) if verdict == "right" else ("wrong", "scaled")), factor

@@ -1,0 +1,171 @@
+"""At kinks one-sided derivatives are right and said, signs and factors are not; entries beside are judged."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mlp_torch import check_autograd_function
+from tests.mlp_torch.check.operations.kernels import X, draw, kernel
+
+
+def relu(at_zero, change=lambda g: g):
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return change(g * torch.where(x > 0, 1.0, torch.where(x < 0, 0.0, at_zero)))
+
+    return kernel(forward, backward)
+
+
+ON_KINKS = torch.where(draw(5, 7).abs() < 0.7, 0, draw(5, 7))
+
+
+@pytest.mark.parametrize("at_zero", [0.0, 1.0, 0.5])
+def test_both_one_sided_derivatives_of_relu_are_right_and_the_entry_is_said(at_zero):
+    report = check_autograd_function(relu(at_zero), torch.relu, [ON_KINKS])
+    assert report.verdict == "right", str(report)
+    assert any("lies on a kink" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("at_zero", [-1.0, 2.0])
+def test_no_derivative_of_relu_is_wrong_at_a_kink(at_zero):
+    report = check_autograd_function(relu(at_zero), torch.relu, [ON_KINKS])
+    assert report.verdict == "wrong", str(report)
+
+
+@pytest.mark.parametrize("change", [lambda g: -g, lambda g: 2 * g, lambda g: g * 1.0001, lambda g: 0 * g])
+def test_entries_beside_a_kink_are_judged(change):
+    assert check_autograd_function(relu(0.0, change), torch.relu, [ON_KINKS]).verdict in ("wrong", "scaled")
+
+
+def hidden(x, w, y):
+    return ((torch.relu(x @ w).sum(1) - y) ** 2).sum()
+
+
+def hidden_by_hand(change, at_zero):
+    def forward(ctx, x, w, y):
+        ctx.save_for_backward(x, w, y)
+        return hidden(x, w, y)
+
+    def backward(ctx, g):
+        x, w, y = ctx.saved_tensors
+        z = x @ w
+        d = 2 * (z.clamp(min=0).sum(1) - y)[:, None] * ((z > 0) + at_zero * (z == 0)) * g
+        return None, change(x.T @ d), None
+
+    return kernel(forward, backward)
+
+
+@pytest.mark.parametrize("w", [torch.zeros(2, 2), torch.tensor([[1.0, 1], [1, -1]])])
+@pytest.mark.parametrize("at_zero", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [(lambda g: g, True), (lambda g: -g, False), (lambda g: 2 * g, False), (lambda g: 3 * g + 1, False)],
+)
+def test_units_on_their_kink_do_not_swallow_the_gradient(w, at_zero, change, right):
+    x = torch.tensor([[1.0, -1], [1, 1], [2, -2]], dtype=torch.float64)
+    y = torch.tensor([1.0, 0, 1], dtype=torch.float64)
+    given = [x, w.double().requires_grad_(), y]
+    report = check_autograd_function(hidden_by_hand(change, at_zero), hidden, given)
+    unchanged = not w.any() and not at_zero  # all units at 0: the gradient is 0 whatever it is multiplied by
+    truth = right or (unchanged and not change(torch.zeros(1)).any())
+    assert (report.verdict == "right") == truth or report.verdict == "not_comparable", str(report)
+    assert truth or report.verdict != "right"
+
+
+def labelled(change, loss):
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return loss(x, y)
+
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            return change(torch.autograd.grad(loss(leaf, y), leaf, g)[0]), None
+
+    return kernel(forward, backward)
+
+
+@pytest.mark.parametrize(
+    "loss", [functional.hinge_embedding_loss, lambda x, y: (x * (y == 1) - x * (y == -1)).sum()]
+)
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize(
+    ("change", "verdicts"),
+    [
+        (lambda g: g, ["right"]), (lambda g: -g, ["wrong"]), (lambda g: 2 * g, ["scaled", "wrong"]),
+        (lambda g: 0 * g, ["wrong"]),
+    ],
+)  # fmt: skip
+def test_labels_that_are_compared_are_not_nudged_away(loss, asked, change, verdicts):
+    x, y = draw(9), torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, 1], dtype=torch.float64)
+    given = [x.requires_grad_(), y] if asked else [x, y]
+    assert check_autograd_function(labelled(change, loss), loss, given).verdict in verdicts
+
+
+def test_max_at_a_tie_is_right_with_the_gradient_of_argmax_and_wrong_with_both():
+    tied = torch.tensor([[1.0, 3, 3, 2], [0, 1, 2, 3]], dtype=torch.float64)
+
+    def backward(both):
+        def run(ctx, g):
+            (x,) = ctx.saved_tensors
+            mask = (x == x.amax(-1, keepdim=True)).double()
+            first = functional.one_hot(x.argmax(-1), 4).double()
+            return g[:, None] * (mask if both else first)
+
+        return run
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.amax(-1)
+
+    right = check_autograd_function(kernel(forward, backward(False)), lambda x: x.amax(-1), [tied])
+    assert right.verdict == "right", str(right)
+    assert (
+        check_autograd_function(kernel(forward, backward(True)), lambda x: x.amax(-1), [tied]).verdict
+        == "wrong"
+    )
+
+
+@pytest.mark.parametrize("sign_at_zero", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize("factor", [1, -1, 2])
+def test_a_lasso_at_zero(sign_at_zero, factor):
+    w = torch.tensor([0.0, 0, 1, -2], dtype=torch.float64)
+
+    def forward(ctx, w):
+        ctx.save_for_backward(w)
+        return w.abs().sum()
+
+    def backward(ctx, g):
+        (w,) = ctx.saved_tensors
+        return factor * g * torch.where(w == 0, sign_at_zero, w.sign())
+
+    report = check_autograd_function(kernel(forward, backward), lambda w: w.abs().sum(), [w])
+    assert (report.verdict == "right") == (factor == 1), str(report)
+
+
+def test_where_only_kinks_are_left_nothing_is_said_to_be_right():
+    def forward(ctx, x):
+        return x.abs()
+
+    report = check_autograd_function(
+        kernel(forward, lambda ctx, g: 0.3 * g), torch.abs, [torch.zeros(4).double()]
+    )
+    assert report.verdict == "not_comparable"
+    assert "move the inputs off the kink" in report.message
+
+
+def test_scaled_is_not_said_where_the_author_has_entries_that_the_truth_has_not():
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.relu(x)
+
+    report = check_autograd_function(
+        kernel(forward, lambda ctx, g: g + g * (ctx.saved_tensors[0] > 0)), torch.relu, [X]
+    )
+    assert report.verdict == "wrong"
+    assert all(row.verdict == "wrong" for row in report.arrays.values())
