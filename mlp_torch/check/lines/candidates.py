@@ -1,5 +1,6 @@
 """What may be put in the place of a backward value: true gradients, and forward values, by a rule that any
-draw of the data can follow."""
+draw of the data can follow.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -91,7 +92,7 @@ def pool(draw: Draw, sites: list[Site], what: str) -> Mapping[tuple[tuple[int, .
             return
         here = found.setdefault(tuple(a.shape for a in arrays), {})
         digest = b"".join(np.ascontiguousarray(np.round(a, 11)).tobytes() for a in arrays)
-        if digest not in here or better and not sites[here[digest].source].assigned:
+        if digest not in here or (better and not sites[here[digest].source].assigned):
             here[digest] = candidate
 
     if what == "gradient":

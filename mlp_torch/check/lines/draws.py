@@ -96,7 +96,8 @@ def drawn(
 
 def anew(values: Any, generator: np.random.Generator, integers: bool = False) -> Any:
     """The same nesting of arrays, drawn anew: floats of about the same size; whole numbers stay or change
-    places."""
+    places.
+    """
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         scale = float(np.std(values)) or float(np.abs(values).mean()) or 1.0
         if np.array_equal(values, np.round(values)):  # labels, one-hot rows, masks: change places
@@ -105,7 +106,7 @@ def anew(values: Any, generator: np.random.Generator, integers: bool = False) ->
         low, high = float(values.min()), float(values.max())
         if low >= 0:
             moved = np.abs(moved)
-        if 0 <= low and high <= 1:
+        if low >= 0 and high <= 1:
             moved = np.clip(moved, 0.02, 0.98)
         return moved.astype(values.dtype)
     if isinstance(values, np.ndarray):

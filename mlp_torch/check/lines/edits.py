@@ -235,7 +235,9 @@ class _Maker:
         left, right = self.wrapped(node.left), self.wrapped(node.right)
         a, b = self.text(node.left), self.text(node.right)
         if isinstance(node.op, ast.Mult | ast.Div | ast.Add | ast.Sub):
-            self.offer(node, a if isinstance(node.left, TIGHT) else f"({a})", 1.2)  # the other one is too much
+            self.offer(
+                node, a if isinstance(node.left, TIGHT) else f"({a})", 1.2
+            )  # the other one is too much
             if not isinstance(node.op, ast.Div):
                 minus = "-" if isinstance(node.op, ast.Sub) else ""
                 self.offer(node, minus + right, 1.2)
@@ -247,7 +249,9 @@ class _Maker:
             self.offer(node, f"{right} / {left}", 1.2)
         if isinstance(node.op, ast.Add | ast.Sub):
             sign = "-" if isinstance(node.op, ast.Add) else "+"
-            self.offer(node, f"{a} {sign} {b}" if isinstance(node.right, TIGHT) else f"{a} {sign} {right}", 1.0)
+            self.offer(
+                node, f"{a} {sign} {b}" if isinstance(node.right, TIGHT) else f"{a} {sign} {right}", 1.0
+            )
             if sign == "+":
                 self.offer(node, f"{right} - {left}", 1.0)
         if isinstance(node.op, ast.MatMult):
@@ -275,7 +279,21 @@ class _Maker:
         if isinstance(value, bool):
             self.offer(node, str(not value), 1.1)
         elif isinstance(value, int | float):
-            for other in (0, 1, 2, 3, 4, 0.5, -1, value + 1, value - 1, -value, 2 * value, value / 2, value * value):
+            for other in (
+                0,
+                1,
+                2,
+                3,
+                4,
+                0.5,
+                -1,
+                value + 1,
+                value - 1,
+                -value,
+                2 * value,
+                value / 2,
+                value * value,
+            ):
                 if other != value:
                     self.offer(node, f"{other:g}" if isinstance(other, float) else str(other), 1.1)
             if value:
@@ -299,7 +317,14 @@ class _Maker:
             self.offer(func, head[: -len(name)] + other, 1.1)
         if name in ("dot", "matmul", "outer", "multiply") and len(rest) == 2:
             a, b = (self.wrapped(x) for x in node.args)
-            for x, y in ((b, a), (f"{a}.T", b), (a, f"{b}.T"), (f"{b}.T", a), (b, f"{a}.T"), (f"{a}.T", f"{b}.T")):
+            for x, y in (
+                (b, a),
+                (f"{a}.T", b),
+                (a, f"{b}.T"),
+                (f"{b}.T", a),
+                (b, f"{a}.T"),
+                (f"{a}.T", f"{b}.T"),
+            ):
                 self.offer(node, f"{head}({x}, {y})", 1.4)
             self.offer(node, f"{a} * {b}", 1.5)
         if name in ("dot", "matmul") and len(rest) == 1 and isinstance(func, ast.Attribute):
@@ -308,12 +333,22 @@ class _Maker:
                 self.offer(node, f"{x}.{name}({y})", 1.4)
         if name in ("sum", "mean", "max", "min", "cumsum", "argmax", "softmax", "logsumexp", "prod", "flip"):
             given = [r for r, a in zip(rest, node.args, strict=True)]
-            method = isinstance(func, ast.Attribute) and not self.text(func.value) in ("np", "numpy", "special")
+            method = isinstance(func, ast.Attribute) and self.text(func.value) not in (
+                "np",
+                "numpy",
+                "special",
+            )
             array = [] if method else given[:1]
             for axis in (None, "0", "1", "-1", "(0, 1)", "2", "(0, 2)", "(1, 2)", "(0, 2, 3)"):
                 for keep in (None, "True"):
-                    inside = [*array, *([f"axis={axis}"] if axis else []), *([f"keepdims={keep}"] if keep else [])]
-                    self.offer(node, f"{head}({', '.join(inside)})", 1.1 + 0.2 * (keep != keys.get("keepdims")))
+                    inside = [
+                        *array,
+                        *([f"axis={axis}"] if axis else []),
+                        *([f"keepdims={keep}"] if keep else []),
+                    ]
+                    self.offer(
+                        node, f"{head}({', '.join(inside)})", 1.1 + 0.2 * (keep != keys.get("keepdims"))
+                    )
         if name == "range":
             for text in (f"range({', '.join(['0', *rest[1:]])})", f"range({rest[-1]} + 1)", f"range({rest[-1]} - 1)",
                          f"reversed(range({', '.join(rest)}))", f"range({rest[-1]})"):  # fmt: skip
@@ -330,7 +365,9 @@ class _Maker:
         """A sign, a factor or a term at the root, and on every factor of it."""
         scope = self.scope
         for node in ast.walk(root):
-            if not isinstance(node, ast.BinOp | ast.Call | ast.Name | ast.Attribute | ast.Subscript | ast.UnaryOp):
+            if not isinstance(
+                node, ast.BinOp | ast.Call | ast.Name | ast.Attribute | ast.Subscript | ast.UnaryOp
+            ):
                 continue
             if not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
                 continue

@@ -83,7 +83,7 @@ def by_value(candidate: Candidate, draw: Draw, sites: Sequence[Site]) -> str:
 
 
 def _constant(c: float, draw: Draw) -> str:
-    """"N = 7 times what", "½ of what"."""
+    """ "N = 7 times what", "½ of what"."""
     sizes = {
         int(d): f"{name}.shape[{i}]"
         for name, value in [*draw.true.items(), *((f"data[{j}]", x) for j, x in enumerate(draw.data))]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
+from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mending import Mended, Mender
 from mlp_torch.check.lines.program import Program, quiet
@@ -53,9 +53,7 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
     return found
 
 
-def one_fault(
-    repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]
-) -> Verdict | None:
+def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]) -> Verdict | None:
     """The place to blame: what can be mended by a small edit, before what can be mended by its value."""
     draw, sites = repairs.draw, repairs.sites
     chosen = blamed(draw, sites, hits)
@@ -87,9 +85,7 @@ def one_fault(
     return Verdict(hit, mended, others)
 
 
-def one_statement(
-    repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit
-) -> Verdict | None:
+def one_statement(repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit) -> Verdict | None:
     """One statement that spoils several arrays, each by a value of its own: two that are exchanged, say."""
     groups: dict[Place, list[Hit]] = {}
     for hit in hits:
@@ -227,10 +223,18 @@ def _told_by_edit(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict
     assert mended is not None
     code = mended.before.splitlines()[0]
     added = mended.edit.text.startswith("\n")
-    words = f"after this line, {mended.edit.text.strip()} is missing" if added else by_edit(mended, draws[0], sites)
+    words = (
+        f"after this line, {mended.edit.text.strip()} is missing"
+        if added
+        else by_edit(mended, draws[0], sites)
+    )
     start, end = mended.edit.span[1], mended.edit.span[3]
     column = 0 if added else len(code.encode()[:start].decode())
-    end = len(code) if added or mended.edit.span[0] != mended.edit.span[2] else len(code.encode()[:end].decode())
+    end = (
+        len(code)
+        if added or mended.edit.span[0] != mended.edit.span[2]
+        else len(code.encode()[:end].decode())
+    )
     function = next((s.function for s in sites if (s.file, s.statement) == (mended.file, mended.line)), "")
     others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
     return GuiltyLine(

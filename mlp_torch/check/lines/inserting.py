@@ -43,7 +43,7 @@ def _single(form: str, v: Array) -> Array | None:
         return v.T if v.ndim == 2 else None
     axes = {"0": 0, "1": 1, "(": (0, 1)}
     axis = axes[form.partition("axis=")[2][0]]
-    if v.ndim < 2 or axis == (0, 1) and v.ndim < 3:
+    if v.ndim < 2 or (axis == (0, 1) and v.ndim < 3):
         return None
     return np.asarray(v.sum(axis=axis, keepdims="keepdims" in form))
 

@@ -43,7 +43,9 @@ class GuiltyLine:
         code = self.code.rstrip()
         lines = [number + code.replace("\t", " ")]
         marks = "^" * max(1, min(self.end, len(code)) - self.column)
-        lines.append(" " * (len(number) - 2) + "| " + " " * self.column + marks + f" {self.explanation}".rstrip())
+        lines.append(
+            " " * (len(number) - 2) + "| " + " " * self.column + marks + f" {self.explanation}".rstrip()
+        )
         if self.proof:
             count = {1: "one draw", 2: "two draws", 3: "three draws"}.get(self.draws, f"{self.draws} draws")
             names = _names(self.arrays)

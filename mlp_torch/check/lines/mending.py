@@ -15,9 +15,9 @@ from manual.numbers import Array
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.edits import Edit, Scope, Span, applied, edits, reads, roots_of, span
-from mlp_torch.check.lines.scopes import Scopes
 from mlp_torch.check.lines.program import Program, Source, codes_of
 from mlp_torch.check.lines.recording import At
+from mlp_torch.check.lines.scopes import Scopes
 from mlp_torch.check.lines.sites import Site
 
 NEAR = 1e-7
@@ -126,7 +126,9 @@ class Mender:
         except Exception:
             return True
         was = old[at]
-        if isinstance(new, np.ndarray | np.number | float) and isinstance(was, np.ndarray | np.number | float):
+        if isinstance(new, np.ndarray | np.number | float) and isinstance(
+            was, np.ndarray | np.number | float
+        ):
             return np.shape(new) == np.shape(was) and bool(np.array_equal(new, was))
         return False
 
@@ -179,7 +181,8 @@ class Mender:
 
     def works(self, source: Source, edit: Edit, function: ast.AST, arrays: frozenset[str]) -> bool:
         """Whether `arrays` are right on every draw with this edit and those made before it, and the right
-        ones stay so."""
+        ones stay so.
+        """
         code = self.edited(source, [edit], function)
         if code is None:
             return False
@@ -298,4 +301,3 @@ def shown(lines: Sequence[str], edit: Edit) -> tuple[str, str]:
     after = applied(lines, edit)
     count = last - first + 1 + len(after) - len(lines)
     return "\n".join(before), "\n".join(after[first - 1 : first - 1 + count])
-

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.copies import Copies, is_authors
+from mlp_torch.check.functions.copies import Copies, written
 from mlp_torch.check.lines.recording import At, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 
@@ -61,7 +61,7 @@ class Sources:
         text = "".join(linecache.getlines(file)) or (
             Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
         )
-        if not text or not is_authors(file):
+        if not text or not written(file):
             return None
         try:
             tree, sites = rewritten(text, file, len(self.sites))
@@ -103,14 +103,10 @@ class Program:
         self.runs += 1
         self.recorder.start(recording, replacements)
         extra = {RECORD: self.recorder.value, ENTER: self.recorder.enter}
-        copies = Copies(_plain, code or self.sources.code, extra)
+        copies = Copies(code or self.sources.code, extra)
         function = copies.of(self.function)
         with quiet():
             return self.call(function, copy.deepcopy(parameters), *copy.deepcopy(list(data)))
-
-
-def _plain(value: Any) -> Any:
-    return value.copy() if type(value) is np.ndarray else value
 
 
 @contextlib.contextmanager
@@ -137,4 +133,3 @@ def quiet() -> Iterator[None]:
 
 
 _silent = False  # a search is quiet as a whole, so that its many runs need not be
-

@@ -150,9 +150,7 @@ class Repairs:
         sizes = {1.0, 2.0}
         for v in [*self.draw.true.values(), *(d for d in self.draw.data if isinstance(d, np.ndarray))]:
             shape = v.shape
-            sizes |= {float(d) for d in shape} | {
-                float(np.prod(shape[:i])) for i in range(1, len(shape) + 1)
-            }
+            sizes |= {float(d) for d in shape} | {float(np.prod(shape[:i])) for i in range(1, len(shape) + 1)}
         sizes.discard(0.0)
         return {w * f for d in sizes for w in (d, 1 / d) for f in (1, -1, 2, -2, 0.5, -0.5)}
 
@@ -178,7 +176,8 @@ class Repairs:
 
 class Verified:
     """Which values are the whole true gradient of some forward value: of the one that they are named after,
-    where there is one."""
+    where there is one.
+    """
 
     def __init__(self, draw: Draw, sites: list[Site]) -> None:
         self.draw, self.sites = draw, sites
@@ -186,7 +185,7 @@ class Verified:
         self.named: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         for (number, _), g in draw.truth.items():
             site = sites[number]
-            if g is None or site.kind == "use" and not site.target:
+            if g is None or (site.kind == "use" and not site.target):
                 continue  # of one use of it, not of the whole
             self.whole.setdefault(g.shape, []).append(g)
             if site.target and site.kind != "argument":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.lines.copies import is_authors
+from mlp_torch.check.functions.copies import written
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.edits import Scope
 from mlp_torch.check.lines.program import Program
@@ -19,7 +19,8 @@ LARGE = 1_000_000  # entries of an array that is not copied
 
 class Scopes:
     """`at(file, line)`: the variables at the first time that a line is reached, after `since` if it was
-    reached before that too. Lines are those of the author's files."""
+    reached before that too. Lines are those of the author's files.
+    """
 
     def __init__(self, program: Program, draw: Draw) -> None:
         self.found: dict[Place, Scope] = {}
@@ -36,7 +37,7 @@ class Scopes:
             sys.settrace(before)
 
     def _entered(self, frame: FrameType, event: str, _: Any) -> Any:
-        return self._line if is_authors(frame.f_code.co_filename) else None
+        return self._line if written(frame.f_code.co_filename) else None
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":

@@ -17,7 +17,8 @@ LAYOUT = frozenset({"axis", "axes", "keepdims", "dtype", "out", "shape", "order"
 @dataclass
 class Site:
     """One expression. `kind`: calc, use (a variable is read), bind (a target of an unpacking), post (an array
-    after it was changed in place), sum (the right side of +=), argument, alias (a bare name handed on)."""
+    after it was changed in place), sum (the right side of +=), argument, alias (a bare name handed on).
+    """
 
     number: int
     file: str
@@ -53,8 +54,16 @@ class Rewriter(ast.NodeTransformer):
             end = node.col_offset + 1
         self.sites.append(
             Site(
-                number, self.file, node.lineno, node.col_offset, end, text or ast.unparse(node), kind,
-                self.function, target, self.statement or node.lineno,
+                number,
+                self.file,
+                node.lineno,
+                node.col_offset,
+                end,
+                text or ast.unparse(node),
+                kind,
+                self.function,
+                target,
+                self.statement or node.lineno,
             )  # fmt: skip
         )
         frame: ast.expr = ast.Constant(0) if self.inner else ast.Name(FRAME, ast.Load())

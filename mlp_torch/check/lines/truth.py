@@ -45,7 +45,7 @@ class Prober:
 
     def value(self, site: int, v: Any, call: int = 0) -> Any:
         if not isinstance(v, Traced):
-            if isinstance(v, float | np.floating) or isinstance(v, np.ndarray) and v.dtype.kind == "f":
+            if isinstance(v, float | np.floating) or (isinstance(v, np.ndarray) and v.dtype.kind == "f"):
                 self.counts[site] = self.counts.get(site, 0) + 1
             return v
         t = v.used()
