@@ -28,6 +28,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def preformatted(text: str) -> str:
+    """Lines of text as they stand, escaped."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def fold(title: str, part: str, *, unfolded: bool = False) -> str:
     """A part (HTML) under a title (text), which a click folds and unfolds without a script."""
     return f"<details{' open' * unfolded}><summary>{escape(title)}</summary>{part}</details>"

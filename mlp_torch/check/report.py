@@ -11,6 +11,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch import html
 from mlp_torch.check.kinds import FAULTS
+from mlp_torch.check.lines.line import GuiltyLine
 
 HEAD = ("array", "shape", "verdict", "worst at", "yours", "true", "ratio", "± spread", "cosine")
 VERDICTS = ("right", "scaled", "other_loss", "wrong", "not_comparable")
@@ -70,6 +71,7 @@ class CheckReport:
     method: str = ""
     resolution: float = math.nan  # the smallest relative slip that the method sees, where it is known
     runs: Mapping[str, str] = field(default_factory=dict)  # what was run, and how each ended
+    lines: tuple[GuiltyLine, ...] = ()  # of the author's source, in the order in which they are run
 
     @property
     def passed(self) -> bool:
@@ -83,6 +85,7 @@ class CheckReport:
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self.message}" if self.message else self.verdict]
         lines[0] += self._seen()
+        lines += self._blamed()
         if self.arrays:
             table = [HEAD, *self._rows()]
             widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
@@ -98,9 +101,13 @@ class CheckReport:
         """The report for a notebook: verdict and sentence, what else it may be, the table, the notes."""
         first, *more = (self.message or "").split("\n")
         parts = [html.paragraph(line) for line in (*more, *self._further())]
+        parts += [html.preformatted("\n".join(self._blamed()))] if self.lines else []
         parts += [html.table(HEAD, self._rows())] if self.arrays else []
         parts += [html.paragraph(note) for note in self.notes]
         return html.page(self.verdict, first + self._seen(), parts)
+
+    def _blamed(self) -> list[str]:
+        return [text for line in self.lines for text in (line.where, *line.text())]
 
     def _seen(self) -> str:
         """How small a slip the method sees, beside the verdict."""
@@ -137,6 +144,7 @@ class CheckReport:
             "notes": list(self.notes),
             "method": self.method,
             "runs": dict(self.runs),
+            "lines": [asdict(line) for line in self.lines],
             "resolution": self.resolution,
         }
 

@@ -33,7 +33,7 @@ def author_s(file: str) -> bool:
 
 @functools.cache
 def written(file: str) -> bool:
-    """Whether the author wrote it: a file of theirs, a notebook's cell; no installed package, nothing of ours."""
+    """Whether the author wrote it: a file of theirs, a notebook's cell; no installed package, not ours."""
     installed = "site-packages/" in file or "dist-packages/" in file
     return author_s(file) and not file.startswith(_OURS) and not installed
 

@@ -28,14 +28,16 @@ from mlp_torch.check.functions.purity import grown, judge_purity
 from mlp_torch.check.functions.quiet import quietly
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
+from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
 from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError
 
 
 @quietly
 def check_function(
-    loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, **description: Any
-) -> CheckReport:
+    loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, timeout: float = TIMEOUT,
+    **description: Any,
+) -> CheckReport:  # fmt: skip
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
 
     `parameters`: arrays in any nesting, object, dataclass or named tuple, gradients in the same or by names
@@ -51,7 +53,9 @@ def check_function(
     first; the noise floor is measured, and what is no rounding is none of it: at a kink both one-sided
     derivatives (or their mean) are right, and a note names it. With `layers=` or `activations=` and `loss=`
     (any option of `check_gradients`) the faults are named too, and the loss is compared with the standard
-    ones. Raises UserError where the function gives something else.
+    ones. Where gradients are wrong, `.lines` names the lines of the author's source that are to blame, each
+    proven by repair on two draws of the data; `timeout` is the seconds for that. Raises UserError where the
+    function gives something else.
     """
     author = adapt(loss_and_gradients, parameters, data, description)
     call, parameters, data, description = author.fresh, author.parameters, author.data, author.description
@@ -115,7 +119,18 @@ def check_function(
         if grown(first, second, true):
             hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
-    return _worded(report, judged, found.method)
+    report = _worded(report, judged, found.method)
+    if report.verdict in ("wrong", "scaled") and steady and not impure and judged.traced is not None:
+        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, timeout)
+        unexplained = not report.faults and lines
+        message = f"{sentence([n for n, r in report.arrays.items() if r.verdict != 'right'])}."
+        report = replace(
+            report,
+            lines=tuple(lines),
+            message=message if unexplained else report.message,
+            notes=(*report.notes, *([f"note: {why}"] if why else [])),
+        )
+    return report
 
 
 def seed() -> None:

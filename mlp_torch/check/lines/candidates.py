@@ -115,7 +115,7 @@ def for_site(
     draw: Draw, site: int, pooled: Mapping[tuple[tuple[int, ...], ...], list[Candidate]], assigned: bool,
     misshapen: bool = False,
 ) -> Iterator[Candidate]:  # fmt: skip
-    """Every candidate that fits a site, its place filled in; if `misshapen`, others in their own shapes too."""
+    """Every candidate that fits a site, its place filled in; `misshapen`: others in their shapes too."""
     ks = draw.backward(site)
     values = draw.values[site]
     shapes = tuple(values[k].shape for k in ks)

@@ -1,7 +1,7 @@
 """One set of parameters and data: what the author's code makes of it, and what is true of every value."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Draw:
     `truth` is None where the loss does not depend on the value, and has no key where it is not known.
     """
 
-    parameters: Any
+    parameters: Gradients
     data: tuple[Any, ...]
     loss: float
     hand: Gradients
@@ -84,14 +84,13 @@ class Draw:
 
 
 def drawn(
-    program: Program, parameters: Any, data: Sequence[Any], names: Callable[[Any], Gradients],
-    nested: Callable[[Mapping[str, Any]], Any], floors: Mapping[str, float] | None = None,
-) -> Draw:  # fmt: skip
-    """The draw of these arrays. Raises Unavailable where truth cannot be had, and what the code raises."""
+    program: Program, parameters: Gradients, data: Sequence[Any], floors: Mapping[str, float] | None = None
+) -> Draw:
+    """The draw of these arrays. Raises UnavailableError without a truth, and what the code raises."""
     loss, hand = program.run(parameters, data, recording=True)
     events = program.recorder.events
-    truth, true = truths(program, names(parameters), nested, data, float(loss))
-    return Draw(parameters, tuple(data), float(loss), hand, true, truth, events, floors or {})
+    truth, true = truths(program, parameters, data, loss)
+    return Draw(parameters, tuple(data), loss, hand, true, truth, events, floors or {})
 
 
 def anew(values: Any, generator: np.random.Generator, integers: bool = False) -> Any:

@@ -350,8 +350,11 @@ class _Maker:
                         node, f"{head}({', '.join(inside)})", 1.1 + 0.2 * (keep != keys.get("keepdims"))
                     )
         if name == "range":
-            for text in (f"range({', '.join(['0', *rest[1:]])})", f"range({rest[-1]} + 1)", f"range({rest[-1]} - 1)",
-                         f"reversed(range({', '.join(rest)}))", f"range({rest[-1]})"):  # fmt: skip
+            last, all_of = rest[-1], ", ".join(rest)
+            for text in (
+                f"range({', '.join(['0', *rest[1:]])})", f"range({last} + 1)", f"range({last} - 1)",
+                f"reversed(range({all_of}))", f"range({last})",
+            ):  # fmt: skip
                 self.offer(node, text, 1.1)
         if name in ("reversed", "list") and rest:
             self.offer(node, rest[0], 1.0)
@@ -384,8 +387,7 @@ class _Maker:
             if not isinstance(value, np.ndarray):
                 continue
             same = scope.like(value.shape)
-            masks = [t for t, v in scope.arrays.items() if v.ndim and v.shape != value.shape and v.size < value.size
-                     and _fits(v.shape, value.shape)]  # fmt: skip
+            masks = [t for t, v in scope.arrays.items() if v.ndim > 0 and _widens(v.shape, value.shape)]
             for other in [*same, *masks]:
                 self.offer(node, f"{text} * {other}", 1.7 + far)
                 self.offer(node, f"{text} / {other}", 2.0 + far)
@@ -442,9 +444,10 @@ class _Maker:
                 self.node(statement.targets[0])
 
 
-def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+def _widens(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    """Whether an array is broadcast to another, larger shape."""
     try:
-        return np.broadcast_shapes(shape, into) == into
+        return shape != into and np.broadcast_shapes(shape, into) == into
     except ValueError:
         return False
 

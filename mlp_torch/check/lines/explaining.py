@@ -1,4 +1,4 @@
-"""What is wrong with a value, told from the value itself and the truth: each word is checked on the numbers."""
+"""What is wrong with a value, told from itself and the truth: each word is checked on the numbers."""
 
 import ast
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def by_value(candidate: Candidate, draw: Draw, sites: Sequence[Site]) -> str:
 
 
 def _constant(c: float, draw: Draw) -> str:
-    """ "N = 7 times what", "½ of what"."""
+    """The factor in words: N = 7 times what, ½ of what."""
     sizes = {
         int(d): f"{name}.shape[{i}]"
         for name, value in [*draw.true.items(), *((f"data[{j}]", x) for j, x in enumerate(draw.data))]
@@ -99,7 +99,7 @@ def _constant(c: float, draw: Draw) -> str:
 
 
 def _paths(v: Array, true: Array, draw: Draw, sites: Sequence[Site]) -> str:
-    """A path that is missing, that is there once too often, or has the other sign: gradients of single uses."""
+    """A path that is missing, is there once too often or has the other sign: gradients of single uses."""
     missing = true - v
     for (number, count), g in draw.truth.items():
         if g is None or g.shape != v.shape or not g.any() or count > 8:

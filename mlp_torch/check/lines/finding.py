@@ -139,7 +139,7 @@ def nowhere(arrays: frozenset[str]) -> Hit:
 def anywhere(
     mender: Mender, lines: Sequence[Place], goals: Sequence[frozenset[str]], levels: Sequence[float]
 ) -> list[tuple[Hit, Mended]]:
-    """Edits of any line of the backward pass, the nearest before the blamed one first, the likeliest first."""
+    """Edits of any line of the backward pass, the nearest before the blamed one and the likeliest first."""
     for dearest in levels:
         for arrays in goals:
             ways: list[tuple[Hit, Mended]] = []

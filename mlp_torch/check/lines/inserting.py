@@ -45,7 +45,8 @@ def _single(form: str, v: Array) -> Array | None:
     axis = axes[form.partition("axis=")[2][0]]
     if v.ndim < 2 or (axis == (0, 1) and v.ndim < 3):
         return None
-    return np.asarray(v.sum(axis=axis, keepdims="keepdims" in form))
+    total: Array = np.sum(v, axis=axis, keepdims="keepdims" in form)
+    return total
 
 
 def _pair(form: str, v: Array, w: Array) -> Array | None:
@@ -79,8 +80,9 @@ def _scaled(scope: Scope, text: str, value: Array | None, wanted: Array) -> Iter
                 s = float(scope.read(size))
             except Exception:
                 continue
-            for factor, form in ((s, "{s} * {t}"), (1 / s if s else 0.0, "{t} / {s}"), (2 * s, "2 * {s} * {t}"),
-                                 (-s, "-{s} * {t}")):  # fmt: skip
+            inverse = 1 / s if s else 0.0
+            ways = ((s, "{s} * {t}"), (inverse, "{t} / {s}"), (2 * s, "2 * {s} * {t}"), (-s, "-{s} * {t}"))
+            for factor, form in ways:
                 if abs(c - factor) <= 1e-7 * abs(c):
                     yield form.format(s=size, t=plain)
 

@@ -1,4 +1,4 @@
-"""The line that mends: small edits of a guilty statement, kept only where a run makes every gradient right."""
+"""The line that mends: small edits of a statement, kept only where a run makes every gradient right."""
 
 import ast
 import contextlib
@@ -264,9 +264,9 @@ def enclosing(tree: ast.AST, line: int) -> tuple[ast.stmt | None, ast.AST | None
 def root_of(statement: ast.stmt, site: Site) -> ast.expr | None:
     """The expression of a site in the untouched tree."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.expr) and (node.lineno, node.col_offset) == (site.line, site.column):
-            if ast.unparse(node) == site.text:
-                return node
+        at = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        if isinstance(node, ast.expr) and at == (site.line, site.column) and ast.unparse(node) == site.text:
+            return node
     return None
 
 

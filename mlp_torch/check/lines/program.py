@@ -22,7 +22,7 @@ from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 Gradients = dict[str, Array]
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """No line can be named here; the text says why."""
 
 
@@ -86,19 +86,17 @@ def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
 
 
 class Program:
-    """`call(function, parameters, *data)` gives (loss, gradients by name) of the rewritten function."""
+    """`function(parameters, *data)` gives (loss, gradients by name, …), `loss` the loss alone, traceable."""
 
-    def __init__(
-        self, function: Callable[..., Any], call: Callable[..., tuple[Any, Gradients]], sources: Sources
-    ) -> None:
-        self.function, self.call, self.sources = function, call, sources
+    def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
+        self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
         self.runs = 0
 
     def run(
-        self, parameters: Any, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
+        self, parameters: Gradients, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
         recording: bool = False, code: Callable[[types.CodeType], types.CodeType] | None = None,
-    ) -> tuple[Any, Gradients]:  # fmt: skip
+    ) -> tuple[float, Gradients]:  # fmt: skip
         """One run on copies of everything; raises what the author's code raises."""
         self.runs += 1
         self.recorder.start(recording, replacements)
@@ -106,7 +104,9 @@ class Program:
         copies = Copies(code or self.sources.code, extra)
         function = copies.of(self.function)
         with quiet():
-            return self.call(function, copy.deepcopy(parameters), *copy.deepcopy(list(data)))
+            loss, found, *_ = function(copy.deepcopy(parameters), *copy.deepcopy(list(data)))
+        hand = {n: np.array(found[n], dtype=float) for n in parameters}
+        return float(np.real(np.asarray(loss)).reshape(-1)[0]), hand
 
 
 @contextlib.contextmanager

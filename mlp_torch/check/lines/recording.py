@@ -55,9 +55,8 @@ class Recorder:
 
     def value(self, site: int, v: Any, call: int = 0) -> Any:
         """v itself, or what is put in its place."""
-        if not self.recording:
-            if site not in self.touched:
-                return v
+        if not self.recording and site not in self.touched:
+            return v
         kind = type(v)
         if kind is np.ndarray or isinstance(v, np.ndarray | np.floating):
             if v.dtype.kind != "f":

@@ -66,7 +66,7 @@ class Repairs:
         """Whether it mends as much on every other draw."""
         for draw in self.draws[1:]:
             hand = self.replaced(draw, [hit.candidate])
-            if hand is None or not {n for n in hit.mends if draw.right(n, hand)} == hit.mends:
+            if hand is None or not all(draw.right(n, hand) for n in hit.mends):
                 return False
         return True
 
@@ -199,7 +199,7 @@ class Verified:
         target = self.sites[at[0]].target
         stem = _stem(target)
         known = self.named.get((stem, value.shape), []) if stem and stem != target.lower() else []
-        return bool(value.any()) and any(close(value, g) for g in known or self.whole.get(value.shape, ()))
+        return bool(value.any()) and any(close(value, g) for g in known or self.whole.get(value.shape, []))
 
 
 def _stem(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Every expression of the author's functions as a site: the syntax tree, rewritten so that values can be seen."""
+"""Every expression of the author's functions as a site: the tree rewritten, so that values are seen."""
 
 import ast
 import copy
@@ -38,7 +38,7 @@ class Site:
 
 
 class Rewriter(ast.NodeTransformer):
-    """Wraps the values of one file's functions; numbers sites from `first` on."""
+    """Wraps the values of one file's functions; sites count from `first`. The names are ast's (N815)."""
 
     def __init__(self, file: str, first: int) -> None:
         self.file, self.first = file, first
@@ -52,20 +52,9 @@ class Rewriter(ast.NodeTransformer):
         end = getattr(node, "end_col_offset", None) or node.col_offset
         if getattr(node, "end_lineno", node.lineno) != node.lineno:
             end = node.col_offset + 1
-        self.sites.append(
-            Site(
-                number,
-                self.file,
-                node.lineno,
-                node.col_offset,
-                end,
-                text or ast.unparse(node),
-                kind,
-                self.function,
-                target,
-                self.statement or node.lineno,
-            )  # fmt: skip
-        )
+        said, statement = text or ast.unparse(node), self.statement or node.lineno
+        place = (node.lineno, node.col_offset, end)
+        self.sites.append(Site(number, self.file, *place, said, kind, self.function, target, statement))
         frame: ast.expr = ast.Constant(0) if self.inner else ast.Name(FRAME, ast.Load())
         call = ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(number), node, frame], [])
         for part in (call, call.func, call.args[0], frame):
@@ -79,6 +68,7 @@ class Rewriter(ast.NodeTransformer):
         if isinstance(new, ast.Call) and isinstance(new.func, ast.Name) and new.func.id == RECORD:
             number = new.args[0]
             assert isinstance(number, ast.Constant)
+            assert isinstance(number.value, int)
             site = self.sites[number.value - self.first]
             site.target = target
             site.kind = kind or ("alias" if bare else site.kind)
@@ -91,7 +81,8 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         return self.wrap(node, "calc", text=text)
 
-    visit_BinOp = visit_IfExp = _calculated
+    visit_BinOp = _calculated  # noqa: N815
+    visit_IfExp = _calculated  # noqa: N815
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if isinstance(node.op, ast.Not) or isinstance(node.operand, ast.Constant):
@@ -138,7 +129,10 @@ class Rewriter(ast.NodeTransformer):
     def _untouched(self, node: Any) -> Any:
         return node
 
-    visit_Compare = visit_BoolOp = visit_JoinedStr = visit_NamedExpr = _untouched
+    visit_Compare = _untouched  # noqa: N815
+    visit_BoolOp = _untouched  # noqa: N815
+    visit_JoinedStr = _untouched  # noqa: N815
+    visit_NamedExpr = _untouched  # noqa: N815
 
     def _inside(self, node: Any) -> Any:
         self.inner += 1
@@ -146,7 +140,10 @@ class Rewriter(ast.NodeTransformer):
         self.inner -= 1
         return node
 
-    visit_ListComp = visit_GeneratorExp = visit_SetComp = visit_DictComp = _inside
+    visit_ListComp = _inside  # noqa: N815
+    visit_GeneratorExp = _inside  # noqa: N815
+    visit_SetComp = _inside  # noqa: N815
+    visit_DictComp = _inside  # noqa: N815
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
         self.inner += 1
@@ -221,11 +218,11 @@ class Rewriter(ast.NodeTransformer):
         call = node.value
         if isinstance(call, ast.Constant):
             return node
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in CHANGING:
-            if call.args:
-                first = call.args[0]
-                call.args = [first, *[self.visit(a) for a in call.args[1:]]]
-                return [node, self._seen(first, node)]
+        func = call.func if isinstance(call, ast.Call) and call.args else None
+        if isinstance(func, ast.Attribute) and func.attr in CHANGING and isinstance(call, ast.Call):
+            first = call.args[0]
+            call.args = [first, *[self.visit(a) for a in call.args[1:]]]
+            return [node, self._seen(first, node)]
         node.value = self.visit(call)
         if isinstance(node.value, ast.Call) and isinstance(call, ast.Call):
             func = call.func
@@ -246,7 +243,9 @@ class Rewriter(ast.NodeTransformer):
                 setattr(node, name, self._body(getattr(node, name)))
         return node
 
-    visit_If = visit_While = visit_With = _block
+    visit_If = _block  # noqa: N815
+    visit_While = _block  # noqa: N815
+    visit_With = _block  # noqa: N815
 
     def visit_For(self, node: ast.For) -> ast.stmt:
         self.statement = node.lineno

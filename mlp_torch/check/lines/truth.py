@@ -5,7 +5,7 @@ Python's own control flow. A value that the loss does not depend on has none: it
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from manual.numbers import Array
 from mlp_torch.check.functions.eager.array import Traced
 from mlp_torch.check.functions.eager.rebuild import Rebuilt
 from mlp_torch.check.functions.eager.run import Run, running
-from mlp_torch.check.lines.program import Gradients, Program, Unavailable, quiet
+from mlp_torch.check.lines.program import Gradients, Program, UnavailableError, quiet
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site
 
@@ -69,24 +69,22 @@ class Prober:
 
 
 def truths(
-    program: Program, parameters: Mapping[str, Array], nested: Callable[[Mapping[str, Any]], Any],
-    data: Sequence[Any], loss: float,
+    program: Program, parameters: Gradients, data: Sequence[Any], loss: float
 ) -> tuple[dict[At, Array | None], Gradients]:  # fmt: skip
     """(∂loss/∂value by event, None where the loss does not depend on it; ∂loss/∂parameter by name).
 
-    Raises Unavailable where the code gives another loss on torch, or none.
+    Raises UnavailableError where the code gives another loss on torch, or none.
     """
     for without in KINDS[:-1]:
         try:
-            return _truths(program, parameters, nested, data, loss, without)
-        except Unavailable:
+            return _truths(program, parameters, data, loss, without)
+        except UnavailableError:
             continue
-    return _truths(program, parameters, nested, data, loss, KINDS[-1])
+    return _truths(program, parameters, data, loss, KINDS[-1])
 
 
 def _truths(
-    program: Program, parameters: Mapping[str, Array], nested: Callable[[Mapping[str, Any]], Any],
-    data: Sequence[Any], loss: float, without: frozenset[str],
+    program: Program, parameters: Gradients, data: Sequence[Any], loss: float, without: frozenset[str]
 ) -> tuple[dict[At, Array | None], Gradients]:  # fmt: skip
     prober = Prober(program.sources.sites, without)
     rebuilt = Rebuilt(program.sources.code, {RECORD: prober.value, ENTER: prober.enter})
@@ -94,25 +92,29 @@ def _truths(
     total, reason = None, ""
     with quiet(), torch.enable_grad(), running(Run()):
         try:
-            function = rebuilt.of(program.function)
-            given = nested({n: Traced(v * 1) for n, v in leaves.items()})
+            function = rebuilt.of(program.loss)
+            given = {n: Traced(v * 1) for n, v in leaves.items()}
             result = function(given, *rebuilt.of(list(data)))
-            total = result[0].t if isinstance(result[0], Traced) else None
+            total = result.t if isinstance(result, Traced) else None
         except Exception as error:  # the backward pass may need what torch lacks: the loss is known by value
             reason = f"{type(error).__name__}: {error}"
         if total is None or not total.requires_grad:
             near = [s for s in prober.scalars if _near(float(s.detach()), loss) and s.requires_grad]
             total = near[-1] if near else None
         if total is None:
-            raise Unavailable(f"the forward pass does not run on torch ({reason or 'no loss in its graph'})")
+            raise UnavailableError(
+                f"the forward pass does not run on torch ({reason or 'no loss in its graph'})"
+            )
         if not _near(float(total.detach()), loss):
-            raise Unavailable(f"the loss is {float(total.detach()):.6g} on torch and {loss:.6g} in NumPy")
+            raise UnavailableError(
+                f"the loss is {float(total.detach()):.6g} on torch and {loss:.6g} in NumPy"
+            )
         wanted = [*prober.probes.values(), *leaves.values()]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
     values = [None if g is None else g.numpy().copy() for g in found]
-    true = dict(zip(prober.probes, values[: len(prober.probes)], strict=True))
+    true: dict[At, Array | None] = dict(zip(prober.probes, values[: len(prober.probes)], strict=True))
     gradients = {
         n: np.zeros(v.shape) if g is None else g
         for (n, v), g in zip(leaves.items(), values[len(prober.probes) :], strict=True)
