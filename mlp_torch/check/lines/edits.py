@@ -68,6 +68,11 @@ class Scope:
     def like(self, shape: tuple[int, ...]) -> list[str]:
         return [t for t, v in self.arrays.items() if v.shape == shape]
 
+    def counters(self) -> list[str]:
+        """Whole numbers that have a name here: what a loop counts with."""
+        whole = [t for t, v in self.readable.items() if isinstance(v, int | np.integer) and t.isidentifier()]
+        return whole[:8]
+
     def sizes(self) -> list[str]:
         """Numbers that people divide by: whole ones of this scope, and the first axes of its arrays."""
         found: dict[int, str] = {}
@@ -225,6 +230,8 @@ class _Maker:
                 text = self.text(part)
                 for other in (f"{text} - 1", f"{text} + 1"):
                     self.offer(part, other, 1.1)
+                for name in self.scope.counters():
+                    self.offer(part, name, 1.15)
                 if isinstance(part, ast.BinOp):
                     self.offer(part, self.text(part.left), 1.0)
         if len(parts) == 2:
@@ -413,21 +420,34 @@ class _Maker:
 
     def exchanged(self, root: ast.AST) -> None:
         """Two operands of the statement in each other's place."""
-        parts = [n for n in ast.walk(root) if isinstance(n, ast.Name | ast.Attribute | ast.Subscript)
-                 and isinstance(self.value(n), np.ndarray)]  # fmt: skip
+        held = (np.ndarray, dict, list, tuple)
+        parts = [
+            n for n in ast.walk(root)
+            if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and isinstance(self.value(n), held)
+        ]  # fmt: skip
+        whole = self.text(root)
         for a, b in itertools.combinations(parts, 2):
-            if self.text(a) == self.text(b) or span(a)[0] != span(b)[0] or span(root)[0] != span(root)[2]:
+            x, y = sorted((a, b), key=span)
+            if self.text(x) == self.text(y) or span(x)[2:] > span(y)[:2]:
                 continue
-            (x, y) = (a, b) if span(a)[1] < span(b)[1] else (b, a)
-            if span(x)[3] > span(y)[1]:
-                continue
-            line = self.lines[span(root)[0] - 1].encode()
-            start, end = span(root)[1], span(root)[3]
-            text = b"".join(
-                [line[start : span(x)[1]], self.text(y).encode(), line[span(x)[3] : span(y)[1]],
-                 self.text(x).encode(), line[span(y)[3] : end]]
-            ).decode()  # fmt: skip
-            self.offer(root, text, 1.5)
+            at = [
+                self._offset(root, *where) for where in (span(x)[:2], span(x)[2:], span(y)[:2], span(y)[2:])
+            ]
+            text = whole.encode()
+            pieces = (
+                text[: at[0]],
+                text[at[2] : at[3]],
+                text[at[1] : at[2]],
+                text[at[0] : at[1]],
+                text[at[3] :],
+            )
+            self.offer(root, b"".join(pieces).decode(), 1.5)
+
+    def _offset(self, root: ast.AST, line: int, column: int) -> int:
+        """Where a place of the file lies in the text of a node, in bytes."""
+        first, start, *_ = span(root)
+        before = [self.lines[n - 1].encode() for n in range(first, line)]
+        return sum(len(b) + 1 for b in before) + column - start
 
     def assignment(self, statement: ast.AugAssign | ast.Assign) -> None:
         """= for +=, − for +, and the other way round."""

@@ -71,7 +71,7 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         seen.add(place)
         ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, hit.mends)[:1]]
     if not ways:
-        lines = backward_lines(draw, sites, chosen)
+        lines = [*backward_lines(draw, sites, chosen), *silent_lines(mender, draw, sites)]
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
         ways = (
             anywhere(mender, lines, goals, LEVELS[:1])
@@ -79,7 +79,7 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
             or anywhere(mender, lines, goals, LEVELS[1:])
         )
     if not ways:
-        return None if chosen is None else Verdict(chosen, None)
+        return None if chosen is None else Verdict(chosen, None)  # this value, or one that it is made from
     hit, mended = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
@@ -162,6 +162,21 @@ def backward_lines(draw: Draw, sites: Sequence[Site], chosen: Hit | None) -> lis
             first[place] = min(first.get(place, 10**9), draw.order[number, ks[0]])
     last = max(first.values(), default=0) if chosen is None else chosen.last
     return sorted(first, key=lambda p: (first[p] > last, abs(first[p] - last)))
+
+
+def silent_lines(mender: Mender, draw: Draw, sites: Sequence[Site]) -> list[Place]:
+    """Lines without an array of their own in the functions of the backward pass: heads of loops, say."""
+    loud = {(s.file, s.statement) for s in sites}
+    functions = {(sites[n].file, sites[n].function) for n in draw.values if draw.backward(n)}
+    known = {(s.file, s.function, s.statement) for s in sites if (s.file, s.function) in functions}
+    spans: dict[tuple[str, str], tuple[int, int]] = {}
+    for file, function, line in known:
+        low, high = spans.get((file, function), (line, line))
+        spans[file, function] = min(low, line), max(high, line)
+    return [
+        (file, line) for file, line in mender.scopes.found
+        if (file, line) not in loud and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
+    ]  # fmt: skip
 
 
 def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None:

@@ -41,12 +41,11 @@ def _single(form: str, v: Array) -> Array | None:
         return v
     if form.endswith(".T"):
         return v.T if v.ndim == 2 else None
-    axes = {"0": 0, "1": 1, "(": (0, 1)}
-    axis = axes[form.partition("axis=")[2][0]]
-    if v.ndim < 2 or (axis == (0, 1) and v.ndim < 3):
+    axes = (0, 1) if "(0, 1)" in form else (1,) if "axis=1" in form else (0,)
+    if v.ndim <= len(axes):
         return None
-    total: Array = np.sum(v, axis=axis, keepdims="keepdims" in form)
-    return total
+    keep = "keepdims" in form
+    return np.asarray(np.add.reduce(v, axis=axes, keepdims=keep))
 
 
 def _pair(form: str, v: Array, w: Array) -> Array | None:
