@@ -1,11 +1,12 @@
 """Copies of the author's functions, classes and objects, over globals of our own; no original changes."""
 
+import contextlib
 import copy
 import functools
 import random
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -62,6 +63,7 @@ class Copies:
         self.memo: dict[int, Any] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
         self.alive: list[Any] = []
+        self.functions: list[tuple[FunctionType, FunctionType]] = []  # the author's, and its copy
 
     def array(self, value: Any) -> Any:
         return value.copy()
@@ -147,11 +149,28 @@ class Copies:
                 if self.memo[holder] is new:
                     self.memo[holder] = again
             new = again
+        self.functions.append((f, new))
         new.__defaults__ = self.of(f.__defaults__) if f.__defaults__ else None
         new.__kwdefaults__ = self.of(f.__kwdefaults__) if f.__kwdefaults__ else None
         for key, held in vars(f).items():
             setattr(new, key, self.of(held) if key != "__wrapped__" else inner)
         return new
+
+    @contextlib.contextmanager
+    def exchanged(self, code: Callable[[CodeType], CodeType]) -> Iterator[None]:
+        """The copies with other code for a while."""
+        before = []
+        try:
+            for original, new in self.functions:
+                given = code(original.__code__)
+                if given is not original.__code__:
+                    before.append((new, new.__code__))
+                    self._fill(given, original.__globals__, new.__globals__)
+                    new.__code__ = given
+            yield
+        finally:
+            for new, old in before:
+                new.__code__ = old
 
     def _cell(self, cell: Any) -> Any:
         if id(cell) in self.memo:

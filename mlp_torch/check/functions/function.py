@@ -120,7 +120,12 @@ def check_function(
             hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
     report = _worded(report, judged, found.method)
-    if report.verdict in ("wrong", "scaled") and steady and not impure and judged.traced is not None:
+    if (
+        report.verdict in ("wrong", "scaled", "other_loss")
+        and steady
+        and not impure
+        and judged.traced is not None
+    ):
         lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, timeout)
         unexplained = not report.faults and lines
         message = f"{sentence([n for n, r in report.arrays.items() if r.verdict != 'right'])}."

@@ -71,7 +71,8 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         seen.add(place)
         ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, hit.mends)[:1]]
     if not ways:
-        lines = [*backward_lines(draw, sites, chosen), *silent_lines(mender, draw, sites)]
+        lines = backward_lines(repairs, chosen, wrong)
+        lines += silent_lines(mender, draw, sites)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
         ways = (
             anywhere(mender, lines, goals, LEVELS[:1])
@@ -152,13 +153,17 @@ def anywhere(
     return []
 
 
-def backward_lines(draw: Draw, sites: Sequence[Site], chosen: Hit | None) -> list[Place]:
-    """Lines with a value that the loss does not depend on, by how near they are in time to the blamed one."""
+def backward_lines(repairs: Repairs, chosen: Hit | None, wrong: frozenset[str]) -> list[Place]:
+    """Lines whose values reach wrong gradients alone, by how near they are in time to the blamed one."""
+    draw, sites = repairs.draw, repairs.sites
     first: dict[Place, int] = {}
     for number in draw.values:
         ks = draw.backward(number)
-        if ks:
-            place = sites[number].file, sites[number].statement
+        if not ks or sites[number].kind == "argument":
+            continue
+        place = sites[number].file, sites[number].statement
+        reached = repairs.reach(number) if sites[number].assigned or place not in first else frozenset()
+        if reached and reached <= wrong:
             first[place] = min(first.get(place, 10**9), draw.order[number, ks[0]])
     last = max(first.values(), default=0) if chosen is None else chosen.last
     return sorted(first, key=lambda p: (first[p] > last, abs(first[p] - last)))

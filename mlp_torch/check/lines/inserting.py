@@ -45,7 +45,8 @@ def _single(form: str, v: Array) -> Array | None:
     if v.ndim <= len(axes):
         return None
     keep = "keepdims" in form
-    return np.asarray(np.add.reduce(v, axis=axes, keepdims=keep))
+    total: Array = v.sum(axes, keepdims=keep)
+    return total
 
 
 def _pair(form: str, v: Array, w: Array) -> Array | None:

@@ -9,6 +9,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,25 @@ def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
 
 
 class Program:
-    """`function(parameters, *data)` gives (loss, gradients by name, …), `loss` the loss alone, traceable."""
+    """`function(parameters, *data)` gives (loss, gradients by name, …), `loss` the loss alone, traceable.
+
+    It gives the same in every call: its copies, with rewritten code and with the author's own, are made once.
+    """
 
     def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
         self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
         self.runs = 0
+
+    @cached_property
+    def _rewritten(self) -> tuple[Copies, Callable[..., Any]]:
+        copies = Copies(self.sources.code, {RECORD: self.recorder.value, ENTER: self.recorder.enter})
+        return copies, copies.of(self.function)
+
+    @cached_property
+    def _plain(self) -> tuple[Copies, Callable[..., Any]]:
+        copies = Copies()
+        return copies, copies.of(self.function)
 
     def run(
         self, parameters: Gradients, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
@@ -100,10 +114,13 @@ class Program:
         """One run on copies of everything; raises what the author's code raises."""
         self.runs += 1
         self.recorder.start(recording, replacements)
-        extra = {RECORD: self.recorder.value, ENTER: self.recorder.enter}
-        copies = Copies(code or self.sources.code, extra)
-        function = copies.of(self.function)
-        with quiet():
+        if code is None:
+            copies, function = self._rewritten
+            changed: Any = contextlib.nullcontext()
+        else:
+            copies, function = self._plain
+            changed = copies.exchanged(code)
+        with quiet(), changed:
             loss, found, *_ = function(copy.deepcopy(parameters), *copy.deepcopy(list(data)))
         hand = {n: np.array(found[n], dtype=float) for n in parameters}
         return float(np.real(np.asarray(loss)).reshape(-1)[0]), hand

@@ -38,7 +38,8 @@ class Repairs:
     deadline: float
     held: Sequence[Candidate] = ()
     expired: bool = False
-    tried: int = field(default=0)
+    tried: int = 0
+    reached: dict[int, frozenset[str]] = field(default_factory=dict)
 
     @property
     def draw(self) -> Draw:
@@ -51,14 +52,35 @@ class Repairs:
     def replaced(self, draw: Draw, candidates: Sequence[Candidate]) -> dict[str, Array] | None:
         """The gradients of a run with candidates in place, or None where it does not run."""
         given: dict[At, Array] = {}
-        for candidate in (*self.held, *candidates):
+        for candidate in candidates:
             arrays = candidate.arrays(draw)
             if arrays is None:
                 return None
             given |= arrays
+        return self._run(draw, given)
+
+    def reach(self, site: int) -> frozenset[str]:
+        """The gradients that a site's backward values reach: those that move when it is disturbed."""
+        if site not in self.reached:
+            draw, generator, given = self.draw, np.random.default_rng(site), {}
+            for k in draw.backward(site):
+                v = draw.values[site][k]
+                size = float(np.abs(v).max(initial=0.0)) or 1.0
+                given[site, k] = v + 0.1 * size * generator.normal(size=v.shape)
+            base = self.replaced(draw, []) or draw.hand if self.held else draw.hand
+            hand = self._run(draw, given)
+            moved = [n for n in draw.true if hand is None or not close(hand[n], base[n])]
+            self.reached[site] = frozenset(moved)
+        return self.reached[site]
+
+    def _run(self, draw: Draw, given: Mapping[At, Array]) -> dict[str, Array] | None:
+        """The gradients of a run with values in place, and those that are held, or None where it fails."""
+        whole: dict[At, Array] = {}
+        for candidate in self.held:
+            whole |= candidate.arrays(draw) or {}
         self.tried += 1
         try:
-            return self.program.run(draw.parameters, draw.data, given)[1]
+            return self.program.run(draw.parameters, draw.data, {**whole, **given})[1]
         except Exception:  # whatever the author's code raises when a value has another shape
             return None
 
@@ -168,6 +190,8 @@ class Repairs:
                 "zeros" in self.sites[site].text
             ):
                 continue
+            if not self.reach(site) <= wrong:
+                continue  # another value there would spoil what is right
             found += self.of_site(site, pooled, wrong)
             if self.expired:
                 break
