@@ -83,6 +83,7 @@ class Standard:
     cancelling: dict[str, Array] | None = None
     fixed: set[int] | None = None
     inexact: bool = False
+    pairs: int = PAIRS
 
     def upstream(self, graph: Graph) -> list[Tensor | None]:
         """A copy of the upstream for the outputs of `graph`, each in its dtype."""
@@ -106,6 +107,7 @@ class Standard:
         self.fixed = set()
         if not any((self._kinks(n) > 0).any() for n in self.true):
             return
+        self.pairs = 4 * PAIRS  # two kinks that move one entry cancel in half of the nudges
         for i in self.wanted:
             some = []
             for k in range(4):
@@ -157,7 +159,7 @@ class Standard:
         }  # fmt: skip
 
     def jumps(self, amplitude: float) -> dict[str, Array]:
-        some = self.differences(amplitude, PAIRS if amplitude == NUDGE else 1)
+        some = self.differences(amplitude, 1 if amplitude == LARGER else self.pairs)
         return {name: np.max([np.abs(d[name]) for d in some], axis=0) for name in self.true}
 
     def rounded(self) -> dict[str, Array]:

@@ -97,7 +97,9 @@ def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged
     gap = np.where(mask, np.abs(hand[name] - standard.true[name]), -1.0)
     at = np.unravel_index(int(np.argmax(gap)), mask.shape) if gap.ndim else ()
     t = standard.true[name][at]
-    beside = sorted({f"{float(t + d[name][at]):.6g}" for d in some} | {f"{float(t):.6g}"}, key=float)
+    beside = sorted(
+        {f"{float(t + d[name][at]) + 0.0:.6g}" for d in some} | {f"{float(t) + 0.0:.6g}"}, key=float
+    )
     place = f"{name}[{', '.join(str(int(i)) for i in at)}]" if at else name
     count = sum(int(floor.kinked[n].sum()) for n in judged.arrays)
     total = sum(floor.kinked[n].size for n in judged.arrays)
