@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.operations.floor import LARGER, NUDGE, Floor, Standard
+from mlp_torch.check.operations.floor import Floor
+from mlp_torch.check.operations.standard import LARGER, NUDGE, Standard
 from mlp_torch.check.operations.tensors import norm
 
 PAIRS = 16
