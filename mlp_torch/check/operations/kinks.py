@@ -56,17 +56,15 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     if not spanned and rank < len(sides):
         return Judged("wrong", names)
     low, high = np.minimum(sides.min(axis=0), 0), np.maximum(sides.max(axis=0), 0)
-    choices = np.concatenate([sides, [0 * rest, crossed, (low + high) / 2]])
-    if spanned and bool((np.abs(choices - rest).min(axis=0) <= slack).all()):
+    # an entry on one kink takes two values, one on each side: all of them were seen
+    few = np.array([len(np.unique(np.round(column / largest, 6))) <= 2 for column in sides.T])
+    choices = np.concatenate([sides, [0 * rest, (low + high) / 2]])
+    chosen = np.abs(choices - rest).min(axis=0) <= slack
+    if spanned and bool((chosen & few | (np.abs(rest) <= slack)).all()):
         return Judged("one-sided", names)
-    if (
-        spanned
-        and rank < len(rest)
-        and _between(np.concatenate([sides, crossed - sides]), rest, rows[:rank], slack)
-    ):
+    corners = np.concatenate([sides, crossed - sides])
+    if spanned and rank < len(rest) and _between(corners, rest, rows[:rank], slack):
         return Judged("between", names)
-    # an entry that takes few values lies on few kinks, and all of them were seen
-    few = np.array([len(np.unique(np.round(column / largest, 6))) <= 3 for column in sides.T])
     wide = np.where(few, 1.0, 2.0)
     outside = (rest < wide * low - slack) | (rest > wide * high + slack)
     return Judged("wrong" if bool(outside.any()) else "unknown", names)

@@ -178,6 +178,26 @@ def test_kinks_that_cancel_in_some_nudges_are_found():
             assert at_zero or report.verdict == "right"
 
 
+def test_entries_on_two_kinks_each_are_judged_together():
+    """−t takes a one-sided value in every entry, and is none as a whole."""
+    x = torch.tensor([[-1, -1, 1], [1, 1, -1], [-1, 1, 1]], dtype=torch.float64)
+    w = torch.tensor([[0, 0], [-1, 0], [1, 0]], dtype=torch.float64).requires_grad_()
+    v, y = torch.tensor([[0.0], [-1]]).double(), torch.tensor([[1.0], [0], [0]]).double()
+
+    def loss(w):
+        return (x @ w @ v - y).abs().sum()
+
+    def forward(ctx, w):
+        ctx.save_for_backward((x @ w @ v - y).sign())
+        return loss(w)
+
+    def backward(factor):
+        return lambda ctx, g: factor * g * x.T @ ctx.saved_tensors[0] @ v.T
+
+    assert check_autograd_function(kernel(forward, backward(1)), loss, [w]).verdict == "right"
+    assert check_autograd_function(kernel(forward, backward(-1)), loss, [w]).verdict != "right"
+
+
 def test_where_only_kinks_are_left_nothing_is_said_to_be_right():
     def forward(ctx, x):
         return x.abs()
