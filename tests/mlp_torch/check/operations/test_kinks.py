@@ -198,6 +198,20 @@ def test_entries_on_two_kinks_each_are_judged_together():
     assert check_autograd_function(kernel(forward, backward(-1)), loss, [w]).verdict != "right"
 
 
+@pytest.mark.parametrize(("slope", "right"), [(1, True), (0, True), (2, False), (-1, False)])
+def test_where_autograd_misses_the_derivative_beside_the_point_the_authors_is_right(slope, right):
+    """relu(x) − relu(−x) is x, and autograd's derivative at 0 is 0."""
+    x = torch.tensor([0.0, 1, -2], dtype=torch.float64)
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x == 0)
+        return x.clone()
+
+    function = kernel(forward, lambda ctx, g: g * torch.where(ctx.saved_tensors[0], slope, 1))
+    report = check_autograd_function(function, lambda v: torch.relu(v) - torch.relu(-v), [x])
+    assert (report.verdict == "right") == right, str(report)
+
+
 def test_where_only_kinks_are_left_nothing_is_said_to_be_right():
     def forward(ctx, x):
         return x.abs()
