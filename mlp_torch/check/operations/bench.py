@@ -12,7 +12,8 @@ from torch import Tensor
 from manual.numbers import Array
 from mlp_torch.check.operations import layouts
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
-from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, Standard, of, standard
+from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, of
+from mlp_torch.check.operations.standard import Standard, standard
 from mlp_torch.check.operations.tensors import differentiable, raised, same
 
 CHANGED = "modified by an inplace operation"

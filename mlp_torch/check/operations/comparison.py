@@ -11,12 +11,13 @@ from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
 from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import Floor, Standard, U
+from mlp_torch.check.operations.floor import Floor, U
 from mlp_torch.check.operations.judging import Judgement, judge
 from mlp_torch.check.operations.naming import described, named
 from mlp_torch.check.operations.runs import RUNS, outcome
 from mlp_torch.check.operations.scene import Scene
 from mlp_torch.check.operations.second import second
+from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import alike, equal, norm
 from mlp_torch.check.report import Fault
 

@@ -5,8 +5,8 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.operations import normalization
 from mlp_torch.check.operations.calls import RaisedError
-from mlp_torch.check.operations.floor import standard
 from mlp_torch.check.operations.scene import Named, Scene
+from mlp_torch.check.operations.standard import standard
 from mlp_torch.check.operations.tensors import differentiable, on, to_numpy
 
 

@@ -102,9 +102,11 @@ def _report(findings: list[Finding], given: Arguments) -> CheckReport:
 def _message(verdict: str, findings: list[Finding], faults: list[Fault], given: Arguments) -> str:
     if verdict == "right":
         judged = ", ".join(given.judged_names)
-        each = " and ".join(f"{f.resolution:.1g} in {f.tag}" for f in findings)
+        each = " and ".join(
+            f"to {f.resolution:.1g} in {f.tag}" if f.resolution else f"in {f.tag}" for f in findings
+        )
         count = sum(sum(said == "right" for said in f.runs.values()) for f in findings)
-        return f"every gradient is right: {judged} to {each}, in {count} runs"
+        return f"every gradient is right: {judged} {each}, in {count} runs"
     if verdict == "not_comparable":
         return next((f.message for f in findings if f.verdict == verdict), "")
     parts = [_sentence(f) for f in faults]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, Standard, U, of
+from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, U, of
 from mlp_torch.check.operations.kinks import at_kinks, sentence
+from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import norm
 from mlp_torch.check.report import ArrayRow, row
 

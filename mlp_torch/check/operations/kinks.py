@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.operations.floor import LARGER, NUDGE, Floor, Standard
+from mlp_torch.check.operations.floor import Floor
+from mlp_torch.check.operations.standard import LARGER, NUDGE, Standard
 from mlp_torch.check.operations.tensors import norm
 
 PAIRS = 16
@@ -55,17 +56,15 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     if not spanned and rank < len(sides):
         return Judged("wrong", names)
     low, high = np.minimum(sides.min(axis=0), 0), np.maximum(sides.max(axis=0), 0)
-    choices = np.concatenate([sides, [0 * rest, crossed, (low + high) / 2]])
-    if spanned and bool((np.abs(choices - rest).min(axis=0) <= slack).all()):
+    # an entry on one kink takes two values, one on each side: all of them were seen
+    few = np.array([len(np.unique(np.round(column / largest, 6))) <= 2 for column in sides.T])
+    choices = np.concatenate([sides, [0 * rest, (low + high) / 2]])
+    chosen = np.abs(choices - rest).min(axis=0) <= slack
+    if spanned and bool((chosen & few | (np.abs(rest) <= slack)).all()):
         return Judged("one-sided", names)
-    if (
-        spanned
-        and rank < len(rest)
-        and _between(np.concatenate([sides, crossed - sides]), rest, rows[:rank], slack)
-    ):
+    corners = np.concatenate([sides, crossed - sides])
+    if spanned and rank < len(rest) and _between(corners, rest, rows[:rank], slack):
         return Judged("between", names)
-    # an entry that takes few values lies on few kinks, and all of them were seen
-    few = np.array([len(np.unique(np.round(column / largest, 6))) <= 3 for column in sides.T])
     wide = np.where(few, 1.0, 2.0)
     outside = (rest < wide * low - slack) | (rest > wide * high + slack)
     return Judged("wrong" if bool(outside.any()) else "unknown", names)
@@ -97,7 +96,9 @@ def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged
     gap = np.where(mask, np.abs(hand[name] - standard.true[name]), -1.0)
     at = np.unravel_index(int(np.argmax(gap)), mask.shape) if gap.ndim else ()
     t = standard.true[name][at]
-    beside = sorted({f"{float(t + d[name][at]):.6g}" for d in some} | {f"{float(t):.6g}"}, key=float)
+    beside = sorted(
+        {f"{float(t + d[name][at]) + 0.0:.6g}" for d in some} | {f"{float(t) + 0.0:.6g}"}, key=float
+    )
     place = f"{name}[{', '.join(str(int(i)) for i in at)}]" if at else name
     count = sum(int(floor.kinked[n].sum()) for n in judged.arrays)
     total = sum(floor.kinked[n].size for n in judged.arrays)

@@ -6,7 +6,8 @@ import numpy as np
 
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side
 from mlp_torch.check.operations.finding import Finding
-from mlp_torch.check.operations.floor import Standard, U
+from mlp_torch.check.operations.floor import U
+from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import equal, norm, to_numpy
 from mlp_torch.check.report import Fault
 from mlp_torch.errors import UserError

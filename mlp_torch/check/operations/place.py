@@ -11,7 +11,8 @@ from mlp_torch.check.operations import outputs
 from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Side
 from mlp_torch.check.operations.comparison import Comparison
 from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import Standard, U, nudged, standard
+from mlp_torch.check.operations.floor import U
+from mlp_torch.check.operations.standard import Standard, nudged, standard
 from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, norm, raised, to_numpy
 from mlp_torch.errors import UserError
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.operations.calls import Side
-from mlp_torch.check.operations.floor import Floor, Standard
+from mlp_torch.check.operations.floor import Floor
+from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import differentiable, norm
 
 Named = tuple[str, str]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side
-from mlp_torch.check.operations.floor import Standard
+from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
 

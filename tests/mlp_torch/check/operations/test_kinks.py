@@ -148,6 +148,70 @@ def test_a_lasso_at_zero(sign_at_zero, factor):
     assert (report.verdict == "right") == (factor == 1), str(report)
 
 
+def test_kinks_that_cancel_in_some_nudges_are_found():
+    """|x w v − y| at 0 for several samples at once: found by a search over nets of −1, 0 and 1."""
+    generator = torch.Generator().manual_seed(0)
+
+    def whole(*shape):
+        return torch.randint(-1, 2, shape, generator=generator).double()
+
+    def loss(x, w, v, y):
+        return (x @ w @ v - y).abs().sum()
+
+    def forward(ctx, *given):
+        ctx.save_for_backward(*given)
+        return loss(*given)
+
+    def backward(factor, at_zero):
+        def run(ctx, g):
+            x, w, v, y = ctx.saved_tensors
+            z = x @ w @ v - y
+            return None, factor * g * x.T @ (z.sign() + at_zero * (z == 0)) @ v.T, None, None
+
+        return run
+
+    for _ in range(12):
+        given = [whole(5, 3), whole(3, 2).requires_grad_(), whole(2, 1), whole(5, 1)]
+        for at_zero in (-1, 0, 1):
+            report = check_autograd_function(kernel(forward, backward(1, at_zero)), loss, given)
+            assert report.verdict in ("right", "not_comparable"), str(report)
+            assert at_zero or report.verdict == "right"
+
+
+def test_entries_on_two_kinks_each_are_judged_together():
+    """−t takes a one-sided value in every entry, and is none as a whole."""
+    x = torch.tensor([[-1, -1, 1], [1, 1, -1], [-1, 1, 1]], dtype=torch.float64)
+    w = torch.tensor([[0, 0], [-1, 0], [1, 0]], dtype=torch.float64).requires_grad_()
+    v, y = torch.tensor([[0.0], [-1]]).double(), torch.tensor([[1.0], [0], [0]]).double()
+
+    def loss(w):
+        return (x @ w @ v - y).abs().sum()
+
+    def forward(ctx, w):
+        ctx.save_for_backward((x @ w @ v - y).sign())
+        return loss(w)
+
+    def backward(factor):
+        return lambda ctx, g: factor * g * x.T @ ctx.saved_tensors[0] @ v.T
+
+    assert check_autograd_function(kernel(forward, backward(1)), loss, [w]).verdict == "right"
+    assert check_autograd_function(kernel(forward, backward(-1)), loss, [w]).verdict != "right"
+
+
+@pytest.mark.parametrize(("slope", "right"), [(1, True), (0, True), (2, False), (-1, False)])
+def test_where_autograd_misses_the_derivative_beside_the_point_the_authors_is_right(slope, right):
+    """relu(x) − relu(−x) is x, and autograd's derivative at 0 is 0."""
+    x = torch.tensor([0.0, 1, -2], dtype=torch.float64)
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x == 0)
+        return x.clone()
+
+    function = kernel(forward, lambda ctx, g: g * torch.where(ctx.saved_tensors[0], slope, 1))
+    report = check_autograd_function(function, lambda v: torch.relu(v) - torch.relu(-v), [x])
+    assert (report.verdict == "right") == right, str(report)
+
+
 def test_where_only_kinks_are_left_nothing_is_said_to_be_right():
     def forward(ctx, x):
         return x.abs()

@@ -25,6 +25,8 @@ FEW = (
     "amax", "cdist", "fft.rfft", "gather", "linalg.cholesky", "nn.functional.hinge_embedding_loss",
     "nn.functional.layer_norm", "sgn", "std_mean", "tanh",
 )  # fmt: skip
+# torch warns of operators that it will drop
+pytestmark = pytest.mark.filterwarnings("ignore")
 PARTS = 20
 SHARE = float(os.environ.get("MLP_OPINFO", "1"))
 
