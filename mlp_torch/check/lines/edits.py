@@ -154,7 +154,7 @@ def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scop
     if len(roots) == 1:
         make.exchanged(roots[0])
     elif isinstance(value := getattr(statement, "value", None), ast.expr):
-        make.exchanged(value)
+        make.exchanged(value, 1.2)
     if isinstance(statement, ast.AugAssign | ast.Assign):
         make.assignment(statement)
     return sorted(found.values(), key=lambda e: (e.cost, len(e.text)))
@@ -346,7 +346,20 @@ class _Maker:
                 "special",
             )
             array = [] if method else given[:1]
-            for axis in (None, "0", "1", "-1", "(0, 1)", "2", "(0, 2)", "(1, 2)", "(0, 2, 3)"):
+            for axis in (
+                None,
+                "0",
+                "1",
+                "-1",
+                "(0, 1)",
+                "2",
+                "(0, 2)",
+                "(1, 2)",
+                "(0, 2, 3)",
+                "(2, 3)",
+                "(2, 3, 4)",
+                "(1, 2, 3)",
+            ):
                 for keep in (None, "True"):
                     inside = [
                         *array,
@@ -418,7 +431,7 @@ class _Maker:
                     self.offer(node, f"{text} - {mean}", 2.2)
                     self.offer(node, f"{text} - {total}", 2.2)
 
-    def exchanged(self, root: ast.AST) -> None:
+    def exchanged(self, root: ast.AST, cost: float = 1.5) -> None:
         """Two operands of the statement in each other's place."""
         held = (np.ndarray, dict, list, tuple)
         parts = [
@@ -441,7 +454,7 @@ class _Maker:
                 text[at[0] : at[1]],
                 text[at[3] :],
             )
-            self.offer(root, b"".join(pieces).decode(), 1.5)
+            self.offer(root, b"".join(pieces).decode(), cost)
 
     def _offset(self, root: ast.AST, line: int, column: int) -> int:
         """Where a place of the file lies in the text of a node, in bytes."""
@@ -452,16 +465,18 @@ class _Maker:
     def assignment(self, statement: ast.AugAssign | ast.Assign) -> None:
         """= for +=, − for +, and the other way round."""
         value = self.text(statement.value)
+        targets = [statement.target] if isinstance(statement, ast.AugAssign) else statement.targets
         if isinstance(statement, ast.AugAssign):
-            target = self.text(statement.target)
             for sign in ("+=", "-=", "=", "*=", "/="):
-                self.offer(statement, f"{target} {sign} {value}", 1.0)
-        elif len(statement.targets) == 1 and not isinstance(statement.targets[0], ast.Tuple):
-            target = self.text(statement.targets[0])
+                self.offer(statement, f"{self.text(statement.target)} {sign} {value}", 1.0)
+        elif len(targets) == 1 and not isinstance(targets[0], ast.Tuple):
             for sign in ("+=", "-="):
-                self.offer(statement, f"{target} {sign} {value}", 1.0)
-            if isinstance(statement.targets[0], ast.Subscript):
-                self.node(statement.targets[0])
+                self.offer(statement, f"{self.text(targets[0])} {sign} {value}", 1.0)
+        for target in targets:
+            if isinstance(target, ast.Subscript):
+                self.indexed(target)
+                for node in ast.walk(target.slice):
+                    self.node(node)
 
 
 def _widens(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:

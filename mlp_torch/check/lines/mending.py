@@ -88,11 +88,12 @@ class Mender:
         wanted: Array | None, scope: Scope, arrays: frozenset[str], most: int, dearest: float = np.inf,
     ) -> list[Mended]:  # fmt: skip
         scope.also(list(reads(function)))
-        roots = roots_of(statement)
-        old = {}
-        for one in roots:
+        later = self.scopes.again.get((source.file, statement.lineno))
+        seen = [scope] if later is None else [scope, later]
+        old: dict[Span, list[Any]] = {}
+        for one in roots_of(statement):
             with contextlib.suppress(Exception):
-                old[span(one)] = self._value(span(one), source.lines, source.lines, scope)
+                old[span(one)] = [self._value(span(one), source.lines, source.lines, s) for s in seen]
         found: list[Mended] = []
         tried = 0
         cheapest = np.inf
@@ -105,7 +106,7 @@ class Mender:
             if wanted is not None and root is not None and within(edit.span, span(root)):
                 if not self._gives(edit, root, source, scope, wanted):
                     continue
-            elif self._idle(edit, source, scope, old):
+            elif self._idle(edit, source, seen, old):
                 continue
             tried += 1
             if self.works(source, edit, function, arrays):
@@ -116,21 +117,25 @@ class Mender:
                     break
         return found
 
-    def _idle(self, edit: Edit, source: Source, scope: Scope, old: Mapping[Span, Any]) -> bool:
-        """Whether an edit changes nothing at the first time, or does not run there."""
+    def _idle(
+        self, edit: Edit, source: Source, scopes: Sequence[Scope], old: Mapping[Span, Sequence[Any]]
+    ) -> bool:
+        """Whether an edit changes nothing the first two times, or does not run there."""
         at = next((s for s in old if within(edit.span, s)), None)
         if at is None:
             return False
-        try:
-            new = self._value(at, source.lines, applied(source.lines, edit), scope)
-        except Exception:
-            return True
-        was = old[at]
-        if isinstance(new, np.ndarray | np.number | float) and isinstance(
-            was, np.ndarray | np.number | float
-        ):
-            return np.shape(new) == np.shape(was) and bool(np.array_equal(new, was))
-        return False
+        lines = applied(source.lines, edit)
+        for scope, was in zip(scopes, old[at], strict=True):
+            try:
+                new = self._value(at, source.lines, lines, scope)
+            except Exception:
+                return True
+            numbers = (np.ndarray, np.number, float)
+            if not (isinstance(new, numbers) and isinstance(was, numbers)):
+                return False
+            if np.shape(new) != np.shape(was) or not np.array_equal(new, was):
+                return False
+        return True
 
     @staticmethod
     def _value(at: Span, lines: Sequence[str], edited: Sequence[str], scope: Scope) -> Any:

@@ -18,12 +18,11 @@ LARGE = 1_000_000  # entries of an array that is not copied
 
 
 class Scopes:
-    """`at(file, line)`: the variables at the first time that a line is reached, after `since` if it was
-    reached before that too. Lines are those of the author's files.
-    """
+    """`at(file, line)`: the variables when a line of the author's is reached first; `again` the second time."""
 
     def __init__(self, program: Program, draw: Draw) -> None:
         self.found: dict[Place, Scope] = {}
+        self.again: dict[Place, Scope] = {}
         self.passes: dict[Place, int] = {}
 
         def plain(code: CodeType) -> CodeType:
@@ -43,8 +42,9 @@ class Scopes:
         if event == "line":
             place = frame.f_code.co_filename, frame.f_lineno
             self.passes[place] = self.passes.get(place, 0) + 1
-            if place not in self.found:
-                self.found[place] = Scope(frame.f_globals, kept(frame.f_locals))
+            if self.passes[place] <= 2:
+                held = self.found if self.passes[place] == 1 else self.again
+                held[place] = Scope(frame.f_globals, kept(frame.f_locals))
         return self._line
 
     def at(self, file: str, line: int) -> Scope | None:
