@@ -1,6 +1,7 @@
 """`mlp check`: reads an .npz of arrays, or a function of a Python file, and prints the report."""
 
 import inspect
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_o
 from mlp_torch.check.functions.orders import signature
 from mlp_torch.check.functions.quiet import heard, told
 from mlp_torch.check.gradients import check_gradients, check_step
+from mlp_torch.check.lines.patch import diff, write
 from mlp_torch.check.report import CheckReport
 from mlp_torch.errors import UserError
 
@@ -26,7 +28,25 @@ def run(config: Check) -> int:
         return 2
     report = _of_arrays(config) if config.file.endswith(".npz") else _of_function(config)
     print(report.to_json() if config.json else report)
+    if config.fix or config.write:
+        _mend(config, report)
     return {"right": 0, "not_comparable": 2}.get(report.verdict, 1)
+
+
+def _mend(config: Check, report: CheckReport) -> None:
+    """The diff of the lines that mend, on stderr beside --json; written where that is asked for."""
+    text = diff(report.lines)
+    out = sys.stderr if config.json else sys.stdout
+    print(text or "no line that mends it was found", end="" if text else "\n", file=out)
+    if not text or not config.write:
+        return
+    if not config.yes:
+        if not sys.stdin.isatty():
+            raise UserError("--write: asks before it changes a file; say --yes where nobody can answer")
+        if input("write this? [y/N] ").strip().lower() not in ("y", "yes"):
+            return
+    for file in write(report.lines):
+        print(f"written: {file}; the original is {file}.orig", file=out)
 
 
 def options(config: Check) -> dict[str, Any]:
@@ -146,7 +166,7 @@ def _of_function(config: Check) -> CheckReport:
         data = data if isinstance(data, tuple | list) else (data,)
     else:
         data = (held(module, "x", path), held(module, "y", path))
-    return _noted(check_function(function, parameters, *data, **described), notes)
+    return _noted(check_function(function, parameters, *data, timeout=config.timeout, **described), notes)
 
 
 def _needed(function: Any) -> list[inspect.Parameter]:

@@ -69,6 +69,14 @@ class Check:
     """The gradient is added, not subtracted."""
     json: bool = False
     """Print one JSON object."""
+    timeout: float = 60.0
+    """Seconds for finding the guilty lines of a function; what is left undone is said."""
+    fix: bool = False
+    """Print the lines that mend a function as a unified diff; nothing is changed."""
+    write: bool = False
+    """Write them into the file, after asking; the original is kept beside it as FILE.orig."""
+    yes: bool = False
+    """Do not ask before --write."""
 
     @property
     def path(self) -> str:
@@ -88,6 +96,10 @@ class Check:
         path = Path(self.path)
         if not path.is_file():
             raise UserError(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
+        if (self.fix or self.write) and not self.function:
+            raise UserError("--fix and --write: serve FILE.py:function, whose lines can be mended")
+        if not self.timeout > 0:
+            raise UserError(f"--timeout {self.timeout:g}: must be above 0 seconds")
         if self.file.endswith(".npz"):
             if not self.activations:
                 raise UserError("--activations: name one a layer, such as --activations relu softmax")

@@ -1,5 +1,6 @@
 """The guilty lines of a program: one fault after the other, each repaired before the next is sought."""
 
+import linecache
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -219,15 +220,17 @@ def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> Guil
         return _told_by_edit(draws, sites, verdict)
     site = sites[hit.site]
     others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
-    file, line, column, end, code = site.file, site.line, site.column, site.end, ""
+    file, line, column, end = site.file, site.line, site.column, site.end
+    code = linecache.getline(file, line).rstrip("\n")
     function = site.function
     words = ""
     if mended is not None:
-        file, line, code = mended.file, mended.line, mended.before.splitlines()[0]
+        file, line, code = mended.file, mended.line, mended.before
         words = by_edit(mended, draw, sites)
-        column = len(code.encode()[: mended.edit.span[1]].decode())
-        last = mended.edit.span[3] if mended.edit.span[0] == mended.edit.span[2] else len(code.encode())
-        end = len(code.encode()[:last].decode())
+        first = code.splitlines()[0]
+        column = len(first.encode()[: mended.edit.span[1]].decode())
+        last = mended.edit.span[3] if mended.edit.span[0] == mended.edit.span[2] else len(first.encode())
+        end = len(first.encode()[:last].decode())
         function = next((s.function for s in sites if (s.file, s.statement) == (file, line)), function)
     own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
     return GuiltyLine(
@@ -241,7 +244,7 @@ def _told_by_edit(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict
     """What is said of a line that an edit mends, or after which one is missing."""
     hit, mended = verdict.hit, verdict.mended
     assert mended is not None
-    code = mended.before.splitlines()[0]
+    code = mended.before
     added = mended.edit.text.startswith("\n")
     words = (
         f"after this line, {mended.edit.text.strip()} is missing"

@@ -9,11 +9,11 @@ from typing import Any
 class GuiltyLine:
     """A line of the author's whose repair makes gradients right.
 
-    `file`, `line` (from 1), `column` (from 0), `function`, `code`: the author's line. `stands_for`: the
-    forward quantity whose gradient it should be, with the line that defines it. `explanation`: what is wrong
-    with it. `arrays`: the gradients that it spoils. `proof`: with the true gradient in its place, all of
-    these came out right on every draw of the data. `mended`: the line that makes them right, or None.
-    `alternatives`: other lines that mend as well.
+    `file`, `line` (from 1), `column` (from 0), `function`, `code`: the author's line, or all lines that
+    `mended` replaces. `stands_for`: the forward quantity whose gradient it should be, with the line that
+    defines it. `explanation`: what is wrong with it. `arrays`: the gradients that it spoils. `proof`: with
+    the true gradient (or the line `mended`) in its place, all of these came out right on every draw of the
+    data. `mended`: the line that makes them right, or None. `alternatives`: other lines that mend as well.
     """
 
     file: str
@@ -40,7 +40,7 @@ class GuiltyLine:
     def text(self, others: bool = True) -> list[str]:
         """The line as a compiler shows it, its mark, its proof, and the line that mends it."""
         number = f"{self.line:>5} | "
-        code = self.code.rstrip()
+        code = next(iter(self.code.splitlines()), "").rstrip()
         lines = [number + code.replace("\t", " ")]
         marks = "^" * max(1, min(self.end, len(code)) - self.column)
         lines.append(

@@ -18,7 +18,7 @@ LARGE = 1_000_000  # entries of an array that is not copied
 
 
 class Scopes:
-    """`at(file, line)`: the variables when a line of the author's is reached first; `again` the second time."""
+    """`at(file, line)`: the variables when a line is reached first; `again` the second time."""
 
     def __init__(self, program: Program, draw: Draw) -> None:
         self.found: dict[Place, Scope] = {}
