@@ -86,7 +86,10 @@ class Scope:
                 for axis, size in enumerate(value.shape):
                     if size > 1:
                         found.setdefault(size, f"{text}.shape[{axis}]")
-        return list(found.values())[:12]
+        for text, value in self.readable.items():
+            if isinstance(value, np.ndarray) and value.ndim > 1:
+                found.setdefault(value.size, f"{text}.size")
+        return list(found.values())[:16]
 
 
 def span(node: ast.AST) -> Span:

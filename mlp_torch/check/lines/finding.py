@@ -37,7 +37,7 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
     wrong = frozenset(draws[0].wrong)
     mender = Mender(program, draws, deadline)
     held: list[Candidate] = []
-    found: list[GuiltyLine] = []
+    found: list[Verdict] = []
     with quiet():
         while wrong and len(found) < MOST_FAULTS and time.monotonic() < deadline:
             repairs = Repairs(program, draws, deadline, held)
@@ -45,13 +45,15 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
             verdict = one_fault(repairs, mender, hits, wrong)
             if verdict is None:
                 break
-            found.append(told(draws, program.sources.sites, verdict))
+            found.append(verdict)
             if verdict.hit.site >= 0:
                 held.append(verdict.hit.candidate)
             if verdict.mended is not None:
                 mender.held.append((verdict.mended.file, verdict.mended.edit))
             wrong -= verdict.hit.mends
-    return found
+    if wrong:  # what mends a part alone may be a coincidence: the value is said, no line in its place
+        found = [Verdict(v.hit, None) for v in found if v.hit.site >= 0][:1]
+    return [told(draws, program.sources.sites, verdict) for verdict in found]
 
 
 def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]) -> Verdict | None:

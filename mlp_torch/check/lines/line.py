@@ -43,9 +43,9 @@ class GuiltyLine:
         code = next(iter(self.code.splitlines()), "").rstrip()
         lines = [number + code.replace("\t", " ")]
         marks = "^" * max(1, min(self.end, len(code)) - self.column)
-        lines.append(
-            " " * (len(number) - 2) + "| " + " " * self.column + marks + f" {self.explanation}".rstrip()
-        )
+        here = "" if self.mended is not None else "here, or where what it is made from comes from: "
+        left = " " * (len(number) - 2) + "| " + " " * self.column
+        lines.append(f"{left}{marks} {here}{self.explanation}".rstrip(": "))
         if self.proof:
             count = {1: "one draw", 2: "two draws", 3: "three draws"}.get(self.draws, f"{self.draws} draws")
             names = _names(self.arrays)

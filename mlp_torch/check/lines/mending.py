@@ -133,6 +133,8 @@ class Mender:
             numbers = (np.ndarray, np.number, float)
             if not (isinstance(new, numbers) and isinstance(was, numbers)):
                 return False
+            if np.any(was) and not np.any(new):
+                return True  # nothing at all is no slip of a variable
             if np.shape(new) != np.shape(was) or not np.array_equal(new, was):
                 return False
         return True

@@ -8,6 +8,7 @@ from typing import Any
 
 RECORD, ENTER = "_mlp_value_", "_mlp_call_"  # names in the rewritten globals
 FRAME = "_mlp_frame_"
+HANDED = "(argument)"  # the target of what is calculated in a call's brackets
 CHANGING = frozenset({"at", "put", "place", "copyto", "fill_diagonal", "put_along_axis"})  # np.…(array, …)
 CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "resize", "partition", "append", "extend"})
 PLAIN = frozenset({"np", "numpy", "math", "self", "cls", "range", "len", "print", "scipy", "special"})
@@ -113,11 +114,15 @@ class Rewriter(ast.NodeTransformer):
         text = ast.unparse(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr not in CHANGING_METHODS:
             node.func.value = self.visit(node.func.value)
-        node.args = [self.visit(a) for a in node.args]
+        node.args = [self._handed(a) for a in node.args]
         for keyword in node.keywords:
             if keyword.arg not in LAYOUT:
                 keyword.value = self.visit(keyword.value)
         return self.wrap(node, "calc", text=text)
+
+    def _handed(self, node: ast.expr) -> ast.expr:
+        """An argument that is calculated on the spot is what the callee's name gets."""
+        return self.whole(node, HANDED) if isinstance(node, ast.BinOp | ast.UnaryOp) else self.visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         node.values = [
