@@ -35,7 +35,7 @@ from mlp_torch.errors import UserError
 
 @quietly
 def check_function(
-    loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, timeout: float = TIMEOUT,
+    loss_and_gradients: Callable[..., Any], parameters: Any, *data: Any, timeout: float | None = None,
     **description: Any,
 ) -> CheckReport:  # fmt: skip
     """Judge `loss_and_gradients(parameters, *data)`, which gives (loss, gradients), on its own forward pass.
@@ -54,7 +54,8 @@ def check_function(
     derivatives (or their mean) are right, and a note names it. With `layers=` or `activations=` and `loss=`
     (any option of `check_gradients`) the faults are named too, and the loss is compared with the standard
     ones. Where gradients are wrong, `.lines` names the lines of the author's source that are to blame, each
-    proven by repair on two draws of the data; `timeout` is the seconds for that. Raises UserError where the
+    proven by repair on two draws of the data; `timeout` is the seconds for that (10, and 2 where the fault
+    has a name already). Raises UserError where the
     function gives something else.
     """
     author = adapt(loss_and_gradients, parameters, data, description)
@@ -126,8 +127,9 @@ def check_function(
         and not impure
         and judged.traced is not None
     ):
-        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, timeout)
-        unexplained = not report.faults and lines
+        seconds = timeout if timeout is not None else NAMED if report.faults else TIMEOUT
+        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, seconds)
+        unexplained = not report.faults and any(line.mended is not None for line in lines)
         message = f"{sentence([n for n, r in report.arrays.items() if r.verdict != 'right'])}."
         report = replace(
             report,
@@ -136,6 +138,9 @@ def check_function(
             notes=(*report.notes, *([f"note: {why}"] if why else [])),
         )
     return report
+
+
+NAMED = 2.0  # seconds for the line of a fault that has a name already
 
 
 def seed() -> None:

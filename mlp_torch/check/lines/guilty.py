@@ -13,7 +13,7 @@ from mlp_torch.check.lines.finding import find_lines
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError
 
-TIMEOUT = 60.0  # seconds for everything, unless told otherwise
+TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 
 
 def guilty_lines(

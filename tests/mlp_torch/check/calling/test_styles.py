@@ -44,7 +44,7 @@ def test_a_wrong_gradient_stays_wrong_in_every_style(table, monkeypatch):
         else:
             function, parameters = (given, P) if table == "RESULTS" else (given[1], given[0])
             data, keywords = (X, Y), {}
-        report = check_function(function, parameters, *data, **keywords)
+        report = check_function(function, parameters, *data, timeout=0.01, **keywords)
         assert report.verdict == "wrong", f"{style}\n{report}"
         faulty = [n for n, row in report.arrays.items() if row.verdict != "right"]
         assert len(faulty) == 1, f"{style}\n{report}"

@@ -111,7 +111,7 @@ def test_lines_of_loops_attention_and_losses(name, old, new, tmp_path):
 def test_two_faults_are_two_lines_each_needed(tmp_path):
     source, second = slipped(NET, "1 - a1**2", "1 - a1")
     source, first = slipped(source, "2 * e / e.size", "2 * e")
-    report = checked(written(tmp_path, source))
+    report = checked(written(tmp_path, source), timeout=60)
     assert sorted(line.line for line in report.lines) == sorted([first, second]), str(report)
     for line in report.lines:
         assert line.mended is not None
