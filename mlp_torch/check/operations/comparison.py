@@ -9,11 +9,12 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
-from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
+from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, poisoned
 from mlp_torch.check.operations.finding import Finding, NotKeptError
 from mlp_torch.check.operations.floor import Floor, U
 from mlp_torch.check.operations.judging import Judgement, judge
 from mlp_torch.check.operations.naming import described, named
+from mlp_torch.check.operations.outputs import is_random
 from mlp_torch.check.operations.runs import RUNS, outcome
 from mlp_torch.check.operations.scene import Scene
 from mlp_torch.check.operations.second import second
@@ -22,6 +23,7 @@ from mlp_torch.check.operations.tensors import alike, equal, norm
 from mlp_torch.check.report import Fault
 
 FLOAT32 = 2.0**-23
+DRAWN = "backward draws random numbers"
 Coarser = Callable[[], Mapping[str, Array] | None]
 
 
@@ -40,9 +42,9 @@ class Comparison:
     must: bool
     known: bool
 
-    def gradients(self) -> dict[str, Array]:
+    def gradients(self, seed: int = BACKWARD) -> dict[str, Array]:
         graph = self.author.forward(self.values, self.truth.wanted)
-        return self.author.gradients(graph, self.truth.upstream(graph))
+        return self.author.gradients(graph, self.truth.upstream(graph), seed=seed)
 
     def is_right(self) -> bool:
         try:
@@ -89,6 +91,8 @@ class Comparison:
         if not judgement.wrong:
             return
         found.message = ""
+        if self._drawn(judgement.wrong):
+            return
         scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
         found.faults += named(scene, judgement.wrong)
         explained = {n for f in found.faults for n in f.arrays}
@@ -100,6 +104,30 @@ class Comparison:
         whole = len(judgement.wrong) == len(judgement.rows) and len(found.faults) == 1 and not rest
         if whole and found.faults[0].kind == "constant_factor":
             found.verdict = "scaled"
+
+    def _drawn(self, wrong: list[str]) -> bool:
+        """Other random numbers in backward alone give another gradient."""
+        try:
+            again, once_more = self.gradients(), self.gradients(ANOTHER)
+        except RaisedError:
+            return False
+        moved = [
+            n
+            for n in wrong
+            if again[n].shape == once_more[n].shape == self.hand[n].shape
+            and alike(again[n], self.hand[n])
+            and not norm(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
+        ]
+        if not moved:
+            return False
+        masked = is_random(self.author, self.values)
+        kind = "wrong_dropout_backward" if masked else "not_repeatable"
+        text = DRAWN + (": the mask of forward must be saved" if masked else ": it changes from run to run")
+        gap = max(norm(once_more[n] - again[n]) for n in moved)
+        self.found.wrong(kind, tuple(moved), text, f"two backward passes differ by {gap:.2g}")
+        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
+        self.found.faults += named(scene, [n for n in wrong if n not in moved])
+        return True
 
     def _unwritten(self, rest: list[str]) -> bool:
         """The wrong arrays hold NaN where fresh memory holds NaN."""
@@ -156,8 +184,10 @@ class Comparison:
     def _again(self) -> None:
         """The same run once more: what it moves by is judged like anything else."""
         found = self.found
+        if any(f.detail.startswith(DRAWN) for f in found.faults):
+            return
         try:
-            again = self.gradients()
+            again = self.gradients(ANOTHER)
         except RaisedError as error:
             found.wrong("not_repeatable", (error.stage,), f"raises in a second call: {error.line}", found.tag)
             return

@@ -49,6 +49,8 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     # x + δ crosses the kinks that x − δ does not: both together cross all, to the other side
     sums = sides[0::2] + sides[1::2]
     crossed = sums[0] if bool((np.abs(sums - sums[0]) <= slack).all()) else 0 * rest
+    # … unless both are on one slope, and the reference's derivative at the point is not
+    crossed = np.where((np.abs(sides - sides[0]) <= slack).all(axis=0), sides[0], crossed)
     for all_alike in (crossed, crossed / 2, *sides):
         if norm(rest - all_alike) <= slack:
             return Judged("one-sided", names)

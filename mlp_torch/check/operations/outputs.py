@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.operations.calls import Graph, RaisedError, Side
+from mlp_torch.check.operations.calls import ANOTHER, Graph, RaisedError, Side
 from mlp_torch.check.operations.finding import Finding
 from mlp_torch.check.operations.floor import U
 from mlp_torch.check.operations.standard import Standard
@@ -31,7 +31,7 @@ def blocked(truth: Standard) -> str:
     if not any(t.size for t in truth.true.values()) and not any(o.numel() for o in truth.graph.out):
         return "nothing was judged: all inputs and outputs are empty"
     side = truth.side
-    again = side.gradients(side.forward(truth.values, truth.wanted), truth.up)
+    again = side.gradients(side.forward(truth.values, truth.wanted), truth.up, seed=ANOTHER)
     if any(not np.array_equal(again[n], t) for n, t in truth.true.items()):
         floor = truth.floor(U)
         for name, t in truth.true.items():
