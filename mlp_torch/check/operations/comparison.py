@@ -116,6 +116,7 @@ class Comparison:
             for n in wrong
             if again[n].shape == once_more[n].shape == self.hand[n].shape
             and alike(again[n], self.hand[n])
+            and not alike(once_more[n], again[n])
             and not norm(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
         ]
         if not moved:
