@@ -72,6 +72,9 @@ class Comparison:
             self.hand = {}
             return
         judgement = judge(self.truth, self.floor, self.hand)
+        if judgement.wrong and any(m.any() for m in self.floor.kinked.values()):
+            self.floor = self.truth.with_ties(self.floor, self.hand)
+            judgement = judge(self.truth, self.floor, self.hand)
         if judgement.wrong and coarser and (short or _are_float32(self.hand)):
             floor = self.truth.floor(FLOAT32, coarser())
             second_look = judge(self.truth, floor, self.hand)
