@@ -180,7 +180,7 @@ def described(scene: Scene, name: str) -> str:
     h, t = scene.hand[name], scene.standard.true[name]
     if h.shape != t.shape:
         return f"{name} has shape {h.shape}, its input {t.shape}"
-    bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t))
+    bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t)) | scene.floor.off(name, h, t)
     if not bad.any() or bad.all() or not bad.ndim:
         return f"{name} is off by {norm(h - t) / max(norm(t), 1e-300):.3g} of its size"
     where = np.argwhere(bad)

@@ -231,7 +231,7 @@ class Standard:
             self.settle()
         first, second, rounded = self.jumps(NUDGE), self.jumps(LARGER), self.rounded()
         coarse = self.jumps(unit) if unit > LARGER else None
-        tight, noise, kinked = {}, {}, {}
+        tight, noise, kinked, entries = {}, {}, {}, {}
         for name, t in self.true.items():
             kink, move = self._kinks(name), first[name] * (4 * U / NUDGE)
             cancelling = rounded[name] * (unit / U) * (1.0 if unit <= U else 0.5)
@@ -249,8 +249,10 @@ class Standard:
             parts = [norm(v[~kink]) for v in (cancelling, error)]
             parts.append((relative or {}).get(name, 0.0) * norm(t))
             noise[name] = norm(np.array([*parts, norm(move[~kink])]))
+            if unit > 1e-5 and low is not None and low[name].shape == t.shape:
+                entries[name] = np.sqrt(cancelling**2 + error**2 + move**2)
             tight[name] = noise[name] if coarse is None else norm(np.array(parts))
-        return Floor(unit, tight, noise, kinked)
+        return Floor(unit, tight, noise, kinked, entries)
 
 
 def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:
