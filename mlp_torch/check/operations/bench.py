@@ -13,6 +13,7 @@ from manual.numbers import Array
 from mlp_torch.check.operations import layouts
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
 from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, of
+from mlp_torch.check.operations.own import own
 from mlp_torch.check.operations.standard import Standard, standard
 from mlp_torch.check.operations.tensors import differentiable, raised, same
 
@@ -40,6 +41,7 @@ class Bench:
     floor: Floor
     values: list[Any]
     wanted: list[int]
+    wide: bool = False  # the floor holds the author's own rounding
 
     def graph(self, wanted: Sequence[int] | None = None, layout: Any = same) -> Graph:
         return self.side.forward(self.values, self.wanted if wanted is None else wanted, layout)
@@ -271,6 +273,8 @@ def elsewhere(values: Callable[[Bench], list[Any] | None], layout: Any = same) -
         graph = bench.side.forward(given, bench.wanted, layout)
         if [tuple(o.shape) for o in graph.out] != [tuple(o.shape) for o in there.graph.out]:
             return
+        if bench.wide and (rounding := own(bench.side, given, there)):
+            floor = rounding.widened(floor, there.true)
         moved = Bench(bench.side, there, floor, given, bench.wanted)
         yield Trial(bench.side.gradients(graph, moved.up(graph)), there.true, floor)
 
