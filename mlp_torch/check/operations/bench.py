@@ -132,7 +132,7 @@ def subsets(bench: Bench) -> Iterator[Trial]:
             names = [bench.side.arguments.names[i] for i in some]
             graph = bench.graph(some)
             hand = bench.side.gradients(graph, bench.up(graph))
-            yield bench.trial(hand, label=" and ".join(names))
+            yield bench.trial(hand, label=f"{' and '.join(names)} {'needs' if size == 1 else 'need'}")
 
 
 def twice(bench: Bench) -> Iterator[Trial]:
