@@ -65,13 +65,18 @@ FAULTS: dict[str, Kind] = {
     "upstream_layout": Kind(
         "an upstream gradient that is expanded, strided or offset is read as if contiguous"
     ),
+    "upstream_values": Kind("an upstream gradient with zeros, a tiny or a large one is clipped or masked"),
     "input_layout": Kind("inputs that are strided, offset or expanded give other gradients"),
     "requires_grad_subset": Kind("a frozen input drops or changes another's gradient"),
-    "backward_twice": Kind("a second backward on one graph differs: what forward saved is changed"),
-    "two_forwards": Kind(
-        "a second forward before the first backward changes it: what is saved lies outside ctx"
+    "backward_twice": Kind(
+        "a second backward on one graph is wrong: what forward saved is changed, or a result kept"
     ),
-    "changed_inputs": Kind("inputs changed in place after the forward pass are used, and nothing is raised"),
+    "two_forwards": Kind(
+        "another forward before the first backward changes it: what is saved lies outside ctx"
+    ),
+    "changed_inputs": Kind(
+        "inputs or outputs changed in place after the forward pass are used, and nothing is raised"
+    ),
     "unused_output": Kind("one of several outputs alone is used, and its gradient is wrong"),
     "uninitialized_memory": Kind("entries of fresh memory are read before they are written"),
     "batch_size": Kind("a batch of 1 or of 0 gives a wrong gradient"),

@@ -13,6 +13,7 @@ from manual.numbers import Array
 from mlp_torch.check.operations import layouts
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
 from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, of
+from mlp_torch.check.operations.own import own
 from mlp_torch.check.operations.standard import Standard, standard
 from mlp_torch.check.operations.tensors import differentiable, raised, same
 
@@ -40,6 +41,7 @@ class Bench:
     floor: Floor
     values: list[Any]
     wanted: list[int]
+    wide: bool = False  # the floor holds the author's own rounding
 
     def graph(self, wanted: Sequence[int] | None = None, layout: Any = same) -> Graph:
         return self.side.forward(self.values, self.wanted if wanted is None else wanted, layout)
@@ -99,6 +101,18 @@ def upstream(make: layouts.Make) -> Runner:
     return run
 
 
+def sparse(bench: Bench) -> Iterator[Trial]:
+    """A row of zeros shows who takes an entry of the upstream for a mask."""
+    graph = bench.graph()
+    for label, make in layouts.SPARSE.items():
+        if any(make(graph.out[i].detach()) is not None for i in graph.roots):
+            up = bench.up(graph, make)
+            true = bench.true(up)
+            # all of the noise may lie where the upstream is not 0
+            yield Trial(bench.side.gradients(graph, up), true, bench.floor, 1.0, label)
+            graph = bench.graph()
+
+
 def laid_out(make: layouts.Make) -> Runner:
     def run(bench: Bench) -> Iterator[Trial]:
         for_each = [v for v in bench.values if differentiable(v)]
@@ -118,13 +132,18 @@ def subsets(bench: Bench) -> Iterator[Trial]:
             names = [bench.side.arguments.names[i] for i in some]
             graph = bench.graph(some)
             hand = bench.side.gradients(graph, bench.up(graph))
-            yield bench.trial(hand, label=" and ".join(names))
+            yield bench.trial(hand, label=f"{' and '.join(names)} {'needs' if size == 1 else 'need'}")
 
 
 def twice(bench: Bench) -> Iterator[Trial]:
+    """The second time with another upstream."""
     graph = bench.graph()
     bench.side.gradients(graph, bench.up(graph), retain=True)
-    yield bench.trial(bench.side.gradients(graph, bench.up(graph)))
+    up = bench.up(graph, lambda v: -0.5 * v.flatten().roll(1).view(v.shape))
+    kept = [None if g is None else same(g) for g in up]
+    hand = bench.side.gradients(graph, up)
+    # rolled, all of the noise may lie where the upstream has become large
+    yield Trial(hand, bench.true(kept), bench.floor, 1.0, suspect=lambda: bench.standard.true)
 
 
 def _others(bench: Bench) -> list[Any]:
@@ -132,39 +151,83 @@ def _others(bench: Bench) -> list[Any]:
     return [v * 0.875 if i in bench.wanted else v for i, v in enumerate(bench.values)]
 
 
-def two_forwards(bench: Bench) -> Iterator[Trial]:
-    first = bench.graph()
+def _other_scalars(values: list[Any]) -> list[Any]:
+    return [
+        not v if isinstance(v, bool) else v + 1 if isinstance(v, int) else 1.5 * v + 0.125
+        if isinstance(v, float) else v
+        for v in values
+    ]  # fmt: skip
+
+
+def _forwards(bench: Bench) -> Iterator[tuple[str, list[Any], list[int]]]:
+    """(what is other in the forward in between, its values, what needs a gradient in it)."""
     others = _others(bench)
+    yield "", others, bench.wanted
+    first = bench.values[bench.wanted[0]]
+    rows = first.shape[0] if first.ndim else 0
+    smaller = batch_of(rows - 1)(bench) if rows > 1 else None
+    scalars = _other_scalars(bench.values)
+    given = [
+        (" with another batch size", smaller),
+        (" with other numbers for arguments", scalars if any(
+            a is not b for a, b in zip(scalars, bench.values, strict=True)) else None),
+    ]  # fmt: skip
+    for label, values in given:
+        if values is not None:
+            try:
+                bench.standard.side.forward([raised(v) for v in values], [])
+            except RaisedError:
+                continue
+            yield label, values, bench.wanted
+    yield " that needs no gradient", others, []
+    if len(bench.wanted) > 1:
+        yield " that needs other gradients", others, bench.wanted[:1]
+
+
+def two_forwards(bench: Bench) -> Iterator[Trial]:
+    for label, others, wanted in _forwards(bench):
+        first = bench.graph()
+        try:
+            bench.side.forward(others, wanted)
+        except RaisedError:
+            continue
+
+        def suspect(label: str = label, others: list[Any] = others) -> Mapping[str, Array] | None:
+            return None if label else bench.elsewhere(others).true
+
+        yield bench.trial(bench.side.gradients(first, bench.up(first)), label=label, suspect=suspect)
+
+
+def changed(outputs: bool) -> Runner:
+    """Inputs, labels and indices among them, or outputs are changed in place before backward."""
+
+    def run(bench: Bench) -> Iterator[Trial]:
+        if bench.side.inplace:
+            return
+        graph = bench.graph()
+        given = [v for v in graph.leaves if isinstance(v, Tensor)]
+        own = {v.untyped_storage().data_ptr() for v in graph.out}
+        if own & {v.untyped_storage().data_ptr() for v in given if v.numel()}:
+            return  # the output is a view of it: the author gives the input itself away
+        for v in graph.out if outputs else given:
+            # an index of 0 is inside of whatever it counts
+            try:
+                v.detach().mul_(0.875 if differentiable(v) else 0)
+            except RuntimeError:  # expanded: nobody can write into it
+                return
+        yield bench.trial(_raises_or(bench, graph))
+
+    return run
+
+
+def _raises_or(bench: Bench, graph: Graph) -> Mapping[str, Array]:
+    """The gradients; the true ones where autograd says that what it needs was changed."""
     try:
-        bench.side.forward(others, bench.wanted)
-    except RaisedError:
-        return
-
-    def suspect() -> Mapping[str, Array] | None:
-        return bench.elsewhere(others).true
-
-    yield bench.trial(bench.side.gradients(first, bench.up(first)), suspect=suspect)
-
-
-def changed(bench: Bench) -> Iterator[Trial]:
-    if bench.side.inplace:
-        return
-    graph = bench.graph()
-    own = {o.untyped_storage().data_ptr() for o in graph.out}
-    with torch.no_grad():
-        for i in graph.wanted:
-            v = graph.leaves[i]
-            if v.untyped_storage().data_ptr() in own:
-                return  # the output is a view of it: the author gives the input itself away
-            v.mul_(0.875)
-    try:
-        hand = bench.side.gradients(graph, bench.up(graph))
+        return bench.side.gradients(graph, bench.up(graph))
     except RaisedError as error:
         if CHANGED in str(error.error):
-            hand = {n: bench.standard.true[n] for n in bench.standard.true}
-        else:
-            raise
-    yield bench.trial(hand)
+            return bench.standard.true
+        raise
 
 
 def alone(bench: Bench) -> Iterator[Trial]:
@@ -210,6 +273,8 @@ def elsewhere(values: Callable[[Bench], list[Any] | None], layout: Any = same) -
         graph = bench.side.forward(given, bench.wanted, layout)
         if [tuple(o.shape) for o in graph.out] != [tuple(o.shape) for o in there.graph.out]:
             return
+        if bench.wide and (rounding := own(bench.side, given, there)):
+            floor = rounding.widened(floor, there.true)
         moved = Bench(bench.side, there, floor, given, bench.wanted)
         yield Trial(bench.side.gradients(graph, moved.up(graph)), there.true, floor)
 

@@ -26,6 +26,8 @@ from mlp_torch.check.operations.tensors import (
 )
 
 SEED = 0
+# what is drawn in a backward is never what its forward drew, nor what another backward draws
+BACKWARD, ANOTHER = 1 << 20, 1 << 21
 FROZEN_LEAF = "a leaf Variable that requires grad"
 
 
@@ -88,7 +90,12 @@ class Side:
         return Graph(leaves, [i for i in wanted if leaves[i].requires_grad], names, out, roots)
 
     def backward(
-        self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False, create: bool = False
+        self,
+        graph: Graph,
+        up: Sequence[Tensor | None],
+        retain: bool = False,
+        create: bool = False,
+        seed: int = BACKWARD,
     ) -> list[Tensor]:
         """Gradients of `graph.wanted`; None in `up` is an output that nothing is made of."""
         leaves = [graph.leaves[i] for i in graph.wanted]
@@ -96,7 +103,10 @@ class Side:
                 if g is not None and i in graph.roots]  # fmt: skip
         if not kept or not leaves:
             return [torch.zeros_like(v) for v in leaves]
-        seeded()
+        states = [(v, v.get_state()) for v in graph.leaves if isinstance(v, torch.Generator)]
+        for generator, _ in states:
+            generator.manual_seed(seed)
+        seeded(seed)
         try:
             with quiet():
                 found = torch.autograd.grad(
@@ -105,10 +115,15 @@ class Side:
                 )  # fmt: skip
         except Exception as error:
             raise RaisedError(self.who, "backward", error) from error
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
         return [torch.zeros_like(v) if g is None else g for g, v in zip(found, leaves, strict=True)]
 
-    def gradients(self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False) -> dict[str, Array]:
-        found = self.backward(graph, up, retain)
+    def gradients(
+        self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False, seed: int = BACKWARD
+    ) -> dict[str, Array]:
+        found = self.backward(graph, up, retain, seed=seed)
         return {self.arguments.names[i]: to_numpy(g) for i, g in zip(graph.wanted, found, strict=True)}
 
 

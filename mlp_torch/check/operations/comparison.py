@@ -9,11 +9,13 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
-from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
+from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, poisoned
 from mlp_torch.check.operations.finding import Finding, NotKeptError
 from mlp_torch.check.operations.floor import Floor, U
 from mlp_torch.check.operations.judging import Judgement, judge
 from mlp_torch.check.operations.naming import described, named
+from mlp_torch.check.operations.outputs import is_random
+from mlp_torch.check.operations.own import own
 from mlp_torch.check.operations.runs import RUNS, outcome
 from mlp_torch.check.operations.scene import Scene
 from mlp_torch.check.operations.second import second
@@ -22,6 +24,7 @@ from mlp_torch.check.operations.tensors import alike, equal, norm
 from mlp_torch.check.report import Fault
 
 FLOAT32 = 2.0**-23
+DRAWN = "backward draws random numbers"
 Coarser = Callable[[], Mapping[str, Array] | None]
 
 
@@ -29,7 +32,8 @@ Coarser = Callable[[], Mapping[str, Array] | None]
 class Comparison:
     """One function at one point, and the finding that is filled.
 
-    `must`: a verdict is asked for; `known`: the reference takes this dtype.
+    `must`: a verdict is asked for; `known`: the reference takes this dtype; `exact`: it is float64,
+    or float32 and right in float64; `wide`: the floor holds the author's own rounding.
     """
 
     author: Side
@@ -39,10 +43,22 @@ class Comparison:
     found: Finding
     must: bool
     known: bool
+    exact: bool = False
+    wide: bool = False
 
-    def gradients(self) -> dict[str, Array]:
+    def widen(self) -> bool:
+        """Add the author's own rounding to the floor, where float64 has shown that the formula is right."""
+        if not self.exact or self.wide:
+            return False
+        self.wide = True
+        rounding = own(self.author, self.values, self.truth)
+        if rounding:
+            self.floor = rounding.widened(self.floor, self.truth.true)
+        return rounding is not None
+
+    def gradients(self, seed: int = BACKWARD) -> dict[str, Array]:
         graph = self.author.forward(self.values, self.truth.wanted)
-        return self.author.gradients(graph, self.truth.upstream(graph))
+        return self.author.gradients(graph, self.truth.upstream(graph), seed=seed)
 
     def is_right(self) -> bool:
         try:
@@ -70,6 +86,13 @@ class Comparison:
             self.hand = {}
             return
         judgement = judge(self.truth, self.floor, self.hand)
+        if judgement.wrong and any(m.any() for m in self.floor.kinked.values()):
+            self.floor = self.truth.with_ties(self.floor, self.hand)
+            judgement = judge(self.truth, self.floor, self.hand)
+        before = self.floor
+        if judgement.wrong and self.widen():
+            wider = judge(self.truth, self.floor, self.hand)
+            judgement, self.floor = (judgement, before) if wider.wrong else (wider, self.floor)
         if judgement.wrong and coarser and (short or _are_float32(self.hand)):
             floor = self.truth.floor(FLOAT32, coarser())
             second_look = judge(self.truth, floor, self.hand)
@@ -89,6 +112,8 @@ class Comparison:
         if not judgement.wrong:
             return
         found.message = ""
+        if self._drawn(judgement.wrong):
+            return
         scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
         found.faults += named(scene, judgement.wrong)
         explained = {n for f in found.faults for n in f.arrays}
@@ -100,6 +125,31 @@ class Comparison:
         whole = len(judgement.wrong) == len(judgement.rows) and len(found.faults) == 1 and not rest
         if whole and found.faults[0].kind == "constant_factor":
             found.verdict = "scaled"
+
+    def _drawn(self, wrong: list[str]) -> bool:
+        """Other random numbers in backward alone give another gradient."""
+        try:
+            again, once_more = self.gradients(), self.gradients(ANOTHER)
+        except RaisedError:
+            return False
+        moved = [
+            n
+            for n in wrong
+            if again[n].shape == once_more[n].shape == self.hand[n].shape
+            and alike(again[n], self.hand[n])
+            and not alike(once_more[n], again[n])
+            and not norm(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
+        ]
+        if not moved:
+            return False
+        masked = is_random(self.author, self.values)
+        kind = "wrong_dropout_backward" if masked else "not_repeatable"
+        text = DRAWN + (": the mask of forward must be saved" if masked else ": it changes from run to run")
+        gap = max(norm(once_more[n] - again[n]) for n in moved)
+        self.found.wrong(kind, tuple(moved), text, f"two backward passes differ by {gap:.2g}")
+        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
+        self.found.faults += named(scene, [n for n in wrong if n not in moved])
+        return True
 
     def _unwritten(self, rest: list[str]) -> bool:
         """The wrong arrays hold NaN where fresh memory holds NaN."""
@@ -156,8 +206,10 @@ class Comparison:
     def _again(self) -> None:
         """The same run once more: what it moves by is judged like anything else."""
         found = self.found
+        if any(f.detail.startswith(DRAWN) for f in found.faults):
+            return
         try:
-            again = self.gradients()
+            again = self.gradients(ANOTHER)
         except RaisedError as error:
             found.wrong("not_repeatable", (error.stage,), f"raises in a second call: {error.line}", found.tag)
             return
@@ -176,11 +228,17 @@ class Comparison:
             found.wrong("not_repeatable", tuple(far), text, f"by {max(moving[n] for n in far):.2g}")
 
     def _runs(self, reference: Side) -> None:
-        bench = Bench(self.author, self.truth, self.floor, self.values, self.truth.wanted)
+        def made() -> Bench:
+            return Bench(self.author, self.truth, self.floor, self.values, self.truth.wanted, self.wide)
+
+        bench = made()
         self.found.runs["contiguous"] = "right"
         failed: list[Fault] = []
         for run in RUNS:
             said, fault = outcome(run, bench, replace(bench, side=reference), self.found.tag)
+            if fault and self.widen():
+                bench = made()
+                said, fault = outcome(run, bench, replace(bench, side=reference), self.found.tag)
             if said:
                 self.found.runs[run.name] = said
             if fault:

@@ -34,7 +34,7 @@ def elementwise(scene: Scene, name: str) -> Named | None:
         return "wrong_softmax_jacobian", "has the diagonal of softmax's Jacobian only"
     weights = _weights(scene, place, x)
     constants = [v for v in scene.side.arguments.leaves if isinstance(v, float) and 0 < v < 0.1]
-    if said := normalization.words(x, g, t, weights, fits, constants):
+    if said := normalization.words(x, g, t, weights, fits, constants, scene.floor.unit <= 1e-5):
         return "wrong_normalization_backward", said
     if fits(g * o):
         return "wrong_activation_derivative", "has f itself in place of its derivative"

@@ -10,7 +10,9 @@ jump, where the move does not shrink with the nudge, are no rounding: they lie o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.operations.tensors import norm
@@ -43,12 +45,39 @@ class Floor:
     tight: Mapping[str, float]
     noise: Mapping[str, float]
     kinked: Mapping[str, Array]
+    # in dtypes of 16 bits, by entry: a norm over thousands of entries hides one that has the wrong sign
+    entries: Mapping[str, Array] = field(default_factory=dict)
 
     def allowed(self, name: str, true: Array, weight: float = 1.0, tight: bool = False) -> float:
         """‖h − t‖ that is rounding; `weight` is ‖upstream‖ against the random one's."""
         noise = (self.tight if tight else self.noise)[name]
         least = of(UNDERFLOW, self.unit) * max(true.size, 1) ** 0.5
         return 4 * weight * noise + of(ROUNDINGS, self.unit) * self.unit * norm(true) + least
+
+    def off(self, name: str, h: Array, t: Array) -> Array:
+        """The entries that are wrong by themselves or in a row that is, in a dtype of 16 bits.
+
+        32 units of the entry, and 8 times what rounding does to it, or to its row where that is more; a row
+        by 4 times of that, and 4 units.
+        """
+        noise = self.entries.get(name)
+        if noise is None or not noise.ndim or noise.shape != h.shape or noise.shape != t.shape:
+            return np.zeros(t.shape, dtype=bool)
+        smooth = ~self.kinked[name] if name in self.kinked else np.ones(t.shape, dtype=bool)
+        count = np.maximum(smooth.sum(axis=-1, keepdims=True), 1)
+
+        def by_row(v: Array) -> Array:
+            return np.sqrt((np.where(smooth, v, 0) ** 2).sum(axis=-1, keepdims=True) / count)
+
+        with np.errstate(all="ignore"):
+            gap, row, size = np.where(smooth, np.abs(h - t), 0), by_row(noise), by_row(t)
+            whole = norm(np.where(smooth, noise, 0)) / max(int(smooth.sum()), 1) ** 0.5
+            row = np.maximum(row, whole if noise.shape[-1] < 8 else row)
+            least = of(UNDERFLOW, self.unit)
+            limit = 32 * self.unit * np.abs(t) + 8 * np.maximum(noise, row) + 4 * self.unit * size + least
+            far = by_row(gap) > 4 * np.maximum(row, whole) + 4 * self.unit * size + least
+        single = smooth & (gap > limit)
+        return single | (smooth & far & ~single.any(axis=-1, keepdims=True))
 
     def clean(self, name: str, entries: Array) -> Array:
         """The entries away from kinks."""

@@ -1,5 +1,6 @@
 """check_autograd_function: a torch callable with a hand-written backward against autograd of a reference."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from mlp_torch.check.operations.calls import kept_state
 from mlp_torch.check.operations.finding import Finding
 from mlp_torch.check.operations.place import Place
-from mlp_torch.check.operations.tensors import Arguments, arguments
+from mlp_torch.check.operations.tensors import Arguments, arguments, differentiable, flat
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
 
@@ -65,9 +66,28 @@ def check_autograd_function(
 def _callable(function: Any) -> Callable[..., Any]:
     is_class = isinstance(function, type) and issubclass(function, torch.autograd.Function)
     found = function.apply if is_class else function
+    if isinstance(found, torch.nn.Module):
+        return _cast(found)
     if not callable(found):
         raise UserError(f"give a torch.autograd.Function or a callable, not a {type(found).__name__}")
     return found
+
+
+def _cast(module: torch.nn.Module) -> Callable[..., Any]:
+    """A copy of the module in each dtype and on each device that it is called with: the caller's stays."""
+    copies: dict[Any, torch.nn.Module] = {}
+
+    def call(*inputs: Any, **kwargs: Any) -> Any:
+        leaves = flat([inputs, kwargs], "", [])
+        first = next((v for _, v in leaves if differentiable(v)), None)
+        if first is None:
+            return module(*inputs, **kwargs)
+        key = (first.dtype, first.device)
+        if key not in copies:
+            copies[key] = copy.deepcopy(module).to(dtype=first.dtype, device=first.device)
+        return copies[key](*inputs, **kwargs)
+
+    return call
 
 
 def _report(findings: list[Finding], given: Arguments) -> CheckReport:

@@ -49,7 +49,8 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
         right = near(h, t, floor, name, tight=True)
         if not right:
             allowed, right = floor.allowed(name, t), near(h, t, floor, name)
-        if not right:
+        if not right or bool(floor.off(name, h, t).any()):
+            right = False
             found.wrong.append(name)
         elif size > allowed and not _is_zero(standard, name):
             found.resolution = max(found.resolution, allowed / size)

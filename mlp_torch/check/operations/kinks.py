@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations.floor import Floor
-from mlp_torch.check.operations.standard import LARGER, NUDGE, Standard
+from mlp_torch.check.operations.standard import FEW, LARGER, NUDGE, Standard
 from mlp_torch.check.operations.tensors import norm
 
 PAIRS = 16
@@ -54,10 +55,14 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
         if norm(rest - sides[0]) <= slack:
             return Judged("one-sided", names)
         return Judged("unknown" if norm(rest - crossed) <= slack else "wrong", names)
+    # … unless both are on one slope, and the reference's derivative at the point is not
+    crossed = np.where((np.abs(sides - sides[0]) <= slack).all(axis=0), sides[0], crossed)
     for all_alike in (crossed, crossed / 2, *sides):
         if norm(rest - all_alike) <= slack:
             return Judged("one-sided", names)
     spanned = norm(rest - rows[:rank].T @ (rows[:rank] @ rest)) <= slack
+    if _group_by_group(standard, floor, names, amplitude, sides, rest, slack):
+        return Judged("between", names)
     if not spanned and rank < len(sides):
         return Judged("wrong", names)
     low, high = np.minimum(sides.min(axis=0), 0), np.maximum(sides.max(axis=0), 0)
@@ -79,6 +84,49 @@ def _settled(standard: Standard, joined: Callable[[Mapping[str, Array]], Array])
     """Beside a kink the gradient stays what it is when the nudge doubles; ill-conditioned, it does not."""
     once, doubled = (joined(standard.differences(a)[0]) for a in (NUDGE, 2 * NUDGE))
     return norm(once - doubled) <= 1e-6 * norm(once)
+
+
+def _group_by_group(
+    standard: Standard, floor: Floor, names: tuple[str, ...], amplitude: float, sides: Array, rest: Array,
+    slack: float,
+) -> bool:  # fmt: skip
+    """Each group of entries that kinks tie together is a mixture of its one-sided derivatives.
+
+    Windows of a pooling tie apart from each other: the choice in one says nothing about the next. A nudge of
+    one entry alone moves those that it is tied to.
+    """
+    masks = {n: floor.kinked[n] for n in names}
+    count = len(rest)
+    if count > FEW or any(standard.true[n].shape != tuple(_value(standard, n).shape) for n in names):
+        return False
+    places = {n: [int(k) for k in np.flatnonzero(masks[n])] for n in names}
+    alone = standard.one_by_one(amplitude, places)
+    moves = np.array(
+        [np.concatenate([m[n][masks[n]] for n in names]) for some in alone.values() for m in some]
+    )
+    if len(moves) != 2 * count:
+        return False
+    group = np.arange(count)
+    for k, move in enumerate(moves):
+        tied = np.flatnonzero(np.abs(move) > slack)
+        for other in np.unique(group[tied]):
+            group[group == other] = group[k // 2]
+    corners = np.concatenate([sides, moves])
+    for number in np.unique(group):
+        part = np.flatnonzero(group == number)
+        some, r = corners[:, part], rest[part]
+        if norm(r) <= slack:
+            continue
+        # a share is handed from one entry to another: a slip that vanishes elsewhere keeps no sum
+        shared = bool((np.abs(some.sum(axis=1)) <= slack).all())
+        if not shared or not _between(some, r, np.eye(len(part)), slack):
+            return False
+    return True
+
+
+def _value(standard: Standard, name: str) -> Tensor:
+    value: Tensor = standard.values[standard.side.arguments.names.index(name)]
+    return value
 
 
 def _between(corners: Array, rest: Array, basis: Array, slack: float) -> bool:

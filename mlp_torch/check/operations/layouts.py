@@ -73,6 +73,51 @@ def zero(v: Tensor) -> Tensor | None:
     return torch.zeros_like(v) if v.numel() else None
 
 
+def _kept(choose: Callable[[Tensor], None]) -> Make:
+    """Ones where `choose` leaves them; None where that leaves all entries or none."""
+
+    def make(v: Tensor) -> Tensor | None:
+        mask = torch.ones(v.shape, dtype=torch.bool, device=v.device)
+        if not v.ndim or not v.numel():
+            return None
+        choose(mask)
+        return torch.where(mask, v, 0) if mask.any() and not mask.all() else None
+
+    return make
+
+
+def _first(mask: Tensor) -> None:
+    mask[..., 0] = False
+
+
+def _last(mask: Tensor) -> None:
+    mask[..., -1] = False
+
+
+def _every_other(mask: Tensor) -> None:
+    mask.view(-1)[::2] = False
+
+
+def _all_but_one(mask: Tensor) -> None:
+    mask.view(-1)[: mask.numel() // 2] = False
+    mask.view(-1)[mask.numel() // 2 + 1 :] = False
+
+
+SPARSE = {
+    "whose first column is 0": _kept(_first),
+    "whose last column is 0": _kept(_last),
+    "with every other entry 0": _kept(_every_other),
+    "with one entry that is not 0": _kept(_all_but_one),
+}
+
+
+def scaled(exponent: int) -> Make:
+    """The upstream times 2^exponent, as from a mean over many entries or from loss scaling."""
+    return lambda v: (
+        v * 2.0**exponent if v.numel() and v.dtype not in (torch.float16, torch.complex32) else None
+    )
+
+
 def broadcast(v: Tensor) -> Tensor | None:
     """The first row, expanded: other values, and a stride of 0."""
     if not v.ndim or v.shape[0] < 2 or not v.numel():

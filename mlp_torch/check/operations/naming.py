@@ -58,7 +58,15 @@ def _not_finite(scene: Scene, name: str) -> Named | None:
 
 
 def _zero(scene: Scene, name: str) -> Named | None:
-    return ("zero_gradient", "is all zero") if not scene.hand[name].any() else None
+    if scene.hand[name].any():
+        return None
+    arguments = scene.side.arguments
+    asked = any(isinstance(v, torch.Tensor) and v.requires_grad for v in arguments.leaves)
+    others = any(n != name and h.any() for n, h in scene.hand.items())
+    hint = "" if asked or not others else (
+        " (if it is no parameter, as labels are, set requires_grad on the inputs that are)"
+    )  # fmt: skip
+    return "zero_gradient", f"is all zero{hint}"
 
 
 def _factor(scene: Scene, name: str) -> Named | None:
@@ -161,6 +169,17 @@ def _not_multiplied(scene: Scene, name: str) -> Named | None:
     return None
 
 
+def _ignored(scene: Scene, name: str) -> Named | None:
+    """A scalar's upstream left out is a factor here, and stays what it is under another upstream."""
+    out = scene.standard.graph.out
+    if len(out) != 1 or out[0].numel() != 1 or not scene.hand[name].any():
+        return None
+    doubled = scene.hand_at(scene.values, 2.0)[name]
+    if doubled.shape == scene.hand[name].shape and np.array_equal(doubled, scene.hand[name]):
+        return _not_multiplied(scene, name)
+    return None
+
+
 def _summed(scene: Scene, name: str) -> Named | None:
     t = scene.standard.true[name]
     if t.size < 2:
@@ -171,7 +190,7 @@ def _summed(scene: Scene, name: str) -> Named | None:
 
 
 HYPOTHESES: tuple[Callable[[Scene, str], Named | None], ...] = (
-    _not_finite, _zero, _factor, _anothers, _transposed, _not_multiplied, elementwise, _summed,
+    _not_finite, _zero, _ignored, _factor, _anothers, _transposed, _not_multiplied, elementwise, _summed,
 )  # fmt: skip
 
 
@@ -180,7 +199,7 @@ def described(scene: Scene, name: str) -> str:
     h, t = scene.hand[name], scene.standard.true[name]
     if h.shape != t.shape:
         return f"{name} has shape {h.shape}, its input {t.shape}"
-    bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t))
+    bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t)) | scene.floor.off(name, h, t)
     if not bad.any() or bad.all() or not bad.ndim:
         return f"{name} is off by {norm(h - t) / max(norm(t), 1e-300):.3g} of its size"
     where = np.argwhere(bad)

@@ -16,9 +16,12 @@ Axes = tuple[int, ...]
 
 def words(
     x: Array, g: Array, t: Array, weights: Sequence[tuple[str, Array]], is_it: Callable[[Array], bool],
-    constants: Sequence[float] = (),
+    constants: Sequence[float] = (), counts: bool = True,
 ) -> str:  # fmt: skip
-    """The sentence, "" where x's true gradient t is no normalisation's or the author's is none of these."""
+    """The sentence, "" where x's true gradient t is no normalisation's or the author's is none of these.
+
+    `counts`: N and N − 1 can be told apart, in no dtype of 16 bits.
+    """
     if x.shape != g.shape or x.shape != t.shape or not x.ndim or x.size > 1 << 18:
         return ""
     for axes in _axes(x.ndim):
@@ -43,7 +46,7 @@ def words(
                     if not _near(dx(d, mean, along), t):
                         continue
                     for text, value in _slips(d, g, mean, along, hat, n, axes, name, centred, dx):
-                        if is_it(value):
+                        if (counts or not text.startswith("divides")) and is_it(value):
                             return text
                     return ""
     return ""

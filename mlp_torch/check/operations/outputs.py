@@ -1,12 +1,14 @@
 """Before any gradient: whether there is a truth, and whether both forward passes are the same."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.operations.calls import Graph, RaisedError, Side
+from mlp_torch.check.operations.calls import ANOTHER, Graph, RaisedError, Side
 from mlp_torch.check.operations.finding import Finding
-from mlp_torch.check.operations.floor import U
+from mlp_torch.check.operations.floor import U, of
+from mlp_torch.check.operations.own import MOST
 from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import equal, norm, to_numpy
 from mlp_torch.check.report import Fault
@@ -31,7 +33,7 @@ def blocked(truth: Standard) -> str:
     if not any(t.size for t in truth.true.values()) and not any(o.numel() for o in truth.graph.out):
         return "nothing was judged: all inputs and outputs are empty"
     side = truth.side
-    again = side.gradients(side.forward(truth.values, truth.wanted), truth.up)
+    again = side.gradients(side.forward(truth.values, truth.wanted), truth.up, seed=ANOTHER)
     if any(not np.array_equal(again[n], t) for n, t in truth.true.items()):
         floor = truth.floor(U)
         for name, t in truth.true.items():
@@ -51,12 +53,17 @@ def same_shapes(mine: Graph, truth: Standard) -> None:
             raise UserError(f"{name} is {a.dtype}, the reference's {b.dtype}")
 
 
-def gap(mine: Graph, truth: Standard, unit: float, low: Any) -> float:
-    """The worst ‖yours − reference's‖ of an output over what rounding allows: above 1 is a mismatch."""
+def gap(mine: Graph, truth: Standard, unit: float, low: Any, more: Sequence[float] = ()) -> float:
+    """The worst ‖yours − reference's‖ of an output over what rounding allows: above 1 is a mismatch.
+
+    `more`: what the author's own rounding moves each output by.
+    """
     worst = 0.0
     allowances = truth.outputs_allowed(unit, low)
-    for own, theirs, (allowed, smooth) in zip(mine.out, truth.graph.out, allowances, strict=True):
-        a, b = to_numpy(own), to_numpy(theirs)
+    for i, (allowed, smooth) in enumerate(allowances):
+        a, b = to_numpy(mine.out[i]), to_numpy(truth.graph.out[i])
+        if i < len(more):
+            allowed += min(4 * more[i], of(MOST, unit) * norm(b[smooth]))
         odd = ~np.isfinite(b)
         if not np.array_equal(a[odd], b[odd], equal_nan=True):
             return np.inf

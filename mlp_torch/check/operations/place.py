@@ -12,6 +12,7 @@ from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Si
 from mlp_torch.check.operations.comparison import Comparison
 from mlp_torch.check.operations.finding import Finding, NotKeptError
 from mlp_torch.check.operations.floor import U
+from mlp_torch.check.operations.own import own
 from mlp_torch.check.operations.standard import Standard, nudged, standard
 from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, norm, raised, to_numpy
 from mlp_torch.errors import UserError
@@ -29,6 +30,7 @@ class Place:
         self.author = Side("your function", function, given)
         self.reference = Side("the reference", reference, given)
         self.standards: list[Standard] = []
+        self.exact = False  # the author's gradients are right in float64
 
     def findings(self, dtypes: Sequence[torch.dtype] | None) -> list[Finding]:
         """One finding a dtype: those asked for, or float64, where it is kept through, and the one given."""
@@ -46,7 +48,9 @@ class Place:
         if own in (torch.float64, torch.complex128) or self.device.startswith("mps"):
             return [self.judged(None)]
         try:
-            return [self.judged(torch.float64, must=False), self.judged(None)]
+            first = self.judged(torch.float64, must=False)
+            self.exact = first.verdict == "right"
+            return [first, self.judged(None)]
         except NotKeptError as why:
             found = self.judged(None)
             found.notes.insert(0, f"float64 is not judged: {why}")
@@ -81,9 +85,14 @@ class Place:
             truth.floor(unit, low[0], self._relative(values, truth, low[0])),
             outputs.gap(graph, truth, unit, low[1]),
         )
+        own_ = None
+        exact = (unit <= U or (self.exact and unit == FLOAT32)) and not truth.inexact
+        if gap > 1 and exact and (own_ := own(self.author, values, truth)):
+            gap = outputs.gap(graph, truth, unit, low[1], own_.outputs)
+            floor = own_.widened(floor, truth.true) if gap <= 1 else floor
         inner = self._low([_as_float32(v) for v in values], truth) if unit <= U and gap > 1 else (None, None)
         known = unit <= U or truth.inexact or low[0] is not None
-        compared = Comparison(self.author, truth, floor, values, found, must, known)
+        compared = Comparison(self.author, truth, floor, values, found, must, known, exact, own_ is not None)
         if inner[1] is not None and outputs.gap(graph, truth, FLOAT32, inner[1]) <= 1:
             if not must and not compared.is_right():
                 raise NotKeptError("the outputs have the precision of float32")

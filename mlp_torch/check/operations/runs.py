@@ -16,6 +16,7 @@ from mlp_torch.check.operations.bench import (
     expanded,
     laid_out,
     rows_expanded,
+    sparse,
     subsets,
     twice,
     two_forwards,
@@ -43,6 +44,13 @@ class Run:
     optional: bool = False
 
 
+NOT_LINEAR = "a gradient is linear in the upstream, which is clipped or compared here"
+# whose label is not known where it raises
+SOME = {
+    "requires_grad_subset": "some inputs need",
+    "unused_output": "one output",
+    "upstream_values": "with zeros",
+}
 READ = "it is read as if it were contiguous"
 RUNS = (
     Run("expanded upstream", "upstream_layout", upstream(layouts.expanded),
@@ -58,6 +66,12 @@ RUNS = (
     Run("channels-last upstream", "upstream_layout", upstream(layouts.channels_last),
         "for a channels-last one", READ),
     Run("zero upstream", "upstream_layout", upstream(layouts.zero), "where the upstream is 0"),
+    Run("sparse upstreams", "upstream_values", sparse, "for an upstream {label}",
+        always="its values are taken for a mask"),
+    Run("tiny upstream", "upstream_values", upstream(layouts.scaled(-30)),
+        "for a tiny upstream (times 2⁻³⁰, as from a mean over many entries)", always=NOT_LINEAR),
+    Run("large upstream", "upstream_values", upstream(layouts.scaled(20)),
+        "for a large upstream (times 2²⁰, as from loss scaling)", always=NOT_LINEAR),
     Run("strided inputs", "input_layout", laid_out(layouts.strided), "for strided inputs", optional=True),
     Run("offset inputs", "input_layout", laid_out(layouts.offset),
         "for inputs that begin inside their memory", optional=True),
@@ -67,15 +81,20 @@ RUNS = (
         "for inputs in channels-last format", optional=True),
     Run("broadcast inputs", "input_layout", elsewhere(rows_expanded, expanded),
         "for expanded inputs", optional=True),
-    Run("subsets of requires_grad", "requires_grad_subset", subsets, "where only {label} needs a gradient"),
+    Run("subsets of requires_grad", "requires_grad_subset", subsets, "where only {label} a gradient"),
     Run("backward twice", "backward_twice", twice,
         "in a second backward on one graph (retain_graph=True)",
+        "the first one's result is returned again",
         always="the first one changes what forward saved"),
     Run("two forwards, then backward", "two_forwards", two_forwards,
-        "where another forward comes between forward and backward",
-        "the other forward's values are used: what backward needs lies outside of its ctx"),
-    Run("inputs changed in between", "changed_inputs", changed,
+        "where another forward{label} comes between forward and backward",
+        "the other forward's values are used: what backward needs lies outside of its ctx",
+        always="what backward needs lies outside of its ctx"),
+    Run("inputs changed in between", "changed_inputs", changed(outputs=False),
         "where inputs are changed in place between forward and backward",
+        always="nothing is raised: ctx.save_for_backward would"),
+    Run("outputs changed in between", "changed_inputs", changed(outputs=True),
+        "where outputs are changed in place between forward and backward",
         always="nothing is raised: ctx.save_for_backward would"),
     Run("one output used", "unused_output", alone, "where {label} alone is used"),
     Run("uninitialized memory", "uninitialized_memory", uninitialized,
@@ -98,11 +117,9 @@ def outcome(run: Run, bench: Bench, reference: Bench, tag: str) -> tuple[str, Fa
 
 def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
     made = 0
-    label = ""
     try:
         for trial in run.make(bench):
             made += 1
-            label = trial.label
             wrong = [
                 n for n, h in trial.hand.items() if not near(h, trial.true[n], trial.floor, n, trial.weight)
             ]
@@ -113,7 +130,7 @@ def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
             return "", None
         if run.optional:
             return f"refused: {error.line}", None
-        when = run.when.format(label=label or "one input")
+        when = run.when.format(label=SOME.get(run.kind, ""))
         text = f"raises only {when}: {error.line}"
         return "wrong", Fault(run.kind, None, (error.stage,), text, f"{tag}: {error.stage}")
     return ("right" if made else ""), None

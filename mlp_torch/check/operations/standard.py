@@ -1,7 +1,7 @@
 """The truth that a gradient is held against: the reference in float64, nudged and rounded to see it move."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_
 
 # wide enough that two entries which tie do not move alike; LARGER moves what is smooth 4096 times as far
 NUDGE, LARGER, PAIRS = 2.0**-44, 2.0**-32, 2
+# beyond, entries are not nudged one by one to see which of them one kink ties together
+FEW = 256
+
+Place = tuple[str, int]
+Moves = dict[str, Array]
 
 
 @dataclass
@@ -108,6 +113,47 @@ class Standard:
             found.append(self._difference(values, amplitude))
         return found
 
+    def one_by_one(self, amplitude: float, places: Mapping[str, Sequence[int]]) -> dict[Place, list[Moves]]:
+        """t(x + δ) − t(x) where one entry alone is nudged, up and down, by (array, index in it)."""
+        found: dict[Place, list[Moves]] = {}
+        names = self.side.arguments.names
+        for i in self.wanted:
+            if self.fixed and i in self.fixed:
+                continue
+            v = self.values[i].contiguous()
+            top = float(v.abs().max()) if v.numel() else 1.0
+            for at in places.get(names[i], ()):
+                moves = []
+                for sign in (1, -1):
+                    values = list(self.values)
+                    values[i] = v.clone()
+                    entry = values[i].view(-1)
+                    size = float(entry[at].abs()) or top or 1.0
+                    entry[at] += sign * amplitude * size
+                    moves.append(self._difference(values, -1.0))
+                found[names[i], at] = moves
+        self.outputs.pop(-1.0, None)
+        return found
+
+    def with_ties(self, floor: Floor, hand: Mapping[str, Array]) -> Floor:
+        """More kinks among entries where `hand` is another: those no random nudge made the largest."""
+        places: dict[str, list[int]] = {}
+        for name, t in self.true.items():
+            value = self.values[self.side.arguments.names.index(name)]
+            if hand[name].shape == t.shape == tuple(value.shape) and t.size:
+                apart = np.abs(hand[name] - t) > 1e-3 * self.top(name)
+                places[name] = [int(k) for k in np.flatnonzero(apart & ~floor.kinked[name])]
+        if not 0 < sum(map(len, places.values())) <= FEW:
+            return floor
+        kinked = {n: m.copy() for n, m in floor.kinked.items()}
+        small, large = (self.one_by_one(a, places) for a in (NUDGE, LARGER))
+        for (name, at), moves in small.items():
+            for near, far in zip(moves, large[name, at], strict=True):
+                step, wide = (abs(float(d[name].flat[at])) for d in (near, far))
+                if step > 1e-3 * self.top(name) and wide < 64 * step:
+                    kinked[name].flat[at] = True
+        return replace(floor, kinked=kinked)
+
     def _difference(self, values: list[Any], amplitude: float) -> dict[str, Array]:
         try:
             graph = self.side.forward(values, self.wanted)
@@ -185,7 +231,7 @@ class Standard:
             self.settle()
         first, second, rounded = self.jumps(NUDGE), self.jumps(LARGER), self.rounded()
         coarse = self.jumps(unit) if unit > LARGER else None
-        tight, noise, kinked = {}, {}, {}
+        tight, noise, kinked, entries = {}, {}, {}, {}
         for name, t in self.true.items():
             kink, move = self._kinks(name), first[name] * (4 * U / NUDGE)
             cancelling = rounded[name] * (unit / U) * (1.0 if unit <= U else 0.5)
@@ -203,8 +249,10 @@ class Standard:
             parts = [norm(v[~kink]) for v in (cancelling, error)]
             parts.append((relative or {}).get(name, 0.0) * norm(t))
             noise[name] = norm(np.array([*parts, norm(move[~kink])]))
+            if unit > 1e-5 and low is not None and low[name].shape == t.shape:
+                entries[name] = np.sqrt(cancelling**2 + error**2 + move**2)
             tight[name] = noise[name] if coarse is None else norm(np.array(parts))
-        return Floor(unit, tight, noise, kinked)
+        return Floor(unit, tight, noise, kinked, entries)
 
 
 def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:

@@ -199,3 +199,36 @@ def test_ill_conditioned_inputs_are_not_comparable():
     assert check_autograd_function(by_singular_values, torch.linalg.inv, [good]).verdict == "right"
     report = check_autograd_function(by_singular_values, torch.linalg.inv, [bad])
     assert report.verdict == "not_comparable", str(report)
+
+
+def one_pass(change):
+    """E[x²] − E[x]², as apex and many CUDA kernels do."""
+
+    def forward(ctx, x):
+        m = x.mean(-1, keepdim=True)
+        s = torch.rsqrt((x * x).mean(-1, keepdim=True) - m * m + 1e-5)
+        ctx.save_for_backward(x, m, s)
+        return (x - m) * s
+
+    def backward(ctx, g):
+        x, m, s = ctx.saved_tensors
+        hat = (x - m) * s
+        return change(s * (g - g.mean(-1, keepdim=True) - hat * (g * hat).mean(-1, keepdim=True)))
+
+    return kernel(forward, backward)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (lambda g: g, True),
+        (lambda g: g * (1 + 2e-3 * (g.dtype == torch.float32)), False),
+        (lambda g: g * (1 + 1e-8), False),
+        (lambda g: g.bfloat16().to(g.dtype) if g.dtype == torch.float32 else g, False),
+    ],
+)
+def test_digits_that_a_right_formula_loses_in_float32_are_rounding(number, change, right):
+    given = [draw(6, 8, dtype=torch.float32, number=number) + 10 + 20 * (number > 1)]
+    report = check_autograd_function(one_pass(change), lambda x: functional.layer_norm(x, (8,)), given)
+    assert (report.verdict == "right") == right, str(report)

@@ -233,3 +233,43 @@ def test_scaled_is_not_said_where_the_author_has_entries_that_the_truth_has_not(
     )
     assert report.verdict == "wrong"
     assert all(row.verdict == "wrong" for row in report.arrays.values())
+
+
+def shared(ctx, g):
+    x, y = ctx.saved_tensors
+    tied = (x == y[:, None]).to(g.dtype)
+    return g[:, None] * tied / tied.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "right"), [(1, True), (2, False), (-1, False), (0.5, False), (0, False), (1.5, False)]
+)
+def test_ties_in_several_rows_may_be_shared(change, right):
+    tied = torch.tensor([[2.0, 2, 2, 1], [2, 2, 2, 1], [3, 0, 3, 1]])
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x, x.amax(-1))
+        return x.amax(-1)
+
+    function = kernel(forward, lambda ctx, g: change * shared(ctx, g))
+    for reference in (lambda x: x.max(-1).values, lambda x: x.amax(-1)):
+        report = check_autograd_function(function, reference, [tied])
+        assert (report.verdict == "right") == right, str(report)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 8, 16])
+@pytest.mark.parametrize(("factor", "right"), [(1, True), (-1, False), (2, False)])
+def test_the_last_of_equals_in_windows_of_zeros_is_right(windows, factor, right):
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return functional.max_pool1d(x, 4)
+
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        u = x.unflatten(-1, (-1, 4))
+        last = 3 - u.flip(-1).argmax(-1, keepdim=True)
+        return factor * torch.zeros_like(u).scatter_(-1, last, g[..., None]).flatten(-2)
+
+    given = [torch.zeros(1, 1, 4 * windows)]
+    report = check_autograd_function(kernel(forward, backward), lambda x: functional.max_pool1d(x, 4), given)
+    assert (report.verdict == "right") == right, str(report)

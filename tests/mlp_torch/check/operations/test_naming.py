@@ -187,3 +187,37 @@ def test_to_dict_holds_the_runs_and_the_resolution():
     found = report.to_dict()
     assert found["runs"]["expanded upstream float64 cpu"] == "right"
     assert 0 < found["resolution"] < 1e-12
+
+
+def test_the_ignored_upstream_of_a_scalar_is_named():
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.pow(2).sum()
+
+    function = kernel(forward, lambda ctx, g: 2 * ctx.saved_tensors[0])
+    report = check_autograd_function(function, lambda x: x.pow(2).sum(), [X])
+    assert {f.kind for f in report.faults} == {"not_multiplied_by_upstream"}, str(report)
+
+
+def test_labels_that_nobody_differentiates_get_a_hint():
+    def forward(ctx, s, y):
+        ctx.save_for_backward(s, y)
+        return functional.relu(1 - y * s).mean()
+
+    def backward(ctx, g):
+        s, y = ctx.saved_tensors
+        return -g * y * (y * s < 1) / s.numel(), None
+
+    given = [draw(6), torch.tensor([1.0, -1, 1, 1, -1, 1])]
+    report = check_autograd_function(
+        kernel(forward, backward), lambda s, y: functional.relu(1 - y * s).mean(), given
+    )
+    assert "set requires_grad on the inputs that are" in report.message, str(report)
+
+
+def test_a_module_is_cast_and_the_callers_stays_as_it_is():
+    module = torch.nn.BatchNorm1d(4)
+    report = check_autograd_function(module, module, [draw(6, 4, dtype=torch.float32)])
+    assert report.verdict == "right", str(report)
+    assert module.weight.dtype == torch.float32
+    assert not module.running_mean.any()

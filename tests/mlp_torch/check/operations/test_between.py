@@ -1,0 +1,117 @@
+"""Values of the upstream, and what comes between forward and backward: each slip in its run."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mlp_torch import check_autograd_function
+from tests.mlp_torch.check.operations.kernels import X, draw, kernel
+
+INDEX = torch.tensor([0, 2, 2, 4])
+LAST: dict = {}
+
+
+def sine(read):
+    def forward(ctx, x):
+        ctx.save_for_backward(x.cos())
+        return x.sin()
+
+    return kernel(forward, lambda ctx, g: read(ctx, g) * ctx.saved_tensors[0])
+
+
+def held(ctx, name, value):
+    setattr(ctx, name, value)
+    return value
+
+
+def put(name, value):
+    LAST[name] = value
+
+
+def product(ctx, a, b):
+    put("needs", ctx.needs_input_grad)
+    ctx.save_for_backward(a, b)
+    return a * b
+
+
+def product_backward(ctx, g):
+    a, b = ctx.saved_tensors
+    return (g * b if LAST["needs"][0] else None), (g * a if LAST["needs"][1] else None)
+
+
+def cached(ctx, g):
+    if not hasattr(ctx, "kept"):
+        ctx.kept = g
+    return ctx.kept
+
+
+SLIPS = {
+    "first column": (
+        sine(lambda ctx, g: g * (g[:, :1] != 0)), torch.sin, [X], "sparse upstreams", "first column is 0",
+    ),
+    "last column": (
+        sine(lambda ctx, g: g * (g[:, -1:] != 0)), torch.sin, [X], "sparse upstreams", "last column is 0",
+    ),
+    "every other": (
+        sine(lambda ctx, g: g if (g != 0).sum() > 20 else 0 * g), torch.sin, [X], "sparse upstreams",
+        "every other entry 0",
+    ),
+    "one entry": (
+        sine(lambda ctx, g: g if (g != 0).sum() > 1 else 0 * g), torch.sin, [X], "sparse upstreams",
+        "one entry that is not 0",
+    ),
+    "clipped": (sine(lambda ctx, g: g.clamp(-10, 10)), torch.sin, [X], "large upstream", "2²⁰"),
+    "flushed": (
+        sine(lambda ctx, g: torch.where(g.abs() < 1e-6, 0 * g, g)), torch.sin, [X], "tiny upstream", "2⁻³⁰",
+    ),
+    "cached": (sine(cached), torch.sin, [X], "backward twice", "first one's result is returned again"),
+    "batch size": (
+        kernel(
+            lambda ctx, x: (put("n", len(x)), setattr(ctx, "shape", x.shape), x.mean(0))[-1],
+            lambda ctx, g: (g / LAST["n"]).expand(ctx.shape),
+        ),
+        lambda x: x.mean(0), [X], "two forwards, then backward", "another batch size",
+    ),
+    "scalar": (
+        kernel(lambda ctx, x, k: (put("k", k), x * k)[-1], lambda ctx, g: (g * LAST["k"], None)),
+        lambda x, k: x * k, [X, 3.0], "two forwards, then backward", "other numbers",
+    ),
+    "power": (
+        kernel(
+            lambda ctx, x, k: (put("k", k), ctx.save_for_backward(x), x**k)[-1],
+            lambda ctx, g: (g * LAST["k"] * ctx.saved_tensors[0] ** (LAST["k"] - 1), None),
+        ),
+        lambda x, k: x**k, [X, 3], "two forwards, then backward", "other numbers",
+    ),
+    "needs": (
+        kernel(product, product_backward), torch.mul, [X, draw(5, 7, number=2)],
+        "two forwards, then backward", "that needs no gradient",
+    ),
+    "output": (
+        kernel(lambda ctx, x: held(ctx, "y", x.tanh()), lambda ctx, g: g * (1 - ctx.y**2)), torch.tanh, [X],
+        "outputs changed in between", "where outputs are changed in place",
+    ),
+    "index": (
+        kernel(
+            lambda ctx, x, i: (held(ctx, "i", i), held(ctx, "s", x.shape), x[i])[-1],
+            lambda ctx, g: (torch.zeros(ctx.s, dtype=g.dtype).index_add_(0, ctx.i, g), None),
+        ),
+        lambda x, i: x[i], [X, INDEX], "inputs changed in between", "where inputs are changed in place",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_slip_is_found_in_its_run_and_said(name):
+    function, reference, inputs, run, words = SLIPS[name]
+    report = check_autograd_function(function, reference, inputs)
+    assert report.verdict == "wrong", str(report)
+    assert report.runs[f"{run} float64 cpu"] == "wrong", str(report)
+    assert words in report.message, str(report)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("function", [torch.sin, torch.tanh, lambda x: functional.softmax(x, -1)])
+def test_torchs_own_are_right_for_every_upstream(function, dtype):
+    report = check_autograd_function(function, function, [(4 * X).to(dtype)])
+    assert report.verdict == "right", str(report)
