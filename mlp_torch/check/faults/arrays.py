@@ -151,7 +151,7 @@ def _fits(
     yield from slips(c, part, h, D, R, make)
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
-            yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
+            yield tuple(replace(x, detail=_of_data(x.detail)) for x in reading)
     if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and value is None:
         yield from of_reduced_bias(c, part, h, D, R, make)
     if budget < 2 or h.size <= 3 or value is not None:
@@ -171,6 +171,14 @@ def _fits(
                 yield reading
             elif np.isnan(ratio) or abs(ratio) < 1e-7 or abs(ratio + 1) < 1e-8 or c.name_constant(abs(ratio)):
                 yield (*reading, penalty(c, part, amount, wanted, "l2", make))
+
+
+def _of_data(detail: str) -> str:
+    """What is said of the whole, of what the loss without its penalty gives."""
+    true = "is the true one "
+    if detail.startswith(true):
+        return f"has its data part, without the penalty's gradient, {detail.removeprefix(true)}"
+    return f"{detail} in its data part, without the penalty's gradient"
 
 
 def _of_samples(c: Evidence, value: float) -> bool:
