@@ -24,7 +24,7 @@ PATIENCE = 4.0  # seconds of work for other descriptions
 
 def judge(given: layout.Given, case: Case, asked: Asked) -> CheckReport:
     """The report. Raises UserError where the shapes leave a choice."""
-    case = replace(case, output_known=asked.output is not None)
+    case = replace(case, output_known=asked.output is not None, loss_given=asked.loss_value is not None)
     report, p = _as_described(given, case, asked)
     uncovered = any(name in case.hand for name in judged.unmentioned(given))
     if (report.verdict != "right" or uncovered) and (p is not None or asked.output is not None):
@@ -224,7 +224,6 @@ def _judges(reading: readings.Reading, p: Network, case: Case, asked: Asked) -> 
 def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) -> CheckReport:
     """The report with what a small change of the description would make of it."""
     mismatch = any(f.kind == "forward_mismatch" and f.arrays == ("output",) for f in report.faults)
-    of_loss = any(f.arrays == ("loss",) for f in report.faults)
     unbiased = any(f.kind == "forward_mismatch" and "bias" in f.detail for f in report.faults)
     end = time.thread_time() + PATIENCE
     forward: readings.Reading | None = None
@@ -246,8 +245,8 @@ def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) 
         if found is None or found.verdict != "right":
             continue
         known = asked.loss_value is not None and same_loss(p, asked)
-        if of_loss and not known:
-            continue  # it would leave the loss value as wrong as it is
+        if asked.loss_value is not None and not known:
+            continue  # the author's loss value says that it is another network
         (proved if known or mismatch else fitting).append(reading)
         if len(proved) + len(fitting) >= 3:
             break

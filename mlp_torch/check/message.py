@@ -23,6 +23,7 @@ def _plural(detail: str) -> str:
         ("its length", "their lengths"),
         ("the true one ", "the true ones "),
         ("the parameter itself, not its gradient", "the parameters themselves, not their gradients"),
+        ("multiplied by the parameter itself", "multiplied by the parameters themselves"),
         ("the parameter after its step", "the parameters after their step"),
         ("holds each", "hold each"),
         ("its data part", "their data part"),

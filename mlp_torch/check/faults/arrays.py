@@ -114,6 +114,10 @@ def _variants(
         yield from of_weight(c, part, D, R, dz, make)
     if part.role == "b":
         yield from of_bias(c, part, D, dz, make)
+    theta = c.problem.theta(part)
+    if part.role != "slope" and theta.size > 1 and theta.any() and D.shape == theta.shape:
+        claim = make("parameter_multiplied_in", "theta", "is multiplied by the parameter itself", odd=1.2)
+        yield claim, D * theta, False
     if part.role != "slope" and samples:
         yield from of_step(c, part, dz, da, make)
         yield from of_other_layers(c, part, dz, make)

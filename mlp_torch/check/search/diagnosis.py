@@ -9,7 +9,7 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claim, Claims, norm
+from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.exchange import exchanged, with_momentum
 from mlp_torch.check.faults.loss import judge_loss
@@ -20,6 +20,7 @@ from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, row
 from mlp_torch.check.search.descriptions import another_penalty
 from mlp_torch.check.search.search import search as search_sets
+from mlp_torch.check.search.swaps import far_fetched, swapped
 from mlp_torch.check.search.telling import first_wrong, merge, of_data, scaled_apart, whole
 
 MOST = 2  # alternatives that are told
@@ -36,6 +37,7 @@ class Case:
     after: Mapping[str, Array] = field(default_factory=dict)
     previous: Mapping[str, Array] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
+    loss_given: bool = False  # the author's loss value was given
     output_known: bool = False  # the author's output was given, and is the described network's
 
 
@@ -108,6 +110,8 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
             return [square]
     every = overall(c, true)[1] if not lost and not placed else ()
     found = [(*claims, *more) for more in search_sets(c).sets]
+    if not placed and not lost and far_fetched(found) and (exchanges := swapped(c)):
+        found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
     if every and not any(_plain(c, sets) for sets in found[:1]):
         found = [every, *(sets for sets in found if not _plain(c, sets))]
     if found and any(told_of_target(x) for x in found[0]):  # likelier than what comes to the same
@@ -215,6 +219,8 @@ def _tell(
         faults = scaled_apart(c, true, rows)
     else:
         reading = another_penalty(c, sets[0]) or of_data(c, sets[0])
+    if case.loss_given and loss_value is None:
+        reading = ""  # the author's loss value is that of the network described
     chosen = faults[0] if faults else []
     others = faults[1:][:MOST]
     first = None

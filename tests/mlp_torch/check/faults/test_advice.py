@@ -137,3 +137,54 @@ def test_a_wrong_shape_is_a_reason_and_nothing_is_asked_for():
     report = check(back((p - Y) / 7) | {"W1": r.normal(size=(5, 4))})
     assert report.message.startswith("unexplained: dW1 is wrong")
     assert "settle" not in report.message
+
+
+def test_a_description_of_another_loss_value_than_the_authors_is_not_told():
+    value = -np.log(p[np.arange(7), y]).mean()
+    g = {n: v / 3 for n, v in back((p - Y) / 7).items()}
+    assert "reduction='mean_over_all'" in check(g).message
+    assert "reduction=" not in check(g, loss_value=value).message
+
+
+def test_every_option_that_makes_it_right_is_offered():
+    V, c = P["W2"][:, :2], P["b2"][:2]
+    d = (a @ V + c - R[:, :2]) / 7
+    g = back(d, d1=d @ V.T * (1 - a * a))
+    report = check(g, out="identity", loss="squared_error", t=R[:, :2], parameters=P | {"W2": V, "b2": c})
+    for option in ("reduction='mean_over_all'", "loss='half_squared_error'"):
+        assert option in report.message
+        name, value = option.split("=")
+        options = {"loss": "squared_error", name: value.strip("'")}
+        assert check(g, out="identity", t=R[:, :2], parameters=P | {"W2": V, "b2": c}, **options).passed
+
+
+def test_lists_of_numbers_are_arrays():
+    g, lists = back((p - Y) / 7), {n: v.tolist() for n, v in P.items()}
+    written = {n: v.tolist() for n, v in g.items()}
+    assert check(written).passed
+    assert check(written, parameters=lists).passed
+    layers = [Layer(0, 1, "tanh"), Layer(2, 3, "softmax")]
+    inlists = [list(v.values()) for v in (lists, written)]
+    assert check_gradients(*inlists, x, y, layers=layers, loss="cross_entropy", samples="rows").passed
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "words"),
+    [
+        (lambda g: {"W2": g["W2"] + 0.1 * P["W2"] ** 2}, "wrong_regulariser", "dW2 adds 0.1·θ²"),
+        (lambda g: {"b2": g["b2"] * P["b2"]}, "parameter_multiplied_in", "db2 is multiplied by the param"),
+        (lambda g: {"W1": g["W1"] * P["W1"]}, "parameter_multiplied_in", "dW1 is multiplied by the param"),
+    ],
+)
+def test_the_parameter_that_is_multiplied_in_is_named(changed, kind, words):
+    g = back((p - Y) / 7)
+    report = check(g | changed(g))
+    assert kinds(report) == [kind]
+    assert words in report.message
+
+
+def test_the_square_of_the_weights_for_the_weights_in_a_penalty():
+    g = {n: v + (0.1 * P[n] ** 2 if n[0] == "W" else 0) for n, v in back((p - Y) / 7).items()}
+    report = check(g, l2=0.1)
+    assert kinds(report) == ["wrong_regulariser"]
+    assert "have λθ² for the penalty's gradient λθ" in report.message
