@@ -224,7 +224,7 @@ def _judges(reading: readings.Reading, p: Network, case: Case, asked: Asked) -> 
 def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) -> CheckReport:
     """The report with what a small change of the description would make of it."""
     mismatch = any(f.kind == "forward_mismatch" and f.arrays == ("output",) for f in report.faults)
-    unbiased = any(f.kind == "forward_mismatch" and "bias" in f.detail for f in report.faults)
+    unbiased = mismatch or any(f.kind == "forward_mismatch" and "bias" in f.detail for f in report.faults)
     end = time.thread_time() + PATIENCE
     forward: readings.Reading | None = None
     proved: list[readings.Reading] = []

@@ -98,8 +98,7 @@ def reread(
             alternatives=alternatives[1:], first_wrong=None,
         )  # fmt: skip
     if {f.kind for f in report.faults} == {"forward_mismatch"}:  # the report has said so, not how to write it
-        left = f" and leave {first.without} out of your parameters and gradients" if first.without else ""
-        words = f"If your network is really so, describe it so: {first.words}{left}, and check again."
+        words = f"If your network is really so, describe it so: {first.words}, and check again."
         return replace(report, message=f"{report.message} {words}")
     text = f"{report.message} Or your description differs from your code: {right}."
     return replace(report, message=text, alternatives=[*report.alternatives, *alternatives])

@@ -31,7 +31,8 @@ class Reading:
 
     @property
     def words(self) -> str:
-        return f"{self.write}{self.where}"
+        left = f" (and {self.without} left out of parameters and gradients)" if self.without else ""
+        return f"{self.write}{self.where}{left}"
 
 
 Change = tuple[str, str, int | None, dict[str, Any]]

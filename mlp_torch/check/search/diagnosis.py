@@ -115,7 +115,7 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
     if every and not any(_plain(c, sets) for sets in found[:1]):
         found = [every, *(sets for sets in found if not _plain(c, sets))]
     if found and any(told_of_target(x) for x in found[0]):  # likelier than what comes to the same
-        found = [sets for sets in found if any(told_of_target(x) for x in sets)]
+        found = [sets for sets in found if any(told_of_target(x) for x in sets) or not _unlikely(sets)]
     return found or ([claims] if claims else [])
 
 
@@ -123,6 +123,12 @@ def _alone(c: Evidence, sets: list[Claims], true: Mapping[Part, Array]) -> float
     """The one constant on everything that the preferred set is."""
     value, claims = overall(c, true)
     return value if claims and sets and sets[0] == claims else None
+
+
+def _unlikely(claims: Claims) -> bool:
+    """What nobody writes to arrive at p or p + y."""
+    odd = {"wrong_softmax_jacobian", "not_multiplied_by_upstream", "wrong_activation_derivative"}
+    return bool({x.kind for x in claims} & odd)
 
 
 def _plain(c: Evidence, claims: Claims) -> bool:

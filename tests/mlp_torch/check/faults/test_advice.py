@@ -50,10 +50,13 @@ def test_a_bias_that_is_not_added_is_described_as_advised():
     g = back((soft(h @ P["W2"] + P["b2"]) - Y) / 7, h)
     report = check(g)
     assert (report.verdict, kinds(report)) == ("wrong", ["forward_mismatch"])
-    assert "bias=None in layer 1 and leave b1 out" in report.message
+    assert "bias=None in layer 1 (and b1 left out" in report.message
     assert "logits" not in report.message
     left = [{n: v for n, v in arrays.items() if n != "b1"} for arrays in (P, g)]
     assert check(left[1], parameters=left[0]).verdict == "right"
+    shown = check(g, output=soft(h @ P["W2"] + P["b2"]))
+    assert shown.verdict == "not_comparable"
+    assert "bias=None in layer 1 (and b1 left out" in shown.message
 
 
 def test_no_advice_is_given_that_was_not_tried():
