@@ -24,7 +24,7 @@ PATIENCE = 4.0  # seconds of work for other descriptions
 
 def judge(given: layout.Given, case: Case, asked: Asked) -> CheckReport:
     """The report. Raises UserError where the shapes leave a choice."""
-    case = replace(case, output_known=asked.output is not None)
+    case = replace(case, output_known=asked.output is not None, loss_given=asked.loss_value is not None)
     report, p = _as_described(given, case, asked)
     uncovered = any(name in case.hand for name in judged.unmentioned(given))
     if (report.verdict != "right" or uncovered) and (p is not None or asked.output is not None):
@@ -199,8 +199,10 @@ def _size(p: Network, part: Part) -> float:
         return float(np.linalg.norm(np.nan_to_num(p.scales()[part], posinf=0)))
 
 
-def _candidates(given: layout.Given, asked: Asked) -> Iterator[tuple[readings.Reading, Network]]:
-    for reading in readings.changes(given):
+def _candidates(
+    given: layout.Given, asked: Asked, unbiased: bool = False
+) -> Iterator[tuple[readings.Reading, Network]]:
+    for reading in readings.changes(given, unbiased):
         try:
             found = layout.readings(reading.given)
         except (MisfitError, UserError):
@@ -211,19 +213,29 @@ def _candidates(given: layout.Given, asked: Asked) -> Iterator[tuple[readings.Re
                 yield reading, p
 
 
+def _judges(reading: readings.Reading, p: Network, case: Case, asked: Asked) -> bool:
+    """Whether the report under another description says what is right or wrong, and not that nothing is."""
+    if asked.output is None or not _parts(p, case) or not _finite(p, case):
+        return False
+    found = _diagnosed(p, case, asked)
+    return found.verdict != "not_comparable" and bool(found.faults or found.passed)
+
+
 def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) -> CheckReport:
     """The report with what a small change of the description would make of it."""
-    mismatch = any(f.kind == "forward_mismatch" for f in report.faults)
+    mismatch = any(f.kind == "forward_mismatch" and f.arrays == ("output",) for f in report.faults)
+    unbiased = mismatch or any(f.kind == "forward_mismatch" and "bias" in f.detail for f in report.faults)
     end = time.thread_time() + PATIENCE
     forward: readings.Reading | None = None
     proved: list[readings.Reading] = []
     fitting: list[readings.Reading] = []
-    for reading, p in _candidates(given, asked):
-        forward = forward or (reading if mismatch else None)
+    for reading, p in _candidates(given, asked, unbiased):
         if time.thread_time() > end:
             break
         if report.verdict == "right" and not reading.write.startswith("bias='"):
             continue  # all is right but an array that no layer mentions
+        if mismatch and forward is None and _judges(reading, p, case, asked):
+            forward = reading
         if not _plausible(p, case):
             continue
         parts = _parts(p, case)
@@ -233,6 +245,8 @@ def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) 
         if found is None or found.verdict != "right":
             continue
         known = asked.loss_value is not None and same_loss(p, asked)
+        if asked.loss_value is not None and not known:
+            continue  # the author's loss value says that it is another network
         (proved if known or mismatch else fitting).append(reading)
         if len(proved) + len(fitting) >= 3:
             break

@@ -46,6 +46,7 @@ FAULTS: dict[str, Kind] = {
     "transpose": Kind("a transposed gradient, or W where Wᵀ belongs"),
     "updated_weights_used": Kind("weights updated before the gradient went through them"),
     "parameter_returned": Kind("the parameter itself, before or after its step, returned as its gradient"),
+    "parameter_multiplied_in": Kind("a gradient multiplied by its own parameter"),
     "swapped_gradients": Kind("right gradients handed over in another order"),
     "wrong_layer": Kind(
         "dW or db made with another layer's delta; dW with another layer's output as its input"

@@ -23,8 +23,11 @@ def _plural(detail: str) -> str:
         ("its length", "their lengths"),
         ("the true one ", "the true ones "),
         ("the parameter itself, not its gradient", "the parameters themselves, not their gradients"),
+        ("multiplied by the parameter itself", "multiplied by the parameters themselves"),
         ("the parameter after its step", "the parameters after their step"),
         ("holds each", "hold each"),
+        ("its data part", "their data part"),
+        ("it was not set", "they were not set"),
     ):
         text = text.replace(one, many)
     return text
@@ -32,7 +35,8 @@ def _plural(detail: str) -> str:
 
 def _of_set(faults: Sequence[Fault], rows: Mapping[str, ArrayRow], places: Mapping[int, str]) -> str:
     """One sentence a fault: the arrays, what was done, where, the line of the chain rule, the word."""
-    lines = []
+    lines: list[str] = []
+    told: set[str] = set()
     for fault in faults:
         if fault.arrays in (("loss",), ("output",)):
             lines.append(f"{fault.detail}: {fault.evidence} [{fault.kind}].")
@@ -41,8 +45,15 @@ def _of_set(faults: Sequence[Fault], rows: Mapping[str, ArrayRow], places: Mappi
         rule = fault.evidence.split(";")[0] if ";" in fault.evidence else ""
         of_chain = fault.layer and rule.startswith(("dz", "da", "dŷ")) and fault.kind != "loss_mismatch"
         top = wrong[-2:] if of_chain else wrong
-        where = f" at {places[fault.layer]}" if fault.layer and of_chain else ""
+        told |= {*top}
         said = fault.detail if len(top) == 1 else _plural(fault.detail)
+        where = f" in {places[fault.layer]}" if fault.layer and of_chain else ""
+        if "," in said or ":" in said:
+            where = f",{where}" if where else ""
+        below = [a for a in wrong if a not in told]
+        told |= {*top, *below}
+        if below:
+            rule += f"; {sentence(below)} below {'is' if len(below) == 1 else 'are'} wrong because of it"
         lines.append(f"{sentence(top)} {said}{where}{f', {rule}' if rule else ''} [{fault.kind}].")
     return " ".join(lines)
 
@@ -74,7 +85,7 @@ def message_of(
         if zero:
             text += f"; the true {sentence(zero)} {'is' if len(zero) == 1 else 'are'} 0"
         lines = [f"{text}. {right}".strip()]
-        if ask:
+        if ask and not any(math.isnan(rows[n].value) and not rows[n].index for n in bad):
             lines.append(f"what would settle it: {', '.join(ASKED[option] for option in ask)}")
         return "\n".join(lines)
     lines = [_of_set(chosen, rows, places)]
@@ -85,6 +96,6 @@ def message_of(
     if right:
         lines[0] += f" {right}"
     if reading:
-        lines.append(f"or: the description is what is off: every gradient is right for {reading}")
+        lines.append(f"or your description differs from your code: every gradient is right for {reading}")
     lines += [f"or: {_of_set(faults, rows, places)}" for faults in others[: 1 if reading else 2]]
     return "\n".join(lines)

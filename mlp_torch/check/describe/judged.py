@@ -82,7 +82,7 @@ def reread(
     if not found:
         if forward is None:
             return report
-        text = f"{report.message} With {forward.words} it is: describe it so, and the gradients are judged."
+        text = f"{report.message} With {forward.words} it is: if your network is really so, {_AGAIN}."
         return replace(report, message=text)
     first = found[0]
     others = "".join(f", or with {r.words}" for r in found[1:] if not proved)
@@ -97,8 +97,14 @@ def reread(
             report, verdict="not_comparable", message=text, faults=[_fault(first)],
             alternatives=alternatives[1:], first_wrong=None,
         )  # fmt: skip
-    text = f"{report.message} Or the description is not your network: {right}."
+    if {f.kind for f in report.faults} == {"forward_mismatch"}:  # the report has said so, not how to write it
+        words = f"If your network is really so, describe it so: {first.words}, and check again."
+        return replace(report, message=f"{report.message} {words}")
+    text = f"{report.message} Or your description differs from your code: {right}."
     return replace(report, message=text, alternatives=[*report.alternatives, *alternatives])
+
+
+_AGAIN = "describe it so and check again"
 
 
 def _fault(reading: Reading) -> Fault:

@@ -131,6 +131,8 @@ def flatten(tree: Any, prefix: str = "", what: str = "parameters") -> dict[str, 
             pairs = [(i[0], i[1]) for i in items]
         elif items and all(isinstance(i, int | float | np.number) and not isinstance(i, bool) for i in items):
             return {prefix or "0": np.asarray(items)}
+        elif prefix and (table := _numbers(items)) is not None:
+            return {prefix: table}
         else:
             pairs = list(enumerate(items))
     else:
@@ -139,6 +141,16 @@ def flatten(tree: Any, prefix: str = "", what: str = "parameters") -> dict[str, 
     for key, value in pairs:
         found |= flatten(value, f"{prefix}.{key}" if prefix else str(key), what)
     return found
+
+
+def _numbers(items: list[Any]) -> Any:
+    """A matrix that is written as lists of numbers, such as W.tolist(), or None."""
+    rows = [i for i in items if isinstance(i, list | tuple)]
+    if len(rows) < len(items) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for row in rows for v in row
+    ):
+        return None
+    return np.asarray(rows) if len({len(row) for row in rows}) == 1 and rows[0] else None
 
 
 def align(parameters: Mapping[str, Any], gradients: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,23 +27,31 @@ class Reading:
     where: str
     layer: int | None
     given: Given
+    without: str = ""  # a bias that the network described so does not have
 
     @property
     def words(self) -> str:
-        return f"{self.write}{self.where}"
+        left = f" (and {self.without} left out of parameters and gradients)" if self.without else ""
+        return f"{self.write}{self.where}{left}"
 
 
 Change = tuple[str, str, int | None, dict[str, Any]]
 
 
-def changes(given: Given) -> Iterator[Reading]:
-    """Every small change, the likeliest first."""
+def changes(given: Given, unbiased: bool = False) -> Iterator[Reading]:
+    """Every small change, the likeliest first. `unbiased`: the author's arrays are those of a network that
+    adds no bias somewhere, so that its gradient need not be judged.
+    """
     judged = set(must.used(given.layers))
+    for number, layer, where in _places(given) if unbiased else ():
+        if layer.bias is not None:
+            fields = _with(given, number, bias=None)
+            yield Reading("bias=None", where, number, replace(given, **fields), without=str(layer.bias))
     for way in CHANGES:
-        for write, where, layer, fields in way(given):
+        for write, where, at, fields in way(given):
             changed = replace(given, **fields)
             if judged <= set(must.used(changed.layers)):
-                yield Reading(write, where, layer, changed)
+                yield Reading(write, where, at, changed)
 
 
 def _with(given: Given, number: int, **fields: Any) -> dict[str, Any]:

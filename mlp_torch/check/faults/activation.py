@@ -90,30 +90,63 @@ def _softmax(c: Evidence, number: int, g: Array, z: Array, s: Array) -> Iterator
     if (one := _one(c, number)) is not None:
         yield one, g
     yield (
-        _claim(c, number, kind, "diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", 0.8),
+        _claim(
+            c,
+            number,
+            kind,
+            "diagonal",
+            "has the diagonal of softmax's Jacobian only, p(1 − p), with p = softmax(z)",
+            0.8,
+        ),
         g * s * (1 - s),
     )
     yield _claim(c, number, kind, "twice", "has softmax's Jacobian twice", 0.8), jacobian(jacobian(g, s), s)
     yield (
-        _claim(c, number, kind, "diagonal twice", "has s(1 − s) beside softmax's Jacobian"),
+        _claim(
+            c, number, kind, "diagonal twice", "has p(1 − p) beside softmax's Jacobian, with p = softmax(z)"
+        ),
         jacobian(g, s) * s * (1 - s),
     )
-    yield _claim(c, number, kind, "s", "has s in place of softmax's Jacobian: −s sᵀ is missing"), g * s
     yield (
-        _claim(c, number, kind, "plus", "has diag(s) + s sᵀ for softmax's Jacobian diag(s) − s sᵀ"),
+        _claim(c, number, kind, "s", "has p = softmax(z) in place of softmax's Jacobian: −p pᵀ is missing"),
+        g * s,
+    )
+    yield (
+        _claim(
+            c,
+            number,
+            kind,
+            "plus",
+            "has diag(p) + p pᵀ for softmax's Jacobian diag(p) − p pᵀ, with p = softmax(z)",
+        ),
         s * (g + total),
     )
-    yield _claim(c, number, kind, "outer", "has −s sᵀ alone for softmax's Jacobian"), -s * total
+    yield (
+        _claim(
+            c,
+            number,
+            kind,
+            "outer",
+            "has −p pᵀ alone for softmax's Jacobian diag(p) − p pᵀ, with p = softmax(z)",
+        ),
+        -s * total,
+    )
     yield (
         _claim(c, number, kind, "samples", "sums softmax's Jacobian over the samples"),
         s * (g - (g * s).sum(axis=0)),
     )
     yield (
-        _claim(c, number, kind, "no product", "has Σ da without s in softmax's Jacobian"),
+        _claim(c, number, kind, "no product", "has Σ da without p = softmax(z) in softmax's Jacobian"),
         s * (g - g.sum(axis=1, keepdims=True)),
     )
     yield (
-        _claim(c, number, kind, "off diagonal", "has s(1 − s) off the diagonal too"),
+        _claim(
+            c,
+            number,
+            kind,
+            "off diagonal",
+            "has p(1 − p) off the diagonal of softmax's Jacobian too, with p = softmax(z)",
+        ),
         g * s - s * (1 - s) * g.sum(axis=1, keepdims=True),
     )
     yield (
@@ -237,9 +270,16 @@ def _of_upstream(c: Evidence, number: int, da: Array) -> list[tuple[Claim, Array
         return []
     assert form.from_z is not None
     words = f"has the derivative of {layer.activation} at the upstream gradient, where z belongs"
-    claim = _claim(c, number, "activation_derivative_at_wrong_array", "upstream", words)
     slope = form.from_z(c.problem.z[number], layer.constants)
-    ways = [da * form.from_z(da, layer.constants), da * slope * form.from_z(da, layer.constants)]
+    at_z = form.from_z(da, layer.constants)
+    ways = [("upstream", words, da * at_z)]
+    both = (
+        f"has the derivative of {layer.activation} at the upstream gradient as well as at z, where it belongs"
+    )
+    ways.append(("upstream and z", both, da * slope * at_z))
     if form.from_a is not None:
-        ways.append(da * form.from_a(da, layer.constants))
-    return [(claim, way) for way in ways]
+        of_a = form.from_a(da, layer.constants)
+        words = f"has {form.line} of {layer.activation} at the upstream gradient, where a belongs"
+        ways.append(("upstream a", words, da * of_a))
+    kind = "activation_derivative_at_wrong_array"
+    return [(_claim(c, number, kind, variant, text), way) for variant, text, way in ways]

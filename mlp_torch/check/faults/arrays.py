@@ -114,6 +114,10 @@ def _variants(
         yield from of_weight(c, part, D, R, dz, make)
     if part.role == "b":
         yield from of_bias(c, part, D, dz, make)
+    theta = c.problem.theta(part)
+    if part.role != "slope" and theta.size > 1 and theta.any() and D.shape == theta.shape:
+        claim = make("parameter_multiplied_in", "theta", "is multiplied by the parameter itself", odd=1.2)
+        yield claim, D * theta, False
     if part.role != "slope" and samples:
         yield from of_step(c, part, dz, da, make)
         yield from of_other_layers(c, part, dz, make)
@@ -151,7 +155,7 @@ def _fits(
     yield from slips(c, part, h, D, R, make)
     if R.any() and (share := c.ratio(h - R, D, part)) is not None:
         for reading in factor(c, share, part, make):
-            yield tuple(replace(x, detail=f"its data part {x.detail}") for x in reading)
+            yield tuple(replace(x, detail=_of_data(x.detail)) for x in reading)
     if budget >= 2 and part.role == "b" and 1 < h.size <= 3 and value is None:
         yield from of_reduced_bias(c, part, h, D, R, make)
     if budget < 2 or h.size <= 3 or value is not None:
@@ -171,6 +175,14 @@ def _fits(
                 yield reading
             elif np.isnan(ratio) or abs(ratio) < 1e-7 or abs(ratio + 1) < 1e-8 or c.name_constant(abs(ratio)):
                 yield (*reading, penalty(c, part, amount, wanted, "l2", make))
+
+
+def _of_data(detail: str) -> str:
+    """What is said of the whole, of what the loss without its penalty gives."""
+    true = "is the true one "
+    if detail.startswith(true):
+        return f"has its data part, without the penalty's gradient, {detail.removeprefix(true)}"
+    return f"{detail} in its data part, without the penalty's gradient"
 
 
 def _of_samples(c: Evidence, value: float) -> bool:

@@ -12,6 +12,7 @@ from mlp_torch.check.faults import activation, dropout
 from mlp_torch.check.faults.claims import Claim, Claims
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.loss import loss_gradients, mismatched, weights_of
+from mlp_torch.check.faults.target import of_target
 
 # (claims, da before f′, dz)
 ChainStep = tuple[Claims, Array, Array]
@@ -28,6 +29,8 @@ def top(c: Evidence, budget: int) -> Iterator[ChainStep]:
         yield (), da, true
         if budget == 0:
             return
+        for claim, upstream, dz in of_target(c):
+            yield (claim,), upstream, dz
         for claims, dz in activation.options(c, L, da)[1:]:
             yield claims, da, dz
         yield from _doubled(c, da, true)
@@ -114,7 +117,7 @@ def _doubled(c: Evidence, da: Array, true: Array) -> Iterator[ChainStep]:
                 Claim(
                     kind,
                     "diagonal twice",
-                    "has s(1 − s) beside p − y, which holds the Jacobian already",
+                    "has p(1 − p) beside p − y, which holds the Jacobian already",
                     L,
                     line=line,
                     odd=0.6,
@@ -124,7 +127,7 @@ def _doubled(c: Evidence, da: Array, true: Array) -> Iterator[ChainStep]:
             true * s * (1 - s),
         )
         yield (
-            (Claim(kind, "s twice", "has s beside p − y, which holds the Jacobian already", L, line=line),),
+            (Claim(kind, "s twice", "has p beside p − y, which holds the Jacobian already", L, line=line),),
             da,
             true * s,
         )
@@ -138,10 +141,10 @@ def _doubled(c: Evidence, da: Array, true: Array) -> Iterator[ChainStep]:
             ("twice", "has softmax's Jacobian twice: p − y holds it already", jacobian(G, s)),
             (
                 "diagonal twice",
-                "has s(1 − s) beside p − y, which holds the Jacobian already",
+                "has p(1 − p) beside p − y, which holds the Jacobian already",
                 G * s * (1 - s),
             ),
-            ("diagonal", "has the diagonal of softmax's Jacobian only, s(1 − s)", -p.weight * p.y * (1 - s)),
+            ("diagonal", "has the diagonal of softmax's Jacobian only, p(1 − p)", -p.weight * p.y * (1 - s)),
         ):
             claim = Claim(kind, variant, words, L, line="dŷ = softmax(ŷ) − y", odd=0.6)
             yield (claim,), g, chain(last.activation, g, p.z[L], p.f[L], last.constants)

@@ -1,6 +1,6 @@
 """f′ with free coefficients, fitted to an author's dW: a slip in one number of a formula."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,9 +44,7 @@ def fitted(
         odd = 1.1 if np.allclose(beta, nice, atol=1e-6) else 1.4
         form = FORMS[layer.activation]
         if family == "a":
-            text = " + ".join(
-                f"{b:.4g}·{s}" for b, s in zip(beta, ("1", "a", "a²"), strict=True) if abs(b) > 1e-7
-            )
+            text = polynomial(beta, ("1", "a", "a²"))
         else:
             text = f"{beta[0]:.6g} times it above 0 and {beta[1]:.6g} times below"
         claim = Claim(
@@ -57,6 +55,19 @@ def fitted(
         now = (*so_far, claim)
         if cost(now) <= budget:
             yield now, da, dz
+
+
+def polynomial(coefficients: Array, powers: Sequence[str]) -> str:
+    """1 − 2a², as it is written by hand."""
+    text = ""
+    for b, power in zip(coefficients, powers, strict=True):
+        if abs(b) <= 1e-7:
+            continue
+        number = f"{abs(b):.4g}"
+        term = number if power == "1" else power if number == "1" else f"{number}{power}"
+        sign = ("−" if b < 0 else "") if not text else (" − " if b < 0 else " + ")
+        text += sign + term
+    return text or "0"
 
 
 def families(c: Evidence, number: int) -> list[tuple[str, list[Array]]]:

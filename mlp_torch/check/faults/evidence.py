@@ -184,6 +184,8 @@ class Evidence:
                 columns.append(np.sign(theta))
             if h.size > 5 and (given.l1 or given.l2):
                 columns.append(np.abs(theta))
+            if h.size > 7:
+                columns.append(theta * theta)
         A = np.stack(columns, axis=1) if columns else np.zeros((h.size, 0))
         Q, R = np.linalg.qr(A) if A.any() else (A[:, :0], A[:0])
         if rows == ALL:  # of a few rows, a direction too many only lets more through

@@ -113,7 +113,9 @@ def _broadcast(c: Evidence, line: str, loss: str = "") -> Iterator[tuple[Claim, 
     square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
     for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
         for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
-            detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}): {words}"
+            detail = (
+                f"comes from an error of shape ({n}, {n}), because (N,) against (N, 1) broadcasts: {words}"
+            )
             yield (
                 Claim("broadcast", words, detail, len(p.layers), line=line, odd=odd),
                 p.weight * g.reshape(n, 1),

@@ -34,6 +34,16 @@ def slips(c: Evidence, part: Part, h: Array, D: Array, R: Array, make: Make) -> 
             ("λ sign(θ)", "λθ", sign, 2 * true.l2, theta),
             ("λ|θ|", "λθ", np.abs(theta), 2 * true.l2, theta),
         ]
+    others.append(
+        ("λθ²", "λ sign(θ)", theta * theta, true.l1, sign)
+        if true.l1
+        else ("λθ²", "λθ", theta * theta, 2 * true.l2, theta)
+    )
+    if not R.any() and h.size > 3:
+        amount = _amount(c, part, h, h - D, theta * theta)
+        if amount:
+            text = f"adds {amount:.6g}·θ², which is no gradient of a penalty, and the loss holds none"
+            yield (make("wrong_regulariser", f"added square {amount:.6g}", text, odd=1.2),)
     for words, right, base, wanted, own in others:
         if not wanted or c.same(base, own, part) or c.same(base, -own, part):
             continue

@@ -102,11 +102,11 @@ def _multiples(c: Evidence, layer: Affine) -> Iterator[float]:
 
 
 def another_loss(c: Evidence, value: float | None) -> str:
-    """The options of another loss or reduction that make every array right, or nothing.
+    """The options of other losses or reductions that make every array right, two at most, or nothing.
 
     `value`: what it multiplies dŷ by.
     """
-    p = c.problem
+    p, found = c.problem, list[str]()
     with np.errstate(all="ignore"):
         G = p.loss_gradient()
         for loss, row in LOSSES.items():
@@ -123,10 +123,9 @@ def another_loss(c: Evidence, value: float | None) -> str:
                 other = replace(p, loss=loss, reduction=reduction, y=y, weight=weight, z=[], f=[], a=[])
                 if makes_all(c, other):
                     said = [f"loss={loss!r}"] if loss != p.loss else []
-                    return ", ".join(
-                        said + ([f"reduction={reduction!r}"] if reduction != p.reduction else [])
-                    )
-    return ""
+                    said += [f"reduction={reduction!r}"] if reduction != p.reduction else []
+                    found.append(", ".join(said))
+    return " or for ".join(sorted(found, key=lambda text: text.count("="))[:2])
 
 
 def another_penalty(c: Evidence, claims: Claims) -> str:

@@ -9,15 +9,18 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claim, Claims, norm
+from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.exchange import exchanged, with_momentum
 from mlp_torch.check.faults.loss import judge_loss
-from mlp_torch.check.faults.whole import common
+from mlp_torch.check.faults.square import wide
+from mlp_torch.check.faults.target import told_of_target
+from mlp_torch.check.faults.whole import common, overall
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, row
 from mlp_torch.check.search.descriptions import another_penalty
 from mlp_torch.check.search.search import search as search_sets
+from mlp_torch.check.search.swaps import far_fetched, swapped
 from mlp_torch.check.search.telling import first_wrong, merge, of_data, scaled_apart, whole
 
 MOST = 2  # alternatives that are told
@@ -34,6 +37,7 @@ class Case:
     after: Mapping[str, Array] = field(default_factory=dict)
     previous: Mapping[str, Array] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
+    loss_given: bool = False  # the author's loss value was given
     output_known: bool = False  # the author's output was given, and is the described network's
 
 
@@ -100,8 +104,39 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
     claims += placed
     if claims and all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
         return [claims]
+    if not claims and (square := wide(c)):
+        ours = {x.name for x in square}
+        if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items() if q.name not in ours):
+            return [square]
+    every = overall(c, true)[1] if not lost and not placed else ()
     found = [(*claims, *more) for more in search_sets(c).sets]
+    if not placed and not lost and far_fetched(found) and (exchanges := swapped(c)):
+        found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
+    if every and not any(_plain(c, sets) for sets in found[:1]):
+        found = [every, *(sets for sets in found if not _plain(c, sets))]
+    if found and any(told_of_target(x) for x in found[0]):  # likelier than what comes to the same
+        found = [sets for sets in found if any(told_of_target(x) for x in sets) or not _unlikely(sets)]
     return found or ([claims] if claims else [])
+
+
+def _alone(c: Evidence, sets: list[Claims], true: Mapping[Part, Array]) -> float | None:
+    """The one constant on everything that the preferred set is."""
+    value, claims = overall(c, true)
+    return value if claims and sets and sets[0] == claims else None
+
+
+def _unlikely(claims: Claims) -> bool:
+    """What nobody writes to arrive at p or p + y."""
+    odd = {"wrong_softmax_jacobian", "not_multiplied_by_upstream", "wrong_activation_derivative"}
+    return bool({x.kind for x in claims} & odd)
+
+
+def _plain(c: Evidence, claims: Claims) -> bool:
+    """Nothing but one sign or one constant on everything."""
+    everywhere = {x.name for x in claims} == {q.name for q in c.h} or all(
+        not x.name and x.layer == len(c.problem.layers) for x in claims
+    )
+    return everywhere and {x.kind for x in claims} <= {"sign", "constant_factor"}
 
 
 def _right(c: Evidence, true: Mapping[Part, Array]) -> tuple[dict[str, bool], bool]:
@@ -182,7 +217,7 @@ def _tell(
     verdict, reading = "wrong", ""
     if sets == [()]:
         verdict = "right"
-    elif (value := common(c, true)) is not None and 0 < value != 1:
+    elif (value := common(c, true) or _alone(c, sets, true)) is not None and 0 < value != 1:
         verdict, faults, reading = whole(c, value, faults, rows)
     elif faults and [f.kind for f in faults[0]] == ["loss_mismatch"]:
         verdict = "other_loss"
@@ -190,6 +225,8 @@ def _tell(
         faults = scaled_apart(c, true, rows)
     else:
         reading = another_penalty(c, sets[0]) or of_data(c, sets[0])
+    if case.loss_given and loss_value is None:
+        reading = ""  # the author's loss value is that of the network described
     chosen = faults[0] if faults else []
     others = faults[1:][:MOST]
     first = None

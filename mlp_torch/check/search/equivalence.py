@@ -135,7 +135,7 @@ def of_penalty(c: Evidence, claims: Claims) -> Iterator[Claims]:
     """A constant in the data's part alone is a constant on the whole and its inverse on the penalty."""
     ours = tuple(
         x for x in claims
-        if x.name and x.kind == "constant_factor" and x.detail.startswith("its data part")
+        if x.name and x.kind == "constant_factor" and "its data part" in x.detail
     )  # fmt: skip
     if (
         {x.name for x in ours} < {q.name for q in c.h if q.role == "W"}
@@ -143,7 +143,10 @@ def of_penalty(c: Evidence, claims: Claims) -> Iterator[Claims]:
         or any(x.kind == "wrong_regulariser" for x in claims)
     ):
         return
-    words = "has the penalty's gradient times another constant, which the whole one undoes"
+    words = (
+        "has the penalty's gradient divided by the constant that the whole array is multiplied by, so that "
+        "this part is right"
+    )
     yield (*claims, *(Claim("wrong_regulariser", "undone", words, x.layer, x.name, x.line) for x in ours))
 
 

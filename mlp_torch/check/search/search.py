@@ -44,6 +44,15 @@ def search(c: Evidence, most: int = 3) -> SearchResult:
     return _search(c, most, frozenset(x.key for claims in outcome.sets for x in claims))
 
 
+def with_one(c: Evidence) -> list[Claims]:
+    """The sets of one mistake that reproduce the author's arrays, every entry of them."""
+    few = thin(c)
+    if few is None:
+        return _search(c, 1).sets
+    keys = frozenset(x.key for claims in _search(few, 1).sets for x in claims)
+    return _search(c, 1, keys).sets if keys else []
+
+
 def _search(
     c: Evidence, most: int, allowed: frozenset[tuple[str, str]] | None = None,
     between: Callable[[], list[Claims]] = list,

@@ -59,7 +59,7 @@ def whole(
     others = [*rates, *(f for f in others if not any("rate" in x.kind for x in f))]
     if readings:
         if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
-            text = f"holds {value:.0f} calls: it was not set to 0 between them"
+            text = f"holds the sum of {value:.0f} calls: it was not set to 0 between them"
             others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
         told = [constant, *others]
         if rates and not any(reading[-1][0] == "constant_factor" for reading in readings):

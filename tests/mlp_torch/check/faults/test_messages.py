@@ -12,7 +12,7 @@ from tests.mlp_torch.check.faults.stranger import Stranger, kinds, named, softma
 def test_where_the_author_counts_from_0_layers_are_said_by_their_weight():
     s = Stranger((4, 5, 3), first=0)
     report = s.check(s.back(slope=lambda z: 1.0))
-    assert "lack the derivative of tanh at the layer of W0, dz0 = da0 · f′(z0)" in report.message
+    assert "lack the derivative of tanh in the layer of W0, dz0 = da0 · f′(z0)" in report.message
     found = s.back()
     noise = {n: s.random.normal(size=found[n].shape) for n in ("W0", "W1")}
     report = s.check(found | noise)
@@ -28,7 +28,7 @@ def test_positions_in_a_list_are_no_numbers_of_the_authors():
         [s.parameters[n] for n in names], [found[n] for n in names], s.x, s.y,
         layers=[Layer(0, 1, "tanh"), Layer(2, 3, "softmax")], loss="cross_entropy", samples="rows",
     )  # fmt: skip
-    assert "at the layer of parameters[0], dz = da · f′(z)" in report.message
+    assert "in the layer of parameters[0], dz = da · f′(z)" in report.message
 
 
 def test_everything_is_said_once():
@@ -36,7 +36,7 @@ def test_everything_is_said_once():
     found = s.back()
     text = str(s.check(found | {"W2": 2 * found["W2"]}))
     assert text.count("the true one times 2") == text.count("[constant_factor]") == 1
-    assert "at layer" not in text.splitlines()[0]
+    assert "in layer" not in text.splitlines()[0]
 
 
 def test_no_more_than_two_alternatives_are_told():
@@ -109,7 +109,7 @@ def test_a_penalty_by_another_convention_is_an_option_to_write(amount, names, gi
     found = with_penalty(s, amount, names)
     report = s.check(found, l2=given)
     assert (report.verdict, kinds(report)) == ("wrong", ["wrong_regulariser"])
-    line = next(line for line in report.message.splitlines() if line.startswith("or: the description"))
+    line = next(line for line in report.message.splitlines() if line.startswith("or your description"))
     assert option in line
     written = option.removeprefix("l2=")
     asked = None if "leave" in option else eval(written, {"Penalty": Penalty})
@@ -124,7 +124,9 @@ def test_another_reduction_is_an_option_to_write(times, option, l2):
     found = {n: g + ((l2 or 0) * s.parameters[n] if n[0] == "W" else 0) for n, g in found.items()}
     report = s.check(found, l2=l2)
     assert report.verdict == ("wrong" if l2 else "scaled")
-    assert f"or: the description is what is off: every gradient is right for {option}" in report.message
+    assert (
+        f"or your description differs from your code: every gradient is right for {option}" in report.message
+    )
 
 
 def test_another_loss_is_told_by_its_name():
