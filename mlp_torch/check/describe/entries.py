@@ -82,7 +82,7 @@ class _Errors:
         slope = np.abs(form.from_z(z, layer.constants))
         if n in self.p.sides:
             slope = np.maximum(slope, 1.0)
-        bent = _most(lambda v: form.from_z(v, layer.constants), z, self.of_z[n], form.kinks)  # type: ignore[misc]
+        bent = _most(lambda v: form.from_z(v, layer.constants), z, self.of_z[n], form.kinks)
         lost = LOST[name](z, f, layer.constants) if name in LOST else 0.0
         return of_da * slope + size * (bent + self.local * slope) + self.least, size * lost * self.local / 2
 

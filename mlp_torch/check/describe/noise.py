@@ -1,6 +1,7 @@
 """How far right gradients may lie apart: what rounding costs, derived and measured, and no more than a share.
 
-`by_entry` is the same of single entries. Here, three parts, norm-wise over an array: sums (γ_n with n the longest of them, as random signs leave it: √n ε),
+`by_entry` is the same of single entries. Here, three parts,
+norm-wise over an array: sums (γ_n with n the longest of them, as random signs leave it: √n ε),
 what one ε of a leaves of f′ as people write it from a, and the spread of the whole pass when every number
 moves by one ε, the sides of all kinks held. `MOST` of an array's own scale is the most that is excused.
 """

@@ -39,7 +39,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Rounding:
-    """‖t′ − t‖ by name and |t′ − t| of each entry, t′ the true gradient with a relative error of ±u on everything on the way.
+    """‖t′ − t‖ by name and |t′ − t| of each entry, t′ the true gradient with errors of ±u on the way.
 
     `corners`: by decision, where its operands are equal up to that; None where the runs failed.
     """

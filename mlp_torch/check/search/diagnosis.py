@@ -85,7 +85,9 @@ def diagnose(
         )
         if hidden:
             # norm-wise all is the same: what is wrong shows only in what rounding itself leaves
-            tight = {q: min(c.floor[q], norm(entries[q].rounding) + case.floors.get(q.name, 0.0)) for q in true}
+            tight = {
+                q: min(c.floor[q], norm(entries[q].rounding) + case.floors.get(q.name, 0.0)) for q in true
+            }
             c = replace(c, rtol=1e-14, floor=tight)
         claims = [found for found in _explained(c, true) if found]
         if hidden:  # other slips reproduce an array up to rounding, and not its entries

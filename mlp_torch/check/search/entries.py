@@ -12,12 +12,13 @@ from mlp_torch.check.faults.claims import norm
 from mlp_torch.check.faults.evidence import Evidence
 
 LOOSE = 1e-5  # of an entry's terms: what an ε that costs an array 3e-7 may cost its entries
+LEAST = 1e-300  # what a kink's sides may differ by
 FEW = 0.1  # of an entry: less is no difference, where rounding may be more than the entry
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An array's true entries, their rounding (`floor`: of a step), their terms, and the penalty's gradient."""
+    """An array's true entries, their rounding (`floor`: a step's), their terms, the penalty's gradient."""
 
     true: Array
     rounding: Array
@@ -45,11 +46,13 @@ class Entry:
     def unjudged(self, h: Array) -> Array:
         """The entries that differ and are less than their rounding."""
         size = np.abs(self.true)
-        return np.asarray((self.rounding + self.floor > size) & (np.abs(h - self.true) > FEW * size))
+        return np.asarray((self.rounding + self.floor > size) & (np.abs(h - self.true) > FEW * size + LEAST))
 
     @property
     def penalty_unseen(self) -> bool:
-        return bool(self.penalty.any()) and norm(self.penalty) <= float(np.hypot(norm(self.rounding), self.floor))
+        return bool(self.penalty.any()) and norm(self.penalty) <= float(
+            np.hypot(norm(self.rounding), self.floor)
+        )
 
 
 def by_entry(

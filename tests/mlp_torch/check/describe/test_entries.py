@@ -1,18 +1,18 @@
-"""A row, a column and an entry are judged by their own rounding, however small beside the rest of their array."""
+"""A row, a column and an entry are judged by their own rounding, however small beside the others."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mlp_torch.check.describe.test_saturation import CASES, SPELLINGS
 
 from mlp_torch import Layer, check_gradients
+from tests.mlp_torch.check.describe.test_saturation import CASES, SPELLINGS
 
 SCALES = st.integers(-12, 8)
 
 
 def drawn(name, i, seed, features, units, samples, bias, single=False):
-    """(parameters, gradients, x, y, layers) of a classifier whose single features, units … have own scales."""
+    """(parameters, gradients, x, y, layers) of a classifier, single features, units … having own scales."""
     r = np.random.default_rng(seed)
     f, ways = SPELLINGS[name]
     x, Y = r.normal(size=(7, 4)), np.eye(3)[r.integers(0, 3, 7)]
@@ -41,7 +41,7 @@ def verdict(P, G, x, Y, layers, **options):
 
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize(("name", "i"), CASES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6), features=SCALES, units=SCALES, samples=SCALES,
     bias=st.sampled_from([0, 0, 5, -5, 17, -17, 30]),
@@ -57,7 +57,7 @@ def test_every_scale_is_right(name, i, single, seed, features, units, samples, b
 
 
 @pytest.mark.parametrize("factor", [-1, 0, 1.01])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.integers(-12, 0), case=st.sampled_from(CASES))
 def test_a_small_row_and_a_small_unit_are_judged(factor, seed, scale, case):
     P, G, x, Y, layers = drawn(*case, seed, scale, 0, 0, 0)
@@ -78,7 +78,7 @@ def test_a_small_unit_in_float32(factor):
 
 
 def test_a_saturated_unit_is_judged_while_its_rounding_is_less_than_itself():
-    P, G, x, Y, layers = drawn("tanh", 0, 0, 0, 0, 0, 0)
+    P, _, x, Y, layers = drawn("tanh", 0, 0, 0, 0, 0, 0)
     for bias, said in ((17, "wrong"), (24, "right")):
         b1 = P["b1"].copy()
         b1[0] = bias
@@ -112,7 +112,7 @@ def test_a_penalty_below_rounding_is_said_to_be():
 
 @pytest.mark.parametrize("epsilon", [1e-12, 1e-8])
 def test_an_epsilon_inside_a_log_is_no_slip(epsilon):
-    P, G, x, Y, layers = drawn("tanh", 0, 0, 0, 0, 0, 0)
+    P, _, x, Y, layers = drawn("tanh", 0, 1, 0, 0, 0, 0)
     a = np.tanh(x @ P["W1"] + P["b1"])
     e = np.exp(a @ P["W2"] + P["b2"])
     p = e / e.sum(1, keepdims=True)
@@ -133,4 +133,4 @@ def test_arrays_that_are_0_in_truth_are_told():
     G = {"W1": 0 * P["W1"], "b1": 0 * P["b1"], "W2": a.T @ d, "b2": d.sum(0)}
     report = verdict(P, G, x, Y, layers)
     assert report.verdict == "right"
-    assert "note: every true entry of dW1, db1 is 0: a fault in what goes into it cannot be seen" in report.notes
+    assert any(note.startswith("note: every true entry of dW1, db1 is 0") for note in report.notes)
