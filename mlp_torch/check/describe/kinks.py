@@ -83,7 +83,7 @@ def conventions(p: Network, most: int = 128) -> Iterator[tuple[str, Network]]:
     met = places(p)
     if not met:
         return
-    own_each = [replace(q, group=f"{q.group} {q.key}") for q in met]
+    own_each = [replace(q, group=f"{q.group} {q.key}") if isinstance(q.key, int) else q for q in met]
     if len({q.group for q in own_each}) <= SEVERAL:  # each layer may take its own side
         met = own_each
     groups = list(dict.fromkeys(place.group for place in met))
