@@ -1,7 +1,7 @@
 """Units, margins and penalised entries that lie on a kink, and the networks that take another side there.
 
 At a kink there is no derivative: both one-sided ones are conventions, their mean and torch's too. A
-convention holds for every unit of one activation; only where z misses the kink by rounding, so that the
+convention holds for every unit of one layer; only where z misses the kink by rounding, so that the
 author's z may lie on either side, each entry goes its own way.
 """
 
@@ -17,6 +17,7 @@ from mlp_torch.check.describe.forward import Network
 from mlp_torch.check.describe.losses import STEPS
 
 WORDS = {0.0: "that from below", 1.0: "that from above", 0.5: "the mean of both sides"}
+SEVERAL = 3  # layers whose conventions are combined; of more, one for all of an activation
 FREE = 6  # entries that rounding puts on either side: more than these are not tried one by one
 
 
@@ -82,6 +83,9 @@ def conventions(p: Network, most: int = 128) -> Iterator[tuple[str, Network]]:
     met = places(p)
     if not met:
         return
+    own_each = [replace(q, group=f"{q.group} {q.key}") if isinstance(q.key, int) else q for q in met]
+    if len({q.group for q in own_each}) <= SEVERAL:  # each layer may take its own side
+        met = own_each
     groups = list(dict.fromkeys(place.group for place in met))
     free = [(place, tuple(e)) for place in met for e in np.argwhere((place.at >= 0) & ~place.exact)]
     free = free if len(free) <= FREE else []
@@ -96,7 +100,8 @@ def conventions(p: Network, most: int = 128) -> Iterator[tuple[str, Network]]:
 
 def _shares(group: str) -> list[tuple[float, ...]]:
     """The shares of the upper side that people take, one for each kink of the activation."""
-    kinks = len(FORMS[group].kinks) if group in FORMS else 1
+    name = group.split(" ")[0]
+    kinks = len(FORMS[name].kinks) if name in FORMS else 1
     return [*itertools.product((0.0, 1.0), repeat=kinks), (0.5,) * kinks]
 
 

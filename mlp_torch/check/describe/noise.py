@@ -1,21 +1,23 @@
 """How far right gradients may lie apart: what rounding costs, derived and measured, and no more than a share.
 
-Three parts, norm-wise over an array: sums (γ_n with n the longest of them, as random signs leave it: √n ε),
+`by_entry` is the same of single entries. Here, three parts,
+norm-wise over an array: sums (γ_n with n the longest of them, as random signs leave it: √n ε),
 what one ε of a leaves of f′ as people write it from a, and the spread of the whole pass when every number
 moves by one ε, the sides of all kinks held. `MOST` of an array's own scale is the most that is excused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from manual.activations import sigmoid, softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
+from mlp_torch.check.describe.entries import Entries, entries
 from mlp_torch.check.describe.forward import Affine, Network, Part
 from mlp_torch.check.describe.losses import STEPS, fused
+from mlp_torch.check.describe.lost import DIFFERENCES, LOST
 
 EXACT = 1e-9  # float64: an ε = 1e-12 inside a log costs less
 MOST = 1e-3  # float64 and float32; of coarser numbers 8 ε, 0.8 % of float16 and 6 % of bfloat16
@@ -60,6 +62,15 @@ def floors(p: Network, single: bool = False) -> Floors:
     return found
 
 
+def by_entry(p: Network, single: bool = False) -> Entries:
+    """What rounding allows of each entry, and the magnitudes of its terms."""
+    u = max(p.unit, SINGLE if single else DOUBLE)
+    if -u not in p.kept:
+        p.kept[-u] = entries(p, u)
+    found: Entries = p.kept[-u]
+    return found
+
+
 def _floors(p: Network, u: float) -> Floors:
     with np.errstate(all="ignore"):
         true, sums = p.true(), {part: _size(value) for part, value in p.scales().items()}
@@ -100,29 +111,6 @@ def _terms(p: Network) -> dict[Part, float]:
             da = p.upstream(n, above) ** 2 if part.role == "slope" else None
             found[part] = _size(np.abs(p.leaf(part, dz[n] ** 2, da, p.a[n - 1] ** 2)) ** 0.5)
     return found
-
-
-# What one ε of a leaves of f′ as people write it from a: 1 − a², a(1 − a), a + α lose all digits at a
-# saturated neuron, and da is huge there where the loss divides by p(1 − p); 1 + erf and 1 + tanh cancel too.
-LOST: dict[str, Callable[[Array, Array, Mapping[str, Any]], Array]] = {
-    "sigmoid": lambda z, a, p: a,
-    "tanh": lambda z, a, p: a * a,
-    "softplus": lambda z, a, p: np.exp(-a),
-    "elu": lambda z, a, p: np.where(z > 0, 0.0, np.asarray(p["alpha"])),
-    "selu": lambda z, a, p: np.where(z > 0, 0.0, np.asarray(p["alpha"]) * p["scale"]),
-    "gelu": lambda z, a, p: np.ones_like(z),
-    "gelu_tanh": lambda z, a, p: 1 + np.abs(z) + np.abs(z) ** 3 / 9,
-    "silu": lambda z, a, p: np.abs(a),
-}
-
-
-# The same of the loss's derivative where it is a difference
-DIFFERENCES: dict[str, Callable[[Array, Array], Array]] = {
-    "squared_error": lambda o, y: 2 * (np.abs(o) + np.abs(y)),
-    "half_squared_error": lambda o, y: np.abs(o) + np.abs(y),
-    "bce_with_logits": lambda o, y: sigmoid(o) + np.abs(y),
-    "cross_entropy_from_logits": lambda o, y: softmax(o) + np.abs(y),
-}
 
 
 def _cancelled(p: Network, u: float) -> dict[Part, float]:

@@ -18,27 +18,34 @@ from mlp_torch.check.functions.derivative import Derivative
 from mlp_torch.check.functions.eager.run import Run
 from mlp_torch.check.report import length
 
-RUNS = 3
+RUNS = 6
 TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
 SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
+SINGLE = 2.0**-23
+ENTRY = 1e-9  # of an entry, in float64: less of a single one is no slip
 
 
 @dataclass(frozen=True)
 class Floor:
-    """‖h − t‖ that rounding explains; `scatter` is the author's own spread, without a bound."""
+    """‖h − t‖ that rounding explains, and |h − t| of each entry (of t's shape).
+
+    `scatter` is the author's own spread, without a bound.
+    """
 
     allowed: float
     scatter: float
+    entries: Array
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """‖t′ − t‖ by name, t′ the true gradient with a relative error of ±u on everything on the way.
+    """‖t′ − t‖ by name and |t′ − t| of each entry, t′ the true gradient with errors of ±u on the way.
 
     `corners`: by decision, where its operands are equal up to that; None where the runs failed.
     """
 
     spread: Mapping[str, float]
+    entries: Mapping[str, Array]
     corners: Mapping[int, Array] | None = None
 
 
@@ -48,17 +55,24 @@ def floors(
 ) -> dict[str, Floor]:  # fmt: skip
     """The floors by name; `counted`: the entries (of t's shape) that no kink moves."""
     u = unit(values, hand, found)
-    scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else dict.fromkeys(hand, 0.0)
+    scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else {}
     most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
     if not all(c.all() for c in counted.values()):
         most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
     floors = {}
     for n, t in found.gradient.items():
-        size = length(t)
-        own = min(16 * scatter[n], most * size + 1e3 * noise.spread[n])
+        size, each = length(t), np.abs(t)
+        of_author = scatter.get(n, np.zeros(t.shape))
+        own = min(16 * length(of_author), most * size + 1e3 * noise.spread[n])
         allowed = relative * size + 32 * noise.spread[n] + found.error.get(n, 0.0) + own
-        floors[n] = Floor(allowed, 16 * scatter[n])
+        share = max(ENTRY, 64 * u if u > 2.0**-52 else 0.0)
+        excused = np.minimum(16 * of_author.max(initial=0.0) if u > SINGLE else 16 * of_author,
+                             SHARE * each + 1e3 * noise.entries[n])  # fmt: skip
+        entries = share * each + 32 * noise.entries[n] + excused
+        if found.traced is None:  # nothing was measured on the way: the array's own floor, of each entry
+            entries = entries + (found.error.get(n, 0.0) + (relative if found.error else 1e-13) * size)
+        floors[n] = Floor(allowed, 16 * length(of_author), entries)
     return floors
 
 
@@ -72,9 +86,10 @@ def unit(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivati
 def rounding(found: Derivative, u: float) -> Rounding:
     """The true gradient once more, with a relative error of ±u on everything, decisions as they were."""
     spread = dict.fromkeys(found.gradient, 0.0)
+    entries = {n: np.zeros(t.shape) for n, t in found.gradient.items()}
     traced = found.traced
     if traced is None or traced.again is None:
-        return Rounding(spread)
+        return Rounding(spread, entries)
     exact = traced.gradient()
     moved: dict[int, Array] = {}
     done = 0
@@ -91,18 +106,21 @@ def rounding(found: Derivative, u: float) -> Rounding:
                 moved[i] = np.maximum(moved.get(i, apart), apart)
         for n, t in exact.items():
             gap_of_gradients = length(other[n] - t)
-            spread[n] = max(spread[n], gap_of_gradients if np.isfinite(gap_of_gradients) else 0.0)
+            if np.isfinite(gap_of_gradients):
+                spread[n] = max(spread[n], gap_of_gradients)
+                entries[n] = np.maximum(entries[n], np.abs(other[n] - t))
     if not done:
-        return Rounding(spread)
+        return Rounding(spread, entries)
     corners = {i: np.abs(gap) <= TIMES * moved.get(i, 0.0) for i, gap in traced.run.gaps.items()}
-    return Rounding(spread, corners)
+    return Rounding(spread, entries, corners)
 
 
 def _scatter(
     call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
     hand: Mapping[str, Array], counted: Mapping[str, Array], u: float,
-) -> dict[str, float]:  # fmt: skip
-    spread = dict.fromkeys(hand, 0.0)
+) -> dict[str, Array]:  # fmt: skip
+    """By entry, how far the author's own gradient moves with the parameters' last digits."""
+    spread = {n: np.zeros(c.shape) for n, c in counted.items()}
     generator = np.random.default_rng(0)
     for _ in range(4):
         moved = {
@@ -115,10 +133,9 @@ def _scatter(
         for n, h in hand.items():
             if other[n].shape == h.shape:
                 gap = other[n].astype(float) - h.astype(float)
-                if gap.size == counted[n].size:
-                    gap = gap.reshape(counted[n].shape) * counted[n]
-                size = length(gap)
-                spread[n] = max(spread[n], size if np.isfinite(size) else 0.0)
+                if gap.size == counted[n].size and np.isfinite(gap).all():
+                    gap = np.abs(gap.reshape(counted[n].shape) * counted[n])
+                    spread[n] = np.maximum(spread[n], gap)
     return spread
 
 

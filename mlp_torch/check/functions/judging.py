@@ -8,11 +8,13 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.floors import SHARE, floors, rounding, unit
+from mlp_torch.check.functions.floors import SHARE, Floor, floors, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.tracing import TracedLoss
-from mlp_torch.check.report import CheckReport, length
+from mlp_torch.check.report import ArrayRow, CheckReport, length
+
+FEW = 0.1  # of an entry: less is no difference, where rounding may be more than the entry
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def judge(
         cause = _undecided(n, hand[n], t, floor[n].scatter, floor[n].allowed, corners, found)
         if cause:
             undecided[n] = cause
-    verdict, rows, faults = compare(hand, true, allowed, constants, values, set(undecided))
+    apart = {n: _apart(hand[n], t, floor[n], corners, n) for n, t in true.items()}
+    verdict, rows, faults = compare(hand, true, allowed, constants, values, set(undecided), apart)
     notes: tuple[str, ...] = ()
     message = ""
     if corners and same:
@@ -60,9 +63,43 @@ def judge(
     zero = [n for n in zero if true[n].any() or hand[n].any()]
     if zero:
         notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
+    notes = (*notes, *_unseen(hand, true, floor, rows))
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
     resolution = _resolution(true, allowed, unit(values, hand, found))
     return Judged(report, true, allowed, resolution, best.traced)
+
+
+def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | None:
+    """The entries of t's shape that rounding does not explain, under any side of a kink; None: unlike t."""
+    if h.size != t.size or h.squeeze().shape != t.squeeze().shape:
+        return None
+    h, ways = h.astype(float).reshape(t.shape), [t]
+    if corners:
+        ways += [c.gradient[n] for c in corners.conventions]
+    return np.asarray(~np.logical_or.reduce([np.abs(h - way) <= floor.entries for way in ways]))
+
+
+def _unseen(
+    hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
+    rows: Mapping[str, ArrayRow],
+) -> tuple[str, ...]:  # fmt: skip
+    """Notes of entries that differ and are less than their rounding, and of arrays that are 0."""
+    below, zero = [], []
+    for n, t in true.items():
+        if rows[n].verdict != "right" or not t.size:
+            continue
+        size = np.abs(t)
+        gap = np.abs(hand[n].astype(float).reshape(t.shape) - t)
+        count = int(((floor[n].entries > size) & (gap > FEW * size)).sum())
+        if count and not length(t) <= floor[n].allowed:
+            below.append(f"{count} entr{'y' if count == 1 else 'ies'} of d{n}")
+        if not t.any():
+            zero.append(f"d{n}")
+    notes = [f"note: not judged: {', '.join(below)} below rounding"] if below else []
+    if zero:
+        said = ", ".join(zero)
+        notes.append(f"note: every true entry of {said} is 0: a fault in what goes into it cannot be seen")
+    return tuple(notes)
 
 
 def _undecided(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -19,18 +20,23 @@ def compare(
     constants: Mapping[str, float],
     values: Arrays | None = None,
     undecided: AbstractSet[str] = frozenset(),
+    apart: Mapping[str, Array | None] | None = None,
 ) -> tuple[str, dict[str, ArrayRow], list[Fault]]:
     """(verdict, rows, faults) of arrays by name; `allowed` is ‖h − t‖ that is still right, by name.
 
     `constants` are named factors (N, K …) that a whole gradient may be off by; `values` the parameters;
-    `undecided` the arrays whose difference no slip needs to have made.
+    `undecided` the arrays whose difference no slip needs to have made; `apart` the entries beyond rounding.
     """
     rows = {}
     for name, t in true.items():
         h = hand[name]
         fits = h.shape == t.shape or (h.size == t.size and h.squeeze().shape == t.squeeze().shape)
         near = fits and bool(length(h.ravel() - t.ravel()) <= allowed[name])
-        rows[name] = row(name, h, t, near, name in undecided)
+        beyond = (apart or {}).get(name)
+        single = near and beyond is not None and bool(beyond.any())
+        rows[name] = row(name, h, t, near and not single, name in undecided)
+        if single and beyond is not None:  # hidden by the rest of its array: the row shows where
+            rows[name] = _shown(rows[name], h, t, beyond)
     wrong = [r for r in rows.values() if r.verdict not in ("right", "not_comparable")]
     if not wrong:
         return "right" if all(r.verdict == "right" for r in rows.values()) else "not_comparable", rows, []
@@ -48,6 +54,13 @@ def compare(
     whole = len(wrong) == len(rows) and len(faults) == 1
     verdict = "scaled" if whole and faults[0].kind == "constant_factor" else "wrong"
     return verdict, rows, faults
+
+
+def _shown(r: ArrayRow, h: Array, t: Array, beyond: Array) -> ArrayRow:
+    """The row with the largest of the entries that are beyond rounding."""
+    flat, size = h.astype(float).reshape(t.shape), np.where(beyond, np.abs(h.reshape(t.shape) - t), -1.0)
+    place = tuple(int(i) for i in np.unravel_index(int(np.argmax(size)), t.shape))
+    return replace(r, index=place, value=float(flat[place]), truth=float(t[place]))
 
 
 def _evidence(r: ArrayRow, true: Arrays) -> str:

@@ -118,3 +118,26 @@ def test_zero_weights_put_every_unit_on_its_kink_and_a_wrong_sign_is_wrong():
         G = {"W1": factor * X.T @ (d @ P["W2"].T), "W2": np.zeros((5, 2))}
         report = check_gradients(zero, G, X, Y, layers=layers, loss="squared_error")
         assert report.verdict in ((verdict,) if verdict == "right" else ("wrong", "scaled")), factor
+
+
+@pytest.mark.parametrize("first", [0, 0.5, 1])
+@pytest.mark.parametrize("second", [0, 0.5, 1])
+def test_two_layers_may_take_different_sides(first, second):
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(6, 3)), r.normal(size=(6, 2))
+    x[0] = 0
+    W1, W2, W3 = r.normal(size=(3, 4)), r.normal(size=(4, 4)), r.normal(size=(4, 2))
+    b1, b2 = np.zeros(4), np.zeros(4)
+    z1 = x @ W1
+    a1 = np.maximum(z1, 0)
+    z2 = a1 @ W2
+    a2 = np.maximum(z2, 0)
+    d = (a2 @ W3 - y) / 6
+    d2 = d @ W3.T * np.heaviside(z2, second)
+    d1 = d2 @ W2.T * np.heaviside(z1, first)
+    P = {"W1": W1, "b1": b1, "W2": W2, "b2": b2, "W3": W3}
+    G = {"W1": x.T @ d1, "b1": d1.sum(0), "W2": a1.T @ d2, "b2": d2.sum(0), "W3": a2.T @ d}
+    layers = [Layer("W1", "b1", "relu"), Layer("W2", "b2", "relu"), Layer("W3")]
+    report = check_gradients(P, G, x, y, layers=layers, loss="half_squared_error")
+    assert report.verdict == "right", str(report)
+    assert not second or any("at a kink" in note for note in report.notes)

@@ -201,3 +201,21 @@ def test_differences_say_what_they_see(slip, verdict):
     assert report.verdict == verdict, str(report)
     assert "Richardson" in report.method
     assert 1e-9 < report.resolution < 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-14, 1e-20])
+@pytest.mark.parametrize("factor", [1, -1, 0])
+def test_a_row_is_judged_by_its_own_rounding(scale, factor):
+    x = X * np.array([1.0, 1.0, scale])
+
+    def function(p, x, y):
+        a = np.tanh(x @ p["W"])
+        e = a @ p["u"] - y
+        dW = x.T @ (np.outer(e, p["u"]) * (1 - a * a)) / len(y)
+        dW[2] *= factor
+        return np.mean(e**2) / 2, {"W": dW, "u": a.T @ e / len(y)}
+
+    g = np.random.default_rng(1)
+    report = check_function(function, {"W": g.normal(size=(3, 4)), "u": g.normal(size=4)}, x, Y)
+    assert report.verdict == ("right" if factor == 1 else "wrong"), str(report)
+    assert factor == 1 or report.arrays["W"].index[0] == 2
