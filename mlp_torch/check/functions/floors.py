@@ -53,11 +53,14 @@ def floors(
     if not all(c.all() for c in counted.values()):
         most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
+    times = 32.0
+    if u > 1e-4:  # float16: bounds of several units would be shares; what was measured is
+        relative, most, times = found.accuracy, min(most, 4 * u), 1.0
     floors = {}
     for n, t in found.gradient.items():
         size = length(t)
-        own = min(16 * scatter[n], most * size + 1e3 * noise.spread[n])
-        allowed = relative * size + 32 * noise.spread[n] + found.error.get(n, 0.0) + own
+        own = min(16 * scatter[n], most * size + (1e3 if times > 1 else 1.0) * noise.spread[n])
+        allowed = relative * size + times * noise.spread[n] + found.error.get(n, 0.0) + own
         floors[n] = Floor(allowed, 16 * scatter[n])
     return floors
 
@@ -79,7 +82,10 @@ def rounding(found: Derivative, u: float) -> Rounding:
     moved: dict[int, Array] = {}
     done = 0
     for seed_ in range(RUNS):
-        run = Run(noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps))
+        run = Run(
+            noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps),
+            stop_after=traced.last,
+        )  # fmt: skip
         try:
             other = traced.again(run).gradient()
         except Exception:  # the code went another way: this run says nothing

@@ -8,6 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.derivative import Derivative
+from mlp_torch.check.functions.elsewhere import in_long, lost
 from mlp_torch.check.functions.floors import SHARE, floors, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.plain import compare
@@ -32,6 +33,9 @@ def judge(
 ) -> Judged:  # fmt: skip
     noise = rounding(found, unit(values, hand, found))
     corners = kinks(found.traced, found.gradient, noise)
+    if not corners:
+        found = replace(found, gradient=corners.conventions[0].gradient, traced=corners.conventions[0].traced)
+        noise = rounding(found, unit(values, hand, found)) if corners.sites else noise
     if corners:  # rounding is that of the side which the author takes
         sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
         side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
@@ -43,11 +47,19 @@ def judge(
     best, same = settled(corners, hand, allowed)
     true = best.gradient
     undecided: dict[str, str] = {}
+    digits = _digits(call, kept, names, values, hand, true, allowed) if steady else {}
+    for n, own in digits.items():  # the author's own formula is the true one, and rounds
+        allowed[n] += 2 * own
+        if own > SHARE * length(true[n]):
+            undecided[n] = (
+                f"d{n}: rounding is {own / max(length(true[n]), 1e-300):.1g} of it: {LOSES}; {STABLE}"
+            )
     for n, t in true.items():
         cause = _undecided(n, hand[n], t, floor[n].scatter, floor[n].allowed, corners, found)
-        if cause:
+        if cause and n not in undecided:
             undecided[n] = cause
-    verdict, rows, faults = compare(hand, true, allowed, constants, values, set(undecided))
+    strict = {n: -1.0 if n in digits and n in undecided else a for n, a in allowed.items()}
+    verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided))
     notes: tuple[str, ...] = ()
     message = ""
     if corners and same:
@@ -56,6 +68,9 @@ def judge(
         notes = (f"note: at a kink: {corners.words}",)
     if verdict == "not_comparable":
         message = " ".join(dict.fromkeys(f"{cause}." for n, cause in undecided.items())).rstrip(".")
+    rounds = [n for n in digits if n not in undecided]
+    if rounds:
+        notes = (*notes, f"note: rounding in {', '.join('d' + n for n in rounds)}: {LOSES}")
     zero = [n for n, t in true.items() if length(t) <= allowed[n] and rows[n].verdict == "right"]
     zero = [n for n in zero if true[n].any() or hand[n].any()]
     if zero:
@@ -63,6 +78,26 @@ def judge(
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
     resolution = _resolution(true, allowed, unit(values, hand, found))
     return Judged(report, true, allowed, resolution, best.traced)
+
+
+LOSES = "a difference of nearly equal numbers loses digits (1 − h where h is near 1)"
+STABLE = "write it without the difference (1/(1 + exp(z)) for 1 − h), or move the parameters"
+
+
+def _digits(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
+    hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float],
+) -> dict[str, float]:  # fmt: skip
+    """‖rounding‖ of the arrays that differ by it and by nothing else."""
+
+    def differs(n: str) -> bool:
+        return hand[n].shape == true[n].shape and length(hand[n] - true[n]) > allowed[n]
+
+    if not any(hand[n].dtype == np.float64 and differs(n) for n in true):
+        return {}
+    wide = in_long(call, kept, names, values)
+    found = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in true if differs(n)}
+    return {n: own for n, own in found.items() if own}
 
 
 def _undecided(
