@@ -39,21 +39,39 @@ def differentiate(loss: Loss, numeric: Loss, values: Mapping[str, Array], value:
         try:
             traced = trace(loss, values, value)
             gradient = traced.gradient()
-            if not traced.sites and not _slopes(numeric, values, gradient, value, traced.run.coarsest):
+            checked = traced.sites or traced.rounded  # neither a kink nor a step has a slope
+            if not checked and not _agrees(numeric, values, gradient, value, traced):
                 raise ArithmeticError("the traced slope differs")
             return Derivative(gradient, "autograd of your own forward pass", EXACT, {}, traced)
-        except Exception as error:  # whatever the author's code raises, the numbers remain
+        except (Exception, SystemExit) as error:  # whatever the author's code raises, the numbers remain
             reason = f"tracing failed: {type(error).__name__}"
         try:
             return Derivative(_complex_step(numeric, values), f"complex step ({reason})", EXACT)
-        except Exception:  # complex numbers are not for every author's code: differences of reals remain
+        except (
+            Exception,
+            SystemExit,
+        ):  # complex numbers are not for every author's code: differences of reals remain
             gradient, error_of = _richardson(numeric, values, value)
             return Derivative(gradient, f"Richardson extrapolation ({reason})", 1e-7, error_of)
 
 
-def _slopes(
-    loss: Loss, values: Mapping[str, Array], gradient: Mapping[str, Array], value: float, unit: float
+def _agrees(
+    loss: Loss, values: Mapping[str, Array], gradient: Mapping[str, Array], value: float, traced: TracedLoss
 ) -> bool:
+    """The same of steps that cross no kink: smaller and smaller ones, where one is near."""
+    unit = traced.run.coarsest
+    if _slopes(loss, values, gradient, value, unit):
+        return True
+    steps = [h for h in (1e-8, 1e-10, 1e-12) if traced.run.margin < 1e-3 and h > 10 * unit]
+    if any(_slopes(loss, values, gradient, value, unit, h) for h in steps):
+        return True
+    return traced.run.margin < 1e-9 and not traced.run.leaks  # no difference resolves that
+
+
+def _slopes(
+    loss: Loss, values: Mapping[str, Array], gradient: Mapping[str, Array], value: float, unit: float,
+    step: float = 0.0,
+) -> bool:  # fmt: skip
     """Whether central differences along a random direction agree with the gradient, as far as they reach."""
     generator = np.random.default_rng(1)
     size = {n: np.abs(v) + float(np.sqrt(np.mean(v * v))) if v.size else v for n, v in values.items()}
@@ -67,7 +85,7 @@ def _slopes(
         ends = [float(np.real(loss({n: v + s * h * way[n] for n, v in values.items()}))) for s in (1, -1)]
         return (ends[0] - ends[1]) / (2 * h)
 
-    step = max(1e-6, 10 * np.sqrt(unit))
+    step = step or max(1e-6, 10 * np.sqrt(unit))
     near, far = along(step), along(2 * step)
     if not np.isfinite([near, far, slope]).all():
         return bool(np.isfinite(slope))
@@ -105,6 +123,7 @@ def _richardson(
 ) -> tuple[dict[str, Array], dict[str, float]]:
     """(gradient, error by name): the extrapolation's own estimate, and the loss's rounding over the step."""
     found, errors = {}, {}
+    largest = [abs(value)]  # a loss of 0 has the rounding of those beside it
     for name, v in values.items():
         gradient, error = np.zeros(v.shape), np.zeros(v.shape)
         for index in np.ndindex(v.shape):
@@ -112,11 +131,13 @@ def _richardson(
             def along(t: float, name: str = name, v: Array = v, index: tuple[int, ...] = index) -> float:
                 moved = v.copy()
                 moved[index] += t
-                return float(loss({**values, name: moved}))
+                found = float(loss({**values, name: moved}))
+                largest[0] = max(largest[0], abs(found)) if np.isfinite(found) else largest[0]
+                return found
 
             gradient[index], error[index] = _derivative(along)
         found[name] = gradient
-        rounding = 2.0**-52 * abs(value) / 1e-5 * np.sqrt(v.size)
+        rounding = 2.0**-52 * largest[0] / 1e-5 * np.sqrt(v.size)
         errors[name] = float(10 * np.linalg.norm(np.nan_to_num(error)) + rounding)
     return found, errors
 

@@ -60,16 +60,19 @@ def floors(
     if not all(c.all() for c in counted.values()):
         most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
+    times = 32.0
+    if u > 1e-4:  # float16: bounds of several units would be shares; what was measured is
+        relative, most, times = found.accuracy, min(most, 4 * u), 1.0
     floors = {}
     for n, t in found.gradient.items():
         size, each = length(t), np.abs(t)
         of_author = scatter.get(n, np.zeros(t.shape))
-        own = min(16 * length(of_author), most * size + 1e3 * noise.spread[n])
-        allowed = relative * size + 32 * noise.spread[n] + found.error.get(n, 0.0) + own
-        share = max(ENTRY, 64 * u if u > 2.0**-52 else 0.0)
+        own = min(16 * length(of_author), most * size + (1e3 if times > 1 else 1.0) * noise.spread[n])
+        allowed = relative * size + times * noise.spread[n] + found.error.get(n, 0.0) + own
+        share = max(ENTRY, (64 if times > 1 else 4) * u if u > 2.0**-52 else 0.0)
         excused = np.minimum(16 * of_author.max(initial=0.0) if u > SINGLE else 16 * of_author,
                              SHARE * each + 1e3 * noise.entries[n])  # fmt: skip
-        entries = share * each + 32 * noise.entries[n] + excused
+        entries = share * each + times * noise.entries[n] + excused
         if found.traced is None:  # nothing was measured on the way: the array's own floor, of each entry
             entries = entries + (found.error.get(n, 0.0) + (relative if found.error else 1e-13) * size)
         floors[n] = Floor(allowed, 16 * length(of_author), entries)
@@ -94,7 +97,10 @@ def rounding(found: Derivative, u: float) -> Rounding:
     moved: dict[int, Array] = {}
     done = 0
     for seed_ in range(RUNS):
-        run = Run(noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps))
+        run = Run(
+            noise=u, follow=traced.run.decisions, seed=seed_, watched=set(traced.run.gaps),
+            stop_after=traced.last,
+        )  # fmt: skip
         try:
             other = traced.again(run).gradient()
         except Exception:  # the code went another way: this run says nothing

@@ -1,7 +1,10 @@
 """check_function: a person's loss_and_gradients against the derivative of their own forward pass."""
 
 import copy
+import inspect
+import linecache
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +25,7 @@ from mlp_torch.check.functions.calling import (
     result_of,
 )
 from mlp_torch.check.functions.derivative import differentiate
+from mlp_torch.check.functions.elsewhere import wrong_elsewhere
 from mlp_torch.check.functions.judging import Judged, judge
 from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
@@ -98,6 +102,13 @@ def check_function(
     seed()
     exact = float(np.real(only_loss(dict(floats))))
     found = differentiate(traced_loss, only_loss, floats, exact)
+    if found.traced is None and (digits := _rounded_to(only_loss, floats)) is not None:
+        text = f"your loss is rounded to {digits} digits, and no trace tells what it was before"
+        remedy = "return it unrounded, and round it where it is printed"
+        return CheckReport("not_comparable", {}, message=f"{text}; {remedy}", notes=tuple(notes))
+    if found.traced is not None and found.traced.rounded:
+        where, exact = found.traced.run.rounded, found.traced.run.unrounded[0]
+        notes.append(f"note: your loss is rounded {where}; its derivative is that before the rounding")
     judged = judge(found, call, kept, names, values, hand, steady, sizes(values, data))
     report, true, allowed = judged.report, judged.true, judged.allowed
     for name, v in hand.items():
@@ -110,6 +121,9 @@ def check_function(
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif len(data) > 1 and report.verdict != "not_comparable":
         report = against_standard(report, judged.traced, exact, output, kept[1], floats, hand, true, allowed)
+    if report.verdict == "right" and steady:
+        beyond = wrong_elsewhere(call, traced_loss, only_loss, kept, names, values)
+        report = _also_elsewhere(report, beyond, hand)
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
         report = replace(report, notes=(*report.notes, hint))
@@ -120,7 +134,7 @@ def check_function(
         if grown(first, second, true):
             hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
-    report = _worded(report, judged, found.method)
+    report = _worded(report, judged, found.method, _epsilon(loss_and_gradients))
     if (
         report.verdict in ("wrong", "scaled", "other_loss")
         and steady
@@ -141,6 +155,50 @@ def check_function(
 
 
 NAMED = 2.0  # seconds for the line of a fault that has a name already
+
+
+def _also_elsewhere(
+    report: CheckReport, wrong: Mapping[str, tuple[Array, Array]], hand: Mapping[str, Array]
+) -> CheckReport:
+    if not wrong:
+        return report
+    if all(np.array_equal(h.ravel(), hand[n].ravel()) for n, (h, _) in wrong.items()):
+        text = "note: your gradient is the same at other parameters, and wrong there; it was judged at these"
+        return replace(report, notes=(*report.notes, text))
+    text = (
+        "is right at the parameters handed over and wrong at others: a number of an earlier call is used"
+        " again (a cache), or one that belongs to these parameters is written into the code"
+    )
+    h, t = next(iter(wrong.values()))
+    place = np.unravel_index(int(np.argmax(np.abs(h.astype(float) - t))), t.shape)
+    seen = f"moved by 2 to 6 %: {next(iter(wrong))} gives {h[place]:.6g}, the true one {t[place]:.6g}"
+    fault = Fault("stale_gradient", None, tuple(wrong), text, seen)
+    return replace(report, verdict="wrong", faults=[fault], message="")
+
+
+def _epsilon(function: Any) -> bool:
+    """Whether the author's file holds an ε, or cannot be read."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function) if callable(function) else type(function))
+        lines = linecache.getlines(file or "")
+    except (TypeError, ValueError):
+        return True
+    return not lines or bool(re.search(r"\de-\d|eps|ε|tiny|clip|10 ?\*\* ?-", "".join(lines)))
+
+
+def _rounded_to(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array]) -> int | None:
+    """The decimals that the loss is cut to at several parameters; None where it is cut to none."""
+    generator = np.random.default_rng(3)
+    found: list[float] = []
+    for _ in range(5):
+        moved = {n: v + 0.03 * generator.normal(size=v.shape) * (np.abs(v) + 0.1) for n, v in values.items()}
+        try:
+            found.append(float(np.real(loss(moved))))
+        except (Exception, SystemExit):
+            return None
+    if not np.isfinite(found).all() or len(set(found)) < 2:
+        return None
+    return next((k for k in range(1, 8) if all(v == round(v, k) for v in found)), None)
 
 
 def seed() -> None:
@@ -166,7 +224,7 @@ def _judged(
     return {n: v for n, v in given.items() if n not in left}, notes
 
 
-def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
+def _worded(report: CheckReport, judged: Judged, method: str, epsilon: bool) -> CheckReport:
     rows = report.arrays
     words = ""
     if report.verdict == "right":
@@ -182,7 +240,7 @@ def _worded(report: CheckReport, judged: Judged, method: str) -> CheckReport:
         parts.append(f"{', '.join('d' + n for n in lost)}: wrong, unexplained")
     message = report.message or words or " ".join(parts)
     apart = max((rows[n].relative for n in lost), default=1.0)
-    if report.verdict == "wrong" and lost and 1e-12 < apart < SLIGHT:
+    if report.verdict == "wrong" and epsilon and lost and 1e-12 < apart < SLIGHT:
         text = f"note: {apart:.1g} of the gradient is what an ε leaves that only one of the passes has"
         report = replace(report, notes=(*report.notes, f"{text} (log(p + ε), x/(s + ε))"))
     return replace(report, message=message, method=method, resolution=judged.resolution)

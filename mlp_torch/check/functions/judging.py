@@ -8,6 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.derivative import Derivative
+from mlp_torch.check.functions.elsewhere import LONGER, in_long, lost
 from mlp_torch.check.functions.floors import SHARE, Floor, floors, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.plain import compare
@@ -34,6 +35,9 @@ def judge(
 ) -> Judged:  # fmt: skip
     noise = rounding(found, unit(values, hand, found))
     corners = kinks(found.traced, found.gradient, noise)
+    if not corners:
+        found = replace(found, gradient=corners.conventions[0].gradient, traced=corners.conventions[0].traced)
+        noise = rounding(found, unit(values, hand, found)) if corners.sites else noise
     if corners:  # rounding is that of the side which the author takes
         sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
         side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
@@ -45,12 +49,23 @@ def judge(
     best, same = settled(corners, hand, allowed)
     true = best.gradient
     undecided: dict[str, str] = {}
+    digits = _digits(call, kept, names, values, hand, true, allowed) if steady else {}
+    for n, own in digits.items():  # the author's own formula is the true one, and rounds
+        allowed[n] += 2 * own
+        if own > SHARE * length(true[n]):
+            undecided[n] = (
+                f"d{n}: rounding is {own / max(length(true[n]), 1e-300):.1g} of it: {LOSES}; {STABLE}"
+            )
     for n, t in true.items():
         cause = _undecided(n, hand[n], t, floor[n].scatter, floor[n].allowed, corners, found)
-        if cause:
+        if cause and n not in undecided:
             undecided[n] = cause
     apart = {n: _apart(hand[n], t, floor[n], corners, n) for n, t in true.items()}
-    verdict, rows, faults = compare(hand, true, allowed, constants, values, set(undecided), apart)
+    apart |= dict.fromkeys(digits)  # judged as a whole: its own rounding is known as a norm
+    if steady:
+        apart |= dict.fromkeys(_rounded(call, kept, names, values, hand, true, floor, apart))
+    strict = {n: -1.0 if n in digits and n in undecided else a for n, a in allowed.items()}
+    verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided), apart)
     notes: tuple[str, ...] = ()
     message = ""
     if corners and same:
@@ -59,6 +74,9 @@ def judge(
         notes = (f"note: at a kink: {corners.words}",)
     if verdict == "not_comparable":
         message = " ".join(dict.fromkeys(f"{cause}." for n, cause in undecided.items())).rstrip(".")
+    rounds = [n for n in digits if n not in undecided]
+    if rounds:
+        notes = (*notes, f"note: rounding in {', '.join('d' + n for n in rounds)}: {LOSES}")
     zero = [n for n, t in true.items() if length(t) <= allowed[n] and rows[n].verdict == "right"]
     zero = [n for n in zero if true[n].any() or hand[n].any()]
     if zero:
@@ -77,6 +95,25 @@ def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | 
     if corners:
         ways += [c.gradient[n] for c in corners.conventions]
     return np.asarray(~np.logical_or.reduce([np.abs(h - way) <= floor.entries for way in ways]))
+
+
+def _rounded(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
+    hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
+    apart: Mapping[str, Array | None],
+) -> list[str]:  # fmt: skip
+    """The arrays with entries apart that the author's own formula gives right in longer numbers."""
+    doubtful = [n for n, a in apart.items() if a is not None and a.any() and hand[n].dtype == np.float64]
+    wide = in_long(call, kept, names, values) if doubtful else {}
+    found = []
+    for n in doubtful:
+        w, h, t = wide.get(n), hand[n].reshape(true[n].shape), true[n]
+        if w is None or w.size != t.size:
+            continue
+        w = w.reshape(t.shape)
+        if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
+            found.append(n)
+    return found
 
 
 def _unseen(
@@ -100,6 +137,26 @@ def _unseen(
         said = ", ".join(zero)
         notes.append(f"note: every true entry of {said} is 0: a fault in what goes into it cannot be seen")
     return tuple(notes)
+
+
+LOSES = "a difference of nearly equal numbers loses digits (1 − h where h is near 1)"
+STABLE = "write it without the difference (1/(1 + exp(z)) for 1 − h), or move the parameters"
+
+
+def _digits(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
+    hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float],
+) -> dict[str, float]:  # fmt: skip
+    """‖rounding‖ of the arrays that differ by it and by nothing else."""
+
+    def differs(n: str) -> bool:
+        return hand[n].shape == true[n].shape and length(hand[n] - true[n]) > allowed[n]
+
+    if not any(hand[n].dtype == np.float64 and differs(n) for n in true):
+        return {}
+    wide = in_long(call, kept, names, values)
+    found = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in true if differs(n)}
+    return {n: own for n, own in found.items() if own}
 
 
 def _undecided(

@@ -8,17 +8,26 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from manual.numbers import Array
-from mlp_torch.check.functions.eager.run import Run, Site
+from mlp_torch.check.functions.eager.run import Key, Run, Site
 from mlp_torch.check.functions.floors import Rounding
 from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import length
 
 MOST = 3  # lines whose sides are combined
 SEEN = 24  # lines that are tried
+AROUND = 8  # directions in which the loss is looked at beside a corner, and as many the other way
+STEP = 1e-7  # of the parameters
+MEAN = "the mean of both sides"
+ONE_OPERAND = {
+    "maximum", "minimum", "fmax", "fmin", "absolute", "sign", "greater", "greater_equal", "less",
+    "less_equal", "heaviside",
+}  # fmt: skip
 WORDS = {
     "maximum": "np.maximum", "minimum": "np.minimum", "fmax": "np.fmax", "fmin": "np.fmin",
     "absolute": "np.abs", "sign": "np.sign", "greater": ">", "greater_equal": ">=", "less": "<",
@@ -61,7 +70,7 @@ class Kinks:
 
     @property
     def words(self) -> str:
-        return "; ".join(map(told, self.sites))
+        return "; ".join(dict.fromkeys(map(told, self.sites)))
 
 
 def told(site: Site) -> str:
@@ -76,7 +85,13 @@ def place(site: Site) -> str:
 
 
 def kinks(traced: TracedLoss | None, gradient: Mapping[str, Array], noise: Rounding) -> Kinks:
-    """The corners of the traced loss on which its gradient depends, by more than rounding."""
+    """The corners of the traced loss on which its gradient depends, by more than rounding.
+
+    Every derivative is right that the loss has beside the point, in whatever direction, and so is every
+    uniform convention (one side for all entries of a line) in those entries where the loss has a kink. Where
+    all directions give one derivative the loss is smooth, however its operations are cut: only that one is
+    right. Operations of one operand (max(z, 0) and |z|) are on one side together.
+    """
     usual = Convention("torch's", gradient, traced)
     if traced is None or traced.again is None or not traced.sites:
         return Kinks([], [usual])
@@ -86,33 +101,148 @@ def kinks(traced: TracedLoss | None, gradient: Mapping[str, Array], noise: Round
         sides = {s: c for s in (1, -1) if (c := _taken(traced, {site.key: s}, noise)) is not None}
         if any(_differs(c.gradient, gradient, noise) for c in sides.values()):
             moving.append((site, sides))
-    if not moving:
+    lines = [site for site, _ in moving]
+    beside, groups = around(traced, sites[:SEEN], noise)
+    if not moving and not any(_differs(c.gradient, gradient, noise) for c in beside):
         return Kinks([], [usual])
+    lines = lines or sites[:1]
+    tied = [g for g in groups if any(site.key in g for site in lines)]
+    tied += [{site.key: 1} for site in lines if not any(site.key in g for g in tied)]
     found = [usual]
-    if len(moving) == 1:
-        found += moving[0][1].values()
-        found += _means(list(moving[0][1].values()))
-    elif len(moving) <= MOST:
-        keys = [site.key for site, _ in moving]
+    if len(tied) <= MOST:
         ends = []
-        for signs in itertools.product((1, -1, 0), repeat=len(keys)):
+        for signs in itertools.product((1, -1, 0), repeat=len(tied)):
             if any(signs):
-                c = _taken(traced, dict(zip(keys, signs, strict=True)), noise)
+                c = _taken(traced, _sides(tied, signs), noise)
                 found += [c] if c is not None else []
                 ends += [c] if c is not None and all(signs) else []
         found += _means(ends)
     else:
-        uniform = [_taken(traced, {site.key: s for site, _ in moving}, noise) for s in (1, -1)]
-        both = [c for c in uniform if c is not None]
-        found += [*both, *_means(both), *(c for _, sides in moving for c in sides.values())]
-    return Kinks([site for site, _ in moving], found)
+        both = [c for s in (1, -1) if (c := _taken(traced, _sides(tied, [s] * len(tied)), noise)) is not None]
+        found += [*both, *_means(both)]
+        for i in range(len(tied)):
+            alone = [s * (i == j) for s in (1, -1) for j in range(len(tied))]
+            for one in (alone[: len(tied)], alone[len(tied) :]):
+                c = _taken(traced, _sides(tied, one), noise)
+                found += [c] if c is not None else []
+    if any(len(g) > 1 for g in tied):  # torch's mixes the sides of one operand
+        found = found[1:] or found
+    if beside:
+        found = _smooth(found, beside, noise)
+    return Kinks(lines, _distinct([*found, *beside], noise))
+
+
+def _sides(tied: Sequence[Mapping[Key, int]], signs: Sequence[int]) -> dict[Key, int]:
+    return {key: sign * way for group, sign in zip(tied, signs, strict=True) for key, way in group.items()}
+
+
+def around(
+    traced: TracedLoss, sites: Sequence[Site], noise: Rounding
+) -> tuple[list[Convention], list[dict[Key, int]]]:
+    """(the derivatives beside the point, lines whose operand is one or its negative, with its sign).
+
+    The decisions that the code makes a little off the point are taken at the point: in the entries that lie
+    on a corner, and nowhere else.
+    """
+    assert traced.again is not None
+    generator = np.random.default_rng(2)
+    found: list[Convention] = []
+    seen: dict[Key, list[Array]] = {}
+    values = {n: leaf.detach().numpy() for n, leaf in traced.leaves.items()}
+    for _ in range(AROUND):
+        way = {n: generator.normal(size=v.shape) * _size(v) for n, v in values.items()}
+        for sign in (STEP, -STEP):
+            beyond = Run(shift={n: sign * w for n, w in way.items()}, watched=set(traced.run.gaps))
+            try:
+                moved = traced.again(beyond).run
+                followed = _merged(traced.run.decisions, moved.decisions, noise)
+                other = traced.again(Run(follow=followed))
+                found.append(Convention("from one direction", other.gradient(), other))
+            except Exception:  # no array has the loss's value there, or the code went another way
+                continue
+            if len(moved.decisions) == len(traced.run.decisions):
+                for site in sites:
+                    seen.setdefault(site.key, []).append(_signs(site, traced.run, moved, noise))
+    groups: list[dict[Key, int]] = []
+    for key, signs in seen.items():
+        own = np.concatenate(signs)
+        for group in groups:
+            first = np.concatenate(seen[next(iter(group))])
+            if (
+                own.size
+                and first.shape == own.shape
+                and (np.array_equal(own, first) or np.array_equal(own, -first))
+            ):
+                group[key] = 1 if np.array_equal(own, first) else -1
+                break
+        else:
+            groups.append({key: 1})
+    return found, [g for g in groups if len(g) > 1]
+
+
+def _size(v: Array) -> Array:
+    root = float(np.sqrt(np.mean(v * v))) if v.size else 0.0
+    return np.asarray(np.abs(v) + (root or 1.0))
+
+
+def _merged(base: Sequence[Any], moved: Sequence[Any], noise: Rounding) -> list[Any]:
+    """The moved decisions, but for what lies off every corner."""
+    if len(base) != len(moved):
+        return list(moved)
+    merged = []
+    for i, (a, b) in enumerate(zip(base, moved, strict=True)):
+        mask = (noise.corners or {}).get(i)
+        if noise.corners is not None and (mask is None or not mask.any()):
+            merged.append(a)
+        elif mask is None or np.shape(a) != mask.shape or np.shape(b) != mask.shape:
+            merged.append(b)
+        elif isinstance(a, torch.Tensor):
+            merged.append(torch.where(torch.from_numpy(np.array(mask)), b, a))
+        else:
+            merged.append(np.where(mask, b, a))
+    return merged
+
+
+def _signs(site: Site, base: Run, moved: Run, noise: Rounding) -> Array:
+    """On which side of the corner every entry of the line's operand went."""
+    if site.operation not in ONE_OPERAND:
+        return np.zeros(0)
+    signs = []
+    for i in site.decisions:
+        if i not in base.gaps or i not in moved.gaps or base.gaps[i].shape != moved.gaps[i].shape:
+            continue
+        apart = moved.gaps[i] - base.gaps[i]
+        mask = (noise.corners or {}).get(i, np.abs(base.gaps[i]) <= np.abs(apart))
+        signs.append(np.sign(apart[mask]).ravel() * (-1 if site.turned else 1))
+    return np.concatenate(signs) if signs else np.zeros(0)
+
+
+def _smooth(found: list[Convention], beside: list[Convention], noise: Rounding) -> list[Convention]:
+    """The conventions, with the one derivative that there is in the entries where there is one only."""
+    fixed = {}
+    for n in beside[0].gradient:
+        all_ = np.stack([c.gradient[n] for c in beside])
+        size = max(float(np.max(np.abs(all_), initial=0.0)), 1e-300)
+        fixed[n] = np.ptp(all_, axis=0) <= 1e-9 * size + 32 * noise.spread[n]
+    return [
+        replace(c, gradient={n: np.where(fixed[n], beside[0].gradient[n], g) for n, g in c.gradient.items()})
+        for c in found
+    ]
+
+
+def _distinct(found: list[Convention], noise: Rounding) -> list[Convention]:
+    kept: list[Convention] = []
+    for c in found:
+        if not any(not _differs(c.gradient, k.gradient, noise) for k in kept) or c.words == MEAN:
+            kept.append(c)
+    return kept if any(_differs(c.gradient, kept[0].gradient, noise) for c in kept) else kept[:1]
 
 
 def _means(ends: list[Convention]) -> list[Convention]:
     if len(ends) < 2:
         return []
     mean = {n: np.mean([c.gradient[n] for c in ends], axis=0) for n in ends[0].gradient}
-    return [Convention("the mean of both sides", mean, ends[0].traced)]
+    return [Convention(MEAN, mean, ends[0].traced)]
 
 
 def _confirmed(site: Site, noise: Rounding) -> Site | None:
@@ -127,9 +257,7 @@ def _confirmed(site: Site, noise: Rounding) -> Site | None:
     return replace(site, entries=entries, index=tuple(int(i) for i in first))
 
 
-def _taken(
-    traced: TracedLoss, sides: Mapping[tuple[str, int, str], int], noise: Rounding
-) -> Convention | None:
+def _taken(traced: TracedLoss, sides: Mapping[Key, int], noise: Rounding) -> Convention | None:
     """The gradient with these sides, where the loss is the same there: a jump has no derivative."""
     assert traced.again is not None
     try:
@@ -145,7 +273,7 @@ def _taken(
     words = signs.pop() if len(signs) == 1 else ", ".join(
         f"{names[k[2]][0 if s > 0 else 1]} at line {k[1]}" for k, s in sides.items() if s
     )  # fmt: skip
-    return Convention(words, other.gradient(), replace(other, again=traced.again))
+    return Convention(words, other.gradient(), other)
 
 
 def _differs(a: Mapping[str, Array], b: Mapping[str, Array], noise: Rounding) -> bool:

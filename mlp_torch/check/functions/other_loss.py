@@ -43,6 +43,8 @@ def other_loss(
         shares = {id(r): _share(h, r) for r in summed}
         fits = [r for r in summed if shares[id(r)] > 0 and _equal(h, r, shares[id(r)], allowed)]
         constant = shares[id(distinct(fits)[0])] if fits else 1.0
+    if own and any((r.family, r.reduction) == (own[0].family, own[0].reduction) for r in distinct(fits)[:1]):
+        fits = []  # the same loss over another array: no other loss is what was meant
     if not fits:
         return _penalised(report, own, values, hand, true, wrong)
     is_own = (

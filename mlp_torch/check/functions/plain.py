@@ -120,26 +120,31 @@ def _kind(h: Array, t: Array, r: ArrayRow, constants: Mapping[str, float], limit
     """(fault kind, detail) of one wrong array, or ("", "") where nothing fits."""
     if np.isnan(r.value):
         if h.ndim == 2 and h.shape == t.T.shape:
-            same = np.allclose(h, t.T, rtol=1e-7, atol=1e-12)
+            same = _same(h, t.T)
             return ("transpose", "has the transposed shape") if same else ("", "")
         for axis in range(h.ndim):
             total = h.sum(axis=axis)
             if total.size == t.size:
                 for value in (total, total / h.shape[axis]):
-                    if np.allclose(value.ravel(), t.ravel(), rtol=1e-7, atol=1e-12):
+                    if _same(value.ravel(), t.ravel()):
                         return "bias_not_summed", f"has shape {h.shape}: the samples are not summed"
-        if h.size == 1 and np.isclose(float(h.ravel()[0]), t.sum(), rtol=1e-7):
+        if h.size == 1 and _same(h.ravel(), t.sum().reshape(1)):
             return "wrong_bias_reduction", "is one number, the sum over all axes"
         return "", ""
     if r.verdict == "zero":
         return "zero_gradient", "is all zero"
     if r.verdict == "scaled":
         return _factor(r, h.size, constants, limit)
-    if h.ndim == 2 and h.shape == t.T.shape and np.allclose(h, t.T, rtol=1e-7, atol=1e-12):
+    if h.ndim == 2 and h.shape == t.T.shape and _same(h, t.T):
         return "transpose", "is transposed"
-    if h.size > 1 and np.allclose(h, t.sum(), rtol=1e-7):
+    if h.size > 1 and _same(h, np.full(h.shape, t.sum())):
         return "wrong_bias_reduction", "is the sum over all axes"
     return "", ""
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Equal but for rounding, whatever the arrays' own size."""
+    return bool(np.allclose(a, b, rtol=1e-7, atol=1e-12 * float(np.max(np.abs(b), initial=0.0))))
 
 
 def _factor(r: ArrayRow, size: int, constants: Mapping[str, float], limit: str) -> tuple[str, str]:
@@ -151,7 +156,10 @@ def _factor(r: ArrayRow, size: int, constants: Mapping[str, float], limit: str) 
     if limit and 0 < r.ratio < 1:
         return "clipping", limit
     for name, value in constants.items():
-        for c, words in ((value, f"times {name} = {value:g}"), (1 / value, f"divided by {name} = {value:g}")):
+        for c, words in (
+            (value, f"times {_equals(name, value)}"),
+            (1 / value, f"divided by {_equals(name, value)}"),
+        ):
             if abs(r.ratio - c) <= 1e-6 * abs(c):
                 return "constant_factor", f"is the true one {words}"
     for (one, p), (two, q) in combinations(constants.items(), 2):
@@ -163,7 +171,13 @@ def _factor(r: ArrayRow, size: int, constants: Mapping[str, float], limit: str) 
                 return "constant_factor", f"is the true one {words}"
     if size == 1:
         return "", ""  # one number is any other times something
-    return "constant_factor", f"is the true one times {r.ratio:.6g}"
+    shown = f"{r.ratio:.6g}"
+    shown = f"1 {'+' if r.ratio > 1 else '−'} {abs(r.ratio - 1):.3g}" if shown == "1" else shown
+    return "constant_factor", f"is the true one times {shown}"
+
+
+def _equals(name: str, value: float) -> str:
+    return name if name == f"{value:g}" else f"{name} = {value:g}"
 
 
 def sizes(values: Arrays, data: Sequence[object]) -> dict[str, float]:

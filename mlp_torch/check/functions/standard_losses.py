@@ -29,6 +29,10 @@ def against_standard(
     if traced is None and output is None:
         text = "note: the loss was not compared with the standard losses, because tracing failed; "
         return _noted(report, text + "return the output too, (loss, gradients, output)")
+    if not all(np.asarray(v).dtype.kind in "fiub" for v in data[:2]):
+        return _noted(
+            report, "note: the loss was not compared with the standard losses: x or y holds no numbers"
+        )
     every = list(_readings(traced, output, data, loss)) if report.verdict == "right" else []
     own = _own(every, loss, values, true)
     if not own:
@@ -78,7 +82,9 @@ def _readings(
     x, y = np.asarray(data[0]), as_float(np.asarray(data[1]), "y")
     sizes = {*x.shape, *([1] if x.ndim < 2 else [])}  # N is one of them; x alone may be one sample
     arrays = _arrays(traced, output)
-    fitting = [a for a in arrays if 0 < a[1].ndim <= 2 and a[1].size >= y.size / max(y.shape[-1:] or (1,))]
+    fitting = [
+        a for a in arrays if 0 < a[1].ndim <= 2 and a[1].size >= max(y.size / max(*y.shape[-1:], 1, 1), 1)
+    ]
     for name, array, step in fitting[:MOST]:
         seen = set()
         for matrix, turned in _frames(array):

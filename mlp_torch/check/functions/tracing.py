@@ -17,8 +17,6 @@ from mlp_torch.check.functions.eager.array import Traced
 from mlp_torch.check.functions.eager.rebuild import Rebuilt
 from mlp_torch.check.functions.eager.run import EnoughError, Made, Run, Site, UntraceableError, running
 
-Key = tuple[str, int, str]
-
 
 @dataclass(frozen=True)
 class TracedArray:
@@ -45,6 +43,12 @@ class TracedLoss:
     run: Run = field(default_factory=Run)
     sites: Sequence[Site] = ()
     again: Callable[[Run], "TracedLoss"] | None = None
+    last: int | None = None  # the loss's place among the arrays made
+
+    @property
+    def rounded(self) -> bool:
+        """The loss is a number that the code rounded, and the last thing that it did."""
+        return bool(self.run.rounded) and float(self.total.detach()) == self.run.unrounded[1]
 
     @cached_property
     def steps(self) -> list[TracedArray]:
@@ -78,7 +82,9 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
     def execute(run: Run) -> TracedLoss:
         leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in values.items()}
         given = {n: Traced(leaf.clone() if run.noise else leaf) for n, leaf in leaves.items()}
-        failed: Exception | None = None
+        if run.shift:
+            given = {n: Traced(leaf + torch.from_numpy(run.shift[n])) for n, leaf in leaves.items()}
+        failed: Exception | SystemExit | None = None
         found: Any = None
         with running(run), torch.enable_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -86,47 +92,50 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
                 array.name = name
                 if run.noise:
                     run.disturb(array._t)
+            enough = False
             try:
                 found = Rebuilt().of(loss)(given)
             except EnoughError:
-                pass
-            except Exception as error:
+                enough = True
+            except (Exception, SystemExit) as error:
                 failed = error
+        if enough:  # the same way through the code as before: the loss is the array in the same place
+            return TracedLoss(leaves, _real(run.made[run.stop_after or 0].tensor), run.made, run)
+        if run.shift:  # asked for its decisions alone
+            return TracedLoss(leaves, torch.zeros(()), run.made, run)
         total, order = _loss(run, found, value)
         if total is not None and abs(float(total.detach()) - value) > 1e-12 * abs(value):
             run.coarsest = max(run.coarsest, run.data_unit)  # the code computes in its data's dtype
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
-        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead)
+        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead, execute, order)
 
-    first = execute(Run())
-    last = next((i for i, m in enumerate(first.run.made) if m.tensor is first.total), None)
-
-    def again(run: Run) -> TracedLoss:
-        run.stop_after = last
-        return execute(run)
-
-    return TracedLoss(first.leaves, first.total, first.made, first.run, first.sites, again)
+    return execute(Run())
 
 
 def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
     """The tensor that is the loss, and how many arrays had been made before it."""
     within = max(1e-9, 1e3 * run.coarsest, 1e3 * run.data_unit * (run.data_unit > 1e-12), 1e6 * run.noise)
 
-    def fits(tensor: Tensor) -> bool:
+    def fits(tensor: Tensor, scale: float = 0.0) -> bool:
         if tensor.numel() != 1 or (tensor.is_complex() and abs(tensor.imag.item()) > 1e-9 * abs(value)):
             return False
         gap = abs(float(tensor.detach().real if tensor.is_complex() else tensor.detach()) - value)
-        return gap <= within * max(abs(value), 1e-12)
+        return gap <= within * max(abs(value), 1e-12 * (value != 0), scale)
 
-    if isinstance(found, Traced) and found.size == 1 and fits(found.t):
+    # a loss that is 0 up to rounding has the scale of its terms; what is searched for has none
+    terms = max((float(m.tensor.detach().abs().max()) for m in run.made if m.tensor.numel()), default=0.0)
+    terms = terms if np.isfinite(terms) and abs(value) < 1e-9 * terms else 0.0
+    if isinstance(found, Traced) and found.size == 1 and fits(found.t, 2.0**-40 * terms / within):
         for i in reversed(range(len(run.made))):
             if run.made[i].tensor is found.t:
                 return _real(found.t), i
         total = found.t.reshape(()) + 0.0
         run.made.append(Made(total, "", 0, 0, found))
         return total, len(run.made) - 1
+    if value == 0 and isinstance(found, int | float | np.generic) and found == 0 and not run.leaks:
+        return torch.zeros((), dtype=torch.float64), len(run.made)  # any array may be 0, and none is the loss
     for i in reversed(range(len(run.made))):
         if fits(run.made[i].tensor):
             return run.made[i].tensor, i

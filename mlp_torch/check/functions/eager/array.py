@@ -5,6 +5,7 @@ before untouched, and is seen by every view of it.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -352,8 +353,11 @@ def scalar(tensor: Tensor) -> Traced:
 
 def rounded(x: Traced, digits: int) -> Traced:
     """A scalar to so many digits: what is returned is rounded, what is differentiated is not."""
-    active().rounded = True
+    frame = author_frame()
+    where = "" if frame is None else f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
+    active().rounded = f"to {digits} digits{where}"
     t = x.used()
+    active().unrounded = float(t.detach().real), float(np.round(x.value.real, digits))
     return made(t + torch.from_numpy(np.asarray(np.round(x.value, digits) - x.value)))
 
 

@@ -18,6 +18,7 @@ HERE = str(Path(__file__).parent)
 ENTRY = str(Path(__file__).parents[1] / "tracing.py")  # whose frame calls the author's code
 SKIPPED = (HERE, str(Path(np.__file__).parent), str(Path(torch.__file__).parent))
 NoValue: Any = type(np._NoValue)  # what NumPy puts for an option not given
+Key = tuple[str, int, str, int]  # file, line, operation, and the instruction of the line
 ULPS = 64  # operands that lie this near to each other are taken for equal, and their place for a kink
 
 
@@ -47,15 +48,17 @@ class Site:
     file: str
     line: int
     operation: str
+    instruction: int
     order: int  # how many arrays had been made
     operand: str
     index: tuple[int, ...]
+    turned: bool = False  # it is the second operand that grows
     entries: int = 0
     decisions: list[int] = field(default_factory=list)
 
     @property
-    def key(self) -> tuple[str, int, str]:
-        return self.file, self.line, self.operation
+    def key(self) -> Key:
+        return self.file, self.line, self.operation, self.instruction
 
 
 @dataclass
@@ -65,11 +68,12 @@ class Run:
     `sides`: of which side of a kink a line's operation is to be taken (+1 above, −1 below). `noise`: the
     relative error put on every result and every gradient, with the decisions of another run (`follow`).
     `gaps`: what lay between the operands of a decision, where that was next to nothing; `corners`: where it
-    was found to be rounding, by decision.
+    was found to be rounding, by decision. `shift` moves the parameters by name. `margin` is the nearest that
+    the operands of a decision came to each other without being equal, in terms of their size.
     """
 
     unit: float = 2.0**-52
-    sides: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
+    sides: Mapping[Key, int] = field(default_factory=dict)
     noise: float = 0.0
     follow: list[Any] | None = None
     stop_after: int | None = None
@@ -79,11 +83,14 @@ class Run:
     watched: Collection[int] = ()
     made: list[Made] = field(default_factory=list)
     decisions: list[Any] = field(default_factory=list)
-    sites: dict[tuple[str, int, str], Site] = field(default_factory=dict)
+    sites: dict[Key, Site] = field(default_factory=dict)
     coarsest: float = 2.0**-52
     data_unit: float = 2.0**-52  # of the coarsest float in the author's data
     leaks: int = 0  # numbers that left the graph
-    rounded: bool = False
+    rounded: str = ""  # where the loss was rounded
+    unrounded: tuple[float, float] = (0.0, 0.0)  # before and after
+    shift: Mapping[str, Array] | None = None
+    margin: float = 1.0
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -123,23 +130,23 @@ class Run:
         self.decisions.append(found)
         return found
 
-    def side(self, operation: str, near: Array, operand: Any) -> int:
+    def side(self, operation: str, near: Array, operand: Any, turned: bool = False) -> int:
         """The side asked for at this line, once its kink is noted."""
         frame = author_frame()
         if frame is None:
             return 0
-        key = (frame.f_code.co_filename, frame.f_lineno, operation)
+        key = (frame.f_code.co_filename, frame.f_lineno, operation, frame.f_lasti)
         if key not in self.sites:
             index = tuple(int(i) for i in np.argwhere(near)[0]) if near.ndim else ()
             name = name_of(operand, frame)
-            self.sites[key] = Site(*key, len(self.made), name, index)
+            self.sites[key] = Site(*key, len(self.made), name, index, turned)
         self.sites[key].entries += int(np.count_nonzero(near))
         self.sites[key].decisions.append(len(self.decisions))
         return self.sides.get(key, 0)
 
     def watch(self, a: Any, b: Any) -> None:
         """Before a decision on a and b that another run has made: what lies between them in this one."""
-        if self.follow is not None and len(self.decisions) in self.watched:
+        if len(self.decisions) in self.watched:
             with np.errstate(all="ignore"):
                 self.gaps[len(self.decisions)] = np.asarray(a - b)
 
@@ -155,6 +162,9 @@ class Run:
             near = np.abs(gap) <= ULPS * max(self.unit, self.coarsest) * scale
             if near.any():
                 self.gaps[len(self.decisions)] = gap
+            if scale:
+                apart = np.abs(gap[~near & np.isfinite(gap)])
+                self.margin = min(self.margin, float(np.min(apart, initial=np.inf)) / float(scale))
             return np.asarray(near)
 
 

@@ -204,7 +204,9 @@ def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
         if grows(a) or grows(b):
             near = np.array(active().near(u, v))
             if near.any():
-                side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
+                side = (
+                    active().side(name, near, a) if grows(a) else -active().side(name, near, b, turned=True)
+                )
                 if side:
                     found = np.where(near, side * STEPS[name] > 0, found)
         return found
@@ -230,7 +232,7 @@ def extreme(name: str, a: Any, b: Any) -> Traced:
             weight = np.where(np.isnan(v), 1.0, weight)
         near = np.array(active().near(u, v))
         if near.any():
-            side = active().side(name, near, a) if grows(a) else -active().side(name, near, b)
+            side = active().side(name, near, a) if grows(a) else -active().side(name, near, b, turned=True)
             if side:
                 weight = np.where(near, 1.0 * (side * way > 0), weight)
         return torch.from_numpy(np.array(weight))

@@ -44,7 +44,7 @@ def scaled(factor, *names):
         (1 / 7, "divided by N = 7"),
         (7, "times N = 7"),
         (1 / 3, "divided by columns of y = 3"),
-        (1 / 4, "divided by 4 = 4"),
+        (1 / 4, "divided by 4"),
         (7 / 3, "times N/columns of y = 7/3"),
         (3 / 7, "times columns of y/N = 3/7"),
         (1 / 21, "divided by y.size = 21"),
