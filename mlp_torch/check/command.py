@@ -13,8 +13,8 @@ from mlp_torch.check.authors_file import function_of, held, listing, module_of
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
-from mlp_torch.check.functions.orders import signature
-from mlp_torch.check.functions.quiet import heard, told
+from mlp_torch.check.functions.calling.orders import signature
+from mlp_torch.check.functions.calling.quiet import heard, told
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.lines.patch import diff, write
 from mlp_torch.check.report import CheckReport
@@ -144,8 +144,8 @@ def _of_function(config: Check) -> CheckReport:
     `x` and `y`), or takes nothing and gives a CheckReport, the arguments of check_function, or those of
     check_gradients as a dict. FILE.py:net is an object, FILE.py:net.loss its method.
     """
+    from mlp_torch.check.functions.calling.objects import is_net
     from mlp_torch.check.functions.function import check_function
-    from mlp_torch.check.functions.objects import is_net
 
     if config.dropout is not None:
         raise UserError("--dropout: serves FILE.npz with masks; a function draws or holds its own")

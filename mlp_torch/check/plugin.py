@@ -32,7 +32,7 @@ def gradient_check() -> Callable[..., Any]:
 
 def _judge(first: Any) -> Callable[..., Any]:
     """check_function for what can be called, check_gradients for arrays."""
-    from mlp_torch.check.functions.objects import is_net
+    from mlp_torch.check.functions.calling.objects import is_net
 
     if callable(first) or is_net(first):
         from mlp_torch.check.functions.function import check_function

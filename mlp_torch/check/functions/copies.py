@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
-_CALLING = str(Path(__file__).parent)
+_CALLING = {str(Path(__file__).parent), str(Path(__file__).parent / "calling")}
 _OURS = str(Path(__file__).parents[2])  # mlp_torch, of which only the calling of functions is copied
 KEPT = ("numpy", "scipy", "torch", "pytest", "_pytest", "matplotlib", "pandas", "sklearn", "numba", "jax")
 
@@ -25,7 +25,7 @@ def author_s(file: str) -> bool:
     if file.startswith(("<frozen", "<__array_function__")):
         return False
     if file.startswith(_OURS):
-        return str(Path(file).parent) == _CALLING
+        return str(Path(file).parent) in _CALLING
     for folder in ("site-packages/", "dist-packages/"):
         if folder in file:
             return file.split(folder)[-1].split("/")[0].removesuffix(".py") not in KEPT

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.functions.calling import fresh, gradients_of, nested, result_of, seed
+from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, result_of, seed
 from mlp_torch.check.functions.derivative import Loss, differentiate
 from mlp_torch.check.functions.floors import rounding, unit
 from mlp_torch.check.report import length

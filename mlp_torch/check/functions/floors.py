@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.functions.calling import fresh, gradients_of, nested, result_of, seed
+from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, result_of, seed
 from mlp_torch.check.functions.derivative import Derivative
 from mlp_torch.check.functions.eager.run import Run
 from mlp_torch.check.report import length

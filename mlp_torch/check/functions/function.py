@@ -14,9 +14,9 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.describe.layers import align, flatten
-from mlp_torch.check.functions import calling
-from mlp_torch.check.functions.adapters import adapt
-from mlp_torch.check.functions.calling import (
+from mlp_torch.check.functions.calling import calls as calling
+from mlp_torch.check.functions.calling.adapters import adapt
+from mlp_torch.check.functions.calling.calls import (
     changed,
     fresh,
     gradients_of,
@@ -24,12 +24,12 @@ from mlp_torch.check.functions.calling import (
     nested,
     result_of,
 )
+from mlp_torch.check.functions.calling.quiet import quietly
 from mlp_torch.check.functions.derivative import differentiate
 from mlp_torch.check.functions.elsewhere import wrong_elsewhere
 from mlp_torch.check.functions.judging import Judged, judge
 from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
-from mlp_torch.check.functions.quiet import quietly
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
 from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines

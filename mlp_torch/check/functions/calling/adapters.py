@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.describe.layers import Layer, Penalty
-from mlp_torch.check.functions.orders import (
+from mlp_torch.check.functions.calling.orders import (
     Order,
     adapter,
     label,
@@ -17,11 +17,11 @@ from mlp_torch.check.functions.orders import (
     returned,
     signature,
 )
-from mlp_torch.check.functions.quiet import heard, told
-from mlp_torch.check.functions.results import Form, along, gradients_by_name, recognise
-from mlp_torch.check.functions.targets import Target, targets
-from mlp_torch.check.functions.trees import Path, get, in_numpy, is_record, leaves, rebuilder, written
-from mlp_torch.check.functions.vocabulary import CONSTANTS
+from mlp_torch.check.functions.calling.quiet import heard, told
+from mlp_torch.check.functions.calling.results import Form, along, gradients_by_name, recognise
+from mlp_torch.check.functions.calling.targets import Target, targets
+from mlp_torch.check.functions.calling.trees import Path, get, in_numpy, is_record, leaves, rebuilder, written
+from mlp_torch.check.functions.calling.vocabulary import CONSTANTS
 from mlp_torch.errors import UserError
 
 

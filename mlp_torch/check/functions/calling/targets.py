@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.functions import objects
-from mlp_torch.check.functions.keywords import sort_out
-from mlp_torch.check.functions.orders import (
+from mlp_torch.check.functions.calling import objects
+from mlp_torch.check.functions.calling.keywords import sort_out
+from mlp_torch.check.functions.calling.orders import (
     signature,
     unpacked,
 )
-from mlp_torch.check.functions.quiet import heard, told
-from mlp_torch.check.functions.results import Form
-from mlp_torch.check.functions.trees import Path, get, is_record, leaves, written
-from mlp_torch.check.functions.vocabulary import PARAMETERS
+from mlp_torch.check.functions.calling.quiet import heard, told
+from mlp_torch.check.functions.calling.results import Form
+from mlp_torch.check.functions.calling.trees import Path, get, is_record, leaves, written
+from mlp_torch.check.functions.calling.vocabulary import PARAMETERS
 from mlp_torch.errors import UserError
 
 

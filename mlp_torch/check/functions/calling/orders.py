@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlp_torch.check.functions.vocabulary import PARAMETERS, X, Y
+from mlp_torch.check.functions.calling.vocabulary import PARAMETERS, X, Y
 from mlp_torch.errors import UserError
 
 Slot = tuple[str, Any]  # ("all", None), ("one", key of the parameters), ("data", i), ("batch", None)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from mlp_torch.check.functions.orders import positional, signature
-from mlp_torch.check.functions.vocabulary import DESCRIPTION
+from mlp_torch.check.functions.calling.orders import positional, signature
+from mlp_torch.check.functions.calling.vocabulary import DESCRIPTION
 from mlp_torch.errors import UserError
 
 

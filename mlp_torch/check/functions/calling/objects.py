@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.functions.orders import positional, signature
-from mlp_torch.check.functions.results import Form, along, number_like
-from mlp_torch.check.functions.trees import Path, assign, get, is_array, leaves, rebuilder, written
-from mlp_torch.check.functions.vocabulary import (
+from mlp_torch.check.functions.calling.orders import positional, signature
+from mlp_torch.check.functions.calling.results import Form, along, number_like
+from mlp_torch.check.functions.calling.trees import Path, assign, get, is_array, leaves, rebuilder, written
+from mlp_torch.check.functions.calling.vocabulary import (
     BACKWARD,
     CONTAINERS,
     FORWARD,

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = 100  # characters of what the author's code printed
-OURS = str(Path(__file__).resolve().parents[2])
+OURS = str(Path(__file__).resolve().parents[3])
 OTHERS = tuple(sysconfig.get_paths()[p] for p in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 

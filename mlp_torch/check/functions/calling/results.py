@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.describe.layers import align, flatten
-from mlp_torch.check.functions.trees import Path, get, is_array, is_matrix, is_number, is_record, members
-from mlp_torch.check.functions.vocabulary import GRADIENTS, LOSS, OUTPUT, STYLES
+from mlp_torch.check.functions.calling.trees import (
+    Path,
+    get,
+    is_array,
+    is_matrix,
+    is_number,
+    is_record,
+    members,
+)
+from mlp_torch.check.functions.calling.vocabulary import GRADIENTS, LOSS, OUTPUT, STYLES
 from mlp_torch.errors import UserError
 
 EACH = "give one an array, under the parameters' names"
