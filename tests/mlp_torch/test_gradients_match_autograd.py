@@ -61,7 +61,8 @@ def test_every_stage_is_autograds(
     flat = normalization == "layer_norm" and 2 in problem.sizes[1:-1]
     if activation not in FLAT_SOMEWHERE and loss not in PIECEWISE_LOSSES and not flat:
         assert share_of_gradients(ours) > 0.9
-        assert np.unique(ours["dloss"]).size > 1
+        # where every residual of smooth_l1 happens to lie on one slope, a constant upstream proves little
+        assume(np.unique(ours["dloss"]).size > 1)
 
 
 def test_the_slope_of_a_layer_without_a_unit_below_0_has_gradient_0_and_is_no_evidence() -> None:
