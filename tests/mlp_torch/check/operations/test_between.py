@@ -115,3 +115,19 @@ def test_a_slip_is_found_in_its_run_and_said(name):
 def test_torchs_own_are_right_for_every_upstream(function, dtype):
     report = check_autograd_function(function, function, [(4 * X).to(dtype)])
     assert report.verdict == "right", str(report)
+
+
+def test_a_view_that_autograd_lets_nobody_write_into_is_no_fault():
+    class Pool(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.shape = x.shape
+            return torch.nn.functional.avg_pool1d(x, 2)  # of three axes: a view of what it makes
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.repeat_interleave(2, -1) / 2
+
+    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    report = check_autograd_function(Pool, lambda x: torch.nn.functional.avg_pool1d(x, 2), [x])
+    assert report.verdict == "right", str(report)
