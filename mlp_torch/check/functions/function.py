@@ -163,8 +163,11 @@ def _also_elsewhere(
     if not wrong:
         return report
     if all(np.array_equal(h.ravel(), hand[n].ravel()) for n, (h, _) in wrong.items()):
-        text = "note: your gradient is the same at other parameters, and wrong there; it was judged at these"
-        return replace(report, notes=(*report.notes, text))
+        text = "your gradient is the same at other parameters, and wrong there"
+        if any(note.startswith("note: at a kink") for note in report.notes):  # one of its sides by chance
+            message = f"{text}; at these the loss lies on a kink. Move the data or the parameters off it"
+            return replace(report, verdict="not_comparable", message=message)
+        return replace(report, notes=(*report.notes, f"note: {text}; it was judged at these"))
     text = (
         "is right at the parameters handed over and wrong at others: a number of an earlier call is used"
         " again (a cache), or one that belongs to these parameters is written into the code"

@@ -56,7 +56,10 @@ def test_kinks_that_cancel_leave_one_derivative(slope, verdict):
 )
 def test_a_loss_of_0_at_a_kink(given, verdict):
     def function(p, x, y):
-        return np.abs(p[0] * x + p[1] - y).sum(), np.array(given, dtype=float)
+        e = np.abs(p[0] * x + p[1] - y).sum()
+        side = np.sign(p[0] * x + p[1] - y)
+        beside = np.array([(side * x).sum(), side.sum()])
+        return e, np.where(side.any(), beside, np.array(given, dtype=float))
 
     report = check_function(function, np.array([2.0, 0.0]), np.array([1.0, 2, 3]), np.array([2.0, 4, 6]))
     assert (report.verdict == "right") is (verdict == "right"), str(report)
@@ -68,7 +71,8 @@ def test_a_loss_of_0_at_a_kink(given, verdict):
 def test_two_kinks_of_python_s_max_on_one_line(slope, right):
     def function(p, x, y):
         z = (x @ p["w"])[0]
-        return max(z, 0) + max(-z, 0) + 3 * z, {"w": slope * x[0]}
+        at = slope if z == 0 else 3.0 + np.sign(z)
+        return max(z, 0) + max(-z, 0) + 3 * z, {"w": at * x[0]}
 
     report = check_function(function, {"w": np.array([0.5, -1.0])}, np.array([[2.0, 1.0]]), np.zeros(1))
     assert (report.verdict == "right") is right, str(report)
@@ -268,3 +272,17 @@ def test_a_gradient_of_an_earlier_call(kept):
     report = check_function(function, {"W": r.normal(size=(3, 2))}, X, r.normal(size=(6, 2)))
     assert (report.verdict == "right") is (kept == "none"), str(report)
     assert kept == "none" or "wrong at others" in report.message
+
+
+def test_a_constant_that_is_one_side_of_a_kink_by_chance_is_not_right():
+    r = np.random.default_rng(3)
+    x, y = 5 * r.normal(size=(6, 3)), r.integers(0, 2, 6)
+
+    def f(p, x, y):
+        z = x @ p["w"] + p["b"]
+        loss = np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))  # smooth: softplus(z) − zy
+        return loss, {"w": x.T @ (0 * z - y) / 6, "b": float(np.mean(0 * z - y))}
+
+    report = check_function(f, {"w": np.zeros(3), "b": 0.0}, x, y, timeout=0.1)
+    assert report.verdict == "not_comparable", str(report)
+    assert "the same at other parameters, and wrong there" in report.message
