@@ -57,7 +57,7 @@ class Scope:
             if text not in self.readable:
                 try:
                     self._add(text, self.read(text))
-                except Exception:
+                except Exception:  # not readable here: no variable to offer
                     continue
 
     @property
@@ -179,7 +179,7 @@ class _Maker:
     def value(self, node: ast.AST) -> Any:
         try:
             return self.scope.read(self.text(node).replace("\n", " "))
-        except Exception:
+        except Exception:  # whatever the author's expression raises: it has no value here
             return None
 
     def node(self, node: ast.AST) -> None:

@@ -78,7 +78,7 @@ def _scaled(scope: Scope, text: str, value: Array | None, wanted: Array) -> Iter
         for size in ["2", "0.5", *scope.sizes()]:
             try:
                 s = float(scope.read(size))
-            except Exception:
+            except Exception:  # not readable here: no factor to offer
                 continue
             inverse = 1 / s if s else 0.0
             ways = ((s, "{s} * {t}"), (inverse, "{t} / {s}"), (2 * s, "2 * {s} * {t}"), (-s, "-{s} * {t}"))
