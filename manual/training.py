@@ -79,9 +79,43 @@ def order(n: int, seed: int, epoch: int) -> Array:
     return np.random.default_rng([seed, 2, epoch]).permutation(n)
 
 
+class Pieces(Protocol):
+    """Samples x (N, in) that do not fit into memory: read part by part."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, start: int, stop: int) -> Array:
+        """The rows start … stop − 1."""
+
+    def slices(self, batch_size: int) -> Iterator[slice]:
+        """The parts in order, all but the last of whole batches."""
+
+
+def pieces(
+    x: Array | Pieces, y: Array, seed: int, epoch: int, batch_size: int
+) -> Iterator[tuple[Array, Array, Array]]:
+    """What an epoch visits: (x, y, the order of their rows), part by part; an array is one part.
+
+    Of what lies on disk the parts are visited in a random order, and the rows of each in another.
+    """
+    if isinstance(x, np.ndarray):
+        yield x, y, order(len(x), seed, epoch)
+        return
+    parts = list(x.slices(batch_size))
+    for i in order(len(parts), seed, epoch).tolist():
+        rows = x.rows(parts[i].start, parts[i].stop)
+        yield rows, y[parts[i]], np.random.default_rng([seed, 2, epoch, i]).permutation(len(rows))
+
+
+def first_batch(x: Array | Pieces, y: Array, seed: int, batch_size: int) -> tuple[Array, Array]:
+    """The first batch that training visits."""
+    rows, targets, first = next(pieces(x, y, seed, 1, batch_size))
+    return rows[first[:batch_size]], targets[first[:batch_size]]
+
+
 def fit(
     engine: Engine,
-    x: Array,
+    x: Array | Pieces,
     y: Array,
     *,
     epochs: int,
@@ -94,25 +128,30 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train on minibatches of `batch_size` (1: stochastic; N: full batch), yielding after each epoch.
 
-    x (N, in) and y (N, …); a last, smaller batch is used too. Raises NotFiniteError when a loss is not
-    finite, and ValueError where x is not, or where it is empty or another length than y.
+    x (N, in), in memory or in pieces, and y (N, …); a last, smaller batch is used too. Raises
+    NotFiniteError when a loss is not finite, and ValueError where x is not, or where it is empty or another
+    length than y.
     """
     n = len(x)
     if n == 0 or n != len(y):
         raise ValueError(f"x has {n} samples and y {len(y)}; they must be as many, and at least 1")
-    check_finite(x)
+    if isinstance(x, np.ndarray):
+        check_finite(x)
     batches = -(-n // batch_size)
-    sizes = np.full(batches, batch_size)
-    sizes[-1] = n - batch_size * (batches - 1)
     for epoch in range(first_epoch, first_epoch + epochs):
         steps = np.arange(epoch * batches, (epoch + 1) * batches)
         rates = learning_rate(schedule, lr, steps, (first_epoch + epochs) * batches, warmup_steps)
-        losses = engine.epoch(x, y, order(n, seed, epoch + 1), batch_size, rates)
-        finite = np.isfinite(losses)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            raise NotFiniteError(epoch * batches + bad + 1, epoch + 1, float(losses[bad]))
-        yield Epoch(epoch + 1, (epoch + 1) * batches, float(losses @ sizes) / n, float(rates[-1]))
+        done, total = 0, 0.0
+        for rows, targets, indices in pieces(x, y, seed, epoch + 1, batch_size):
+            sizes = np.full(-(-len(rows) // batch_size), batch_size)
+            sizes[-1] = len(rows) - batch_size * (len(sizes) - 1)
+            losses = engine.epoch(rows, targets, indices, batch_size, rates[done : done + len(sizes)])
+            finite = np.isfinite(losses)
+            if not finite.all():
+                bad = int(np.argmin(finite))
+                raise NotFiniteError(epoch * batches + done + bad + 1, epoch + 1, float(losses[bad]))
+            done, total = done + len(sizes), total + float(losses @ sizes)
+        yield Epoch(epoch + 1, (epoch + 1) * batches, total / n, float(rates[-1]))
 
 
 def check_finite(x: Array) -> None:

@@ -6,7 +6,6 @@ needs neither torch nor scikit-learn, so a mistyped flag is answered at once.
 
 import inspect
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +13,14 @@ from typing import Annotated, Any
 import tyro
 
 from manual.activations import ACTIVATIONS
-from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture, choose
+from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture
 from manual.losses import LOSSES
 from manual.optimizers import OPTIMIZERS
 from manual.schedules import SCHEDULES
-from mlp_torch.data import DATASETS
+from mlp_torch.data.config import DataFlags
+from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
+from mlp_torch.flags import one_of, require, require_choice, require_folder_name
 
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -30,42 +31,10 @@ PRECISIONS = ("ieee", "tf32", "bf16")
 TIERS = ("all", "exact", "certified")
 
 
-def one_of(names: Iterable[str]) -> Any:
-    """Shows the choices in the help; they are checked by `check`, which knows the nearest one."""
-    return tyro.conf.arg(metavar="{" + ",".join(names) + "}")
-
-
-def require(condition: bool, flag: str, value: object, rule: str) -> None:
-    """Raise UserError "--flag value: rule" unless the condition holds."""
-    if not condition:
-        raise UserError(f"{flag} {value}: {rule}")
-
-
-def require_choice(flag: str, kind: str, name: str, choices: Iterable[str]) -> None:
-    """Raise UserError that names the nearest choice unless `name` is one."""
-    try:
-        choose(kind, name, list(choices))
-    except ValueError as error:
-        raise UserError(f"{flag}: {error}") from None
-
-
-def require_folder_name(flag: str, name: str) -> None:
-    """Raise UserError unless `name` can be one folder's name on every system."""
-    plain = name == name.strip() and name.isprintable()
-    require(
-        plain and name not in ("", ".", "..") and not set(name) & set('/\\:*?"<>|'),
-        flag,
-        repr(name),
-        "must be the plain name of one folder, without separators; --runs-dir says where the runs lie",
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(DataFlags):
     """The flags that both commands take: the data, the network, the loss and the arithmetic."""
 
-    data: Annotated[str, one_of(DATASETS)] = "digits"
-    """The data set."""
     hidden: tuple[int, ...] = (128, 64)
     """Sizes of the hidden layers, first to last; none at all makes a linear model."""
     activation: Annotated[str, one_of(ACTIVATIONS)] = "relu"
@@ -91,7 +60,7 @@ class Network:
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
-        require_choice("--data", "data set", self.data, DATASETS)
+        super().check()
         require_choice("--activation", "activation", self.activation, ACTIVATIONS)
         require_choice("--output-activation", "activation", self.output_activation, ACTIVATIONS)
         if self.loss is not None:
@@ -201,7 +170,8 @@ class Train(Network):
         require(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and below 1")
         for flag, value in (("--weight-decay", self.weight_decay or 0.0), ("--l1", self.l1)):
             require(math.isfinite(value) and value >= 0, flag, value, "must be a finite number, at least 0")
-        epochs = self.epochs or DATASETS[self.data].epochs
+        known = self.epochs or (DATASETS[self.data].epochs if self.data in DATASETS else None)
+        epochs = known or math.inf  # of a file: known when it has been read
         require(
             0 <= self.warmup < epochs,
             "--warmup",

@@ -19,10 +19,12 @@ from matplotlib.figure import Figure
 
 import manual
 from manual.numbers import Array
-from manual.training import Epoch, NotFiniteError, fit, order
+from manual.training import Epoch, NotFiniteError, fit
+from manual.training import first_batch as first_of
 from mlp_torch.autograd import BothEngine
 from mlp_torch.config import ON_CPU, Train
-from mlp_torch.data import Data, load
+from mlp_torch.data.loading import load
+from mlp_torch.data.splits import Data
 from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import held, released, released_each
@@ -30,6 +32,8 @@ from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder
+from mlp_torch.tables.summary import summary
+from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.monitor import Monitor, Watched
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
@@ -46,7 +50,7 @@ def run(
     """
     with released():
         check_name(config.runs_dir, config.name)
-        data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+        data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
         config, why = resolve(config, data)
         check_batches(config, len(data.train))
         architecture = config.architecture(data.inputs, data.outputs)
@@ -59,7 +63,9 @@ def run(
         print(f"mlp train: the gradients {found} (table above); nothing was trained", file=sys.stderr)
         return 1
     with held():
-        path = make_folder(config.runs_dir, config.name, f"{config.data}-{config.engine}")
+        path = make_folder(config.runs_dir, config.name, f"{data.dataset.name}-{config.engine}")
+        if data.columns:
+            show(data)
         if why:
             print(f"engine: {config.engine}, {why}")
         training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
@@ -78,6 +84,14 @@ def run(
         finally:
             training.folder.close()
     return 130 if training.interrupted else 0
+
+
+def show(data: Data) -> None:
+    """What was understood of a table, before anything is trained on it."""
+    parts = f"{len(data.train):,} to train, {len(data.validation):,} to validate, {len(data.test):,} to test"
+    console = Terminal()
+    console.print(summary(data.columns))
+    console.print(f"{parts}; {data.inputs} inputs\n", highlight=False, soft_wrap=True)
 
 
 def resolve(config: Train, data: Data) -> tuple[Train, str]:
@@ -114,8 +128,8 @@ def check_batches(config: Train, n: int) -> None:
 
 def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
     """The first batch that will be trained on, in float64."""
-    first = order(len(data.train), config.seed, 1)[: config.batch_size]
-    x, y = data.train.x[first].astype(np.float64), data.train.y[first]
+    x, y = first_of(data.train.x, data.train.y, config.seed, config.batch_size)
+    x = x.astype(np.float64)
     return x, y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
 
 
@@ -217,7 +231,7 @@ class Training:
             bad = value[~np.isfinite(value)]
             if bad.size:
                 raise NotFiniteError(epoch.steps, epoch.epoch, float(bad[0]), f"an entry of {name}")
-        loss, accuracy = data.score(self.engine.predict(data.validation.x), data.validation)
+        loss, accuracy = data.evaluate(self.engine.predict, data.validation)
         if not np.isfinite(loss):
             raise NotFiniteError(epoch.steps, epoch.epoch, loss, "the validation loss")
         self.last = Kept(epoch.epoch, loss, parameters)
@@ -227,7 +241,7 @@ class Training:
         curves = {
             "loss/train": epoch.loss,
             "loss/validation": loss,
-            "accuracy/train": data.score(self.engine.predict(data.train.x), data.train)[1],
+            "accuracy/train": data.evaluate(self.engine.predict, data.train)[1],
             "accuracy/validation": accuracy,
             "learning_rate": epoch.learning_rate,
         }
@@ -258,7 +272,7 @@ def weights_of(kept: Kept) -> str:
 def summarize(training: Training, report: ComparisonReport) -> None:
     """Test the weights that were kept, write the result, and tell a newcomer what there is."""
     config, data, kept = training.config, training.data, training.kept
-    loss, accuracy = data.score(training.engine.predict(data.test.x), data.test)
+    loss, accuracy = data.evaluate(training.engine.predict, data.test)
     result = {"epoch": kept.epoch, "test_loss": loss, "test_accuracy": accuracy}
     training.folder.finish(result | {"interrupted": training.interrupted})
     if training.interrupted:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from mlp_torch.config import DTYPES, Network, one_of, require, require_choice
+from mlp_torch.config import DTYPES, Network
+from mlp_torch.flags import one_of, require, require_choice
 
 FORMATS = ("text", "markdown")
 PICTURES = (".svg", ".png", ".pdf")

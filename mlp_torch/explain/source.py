@@ -14,7 +14,8 @@ from manual.architecture import choose
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.config import Network
-from mlp_torch.data import Data, load
+from mlp_torch.data.loading import load
+from mlp_torch.data.splits import Data
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
@@ -39,7 +40,7 @@ class Source:
 def source(config: Explain) -> Source:
     """What the flags name. Raises UserError for a run that cannot be read or a flag that contradicts it."""
     config = config if config.run is None else with_run(config, config.run)
-    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
     model = manual_model(config, config.architecture(data.inputs, data.outputs))
     if config.run is None:
         return Source(config, data, model, None)

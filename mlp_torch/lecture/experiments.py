@@ -15,7 +15,9 @@ from manual import MLP, OPTIMIZERS, fit
 from manual.buffered import BufferedEngine
 from manual.training import NotFiniteError
 from mlp_torch.config import Train
-from mlp_torch.data import Data, Split, load
+from mlp_torch.data.config import DataFlags
+from mlp_torch.data.loading import load
+from mlp_torch.data.splits import Data, Split
 from mlp_torch.lecture.page import spread
 from mlp_torch.lecture.walk import Walk
 
@@ -40,7 +42,7 @@ class TrainedNetwork:
 @cache
 def read(name: str, loss: str | None, seed: int) -> Data:
     """The data set in float32, read once."""
-    return load(name, loss, seed=seed, dtype=np.float32)
+    return load(DataFlags(data=name), loss, seed=seed, dtype=np.float32)
 
 
 def few(split: Split, n: int | None) -> Split:

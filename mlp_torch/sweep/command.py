@@ -15,7 +15,7 @@ import numpy as np
 from rich.table import Table
 
 from mlp_torch.config import Train
-from mlp_torch.data import load
+from mlp_torch.data.loading import load
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import held
 from mlp_torch.sweep.config import TRIALS, Sweep
@@ -61,7 +61,7 @@ def check_data(base: Train, dimensions: tuple[Dimension, ...]) -> None:
         key = (config.loss, config.dtype, config.seed)
         try:
             if key not in known:
-                known[key] = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+                known[key] = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
             check_batches(resolve(config, known[key])[0], len(known[key].train))
         except UserError as error:
             raise UserError(f"--sweep: {words(raw)} cannot be: {error}") from None

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from mlp_torch.config import Train, one_of, require, require_choice, require_folder_name
-from mlp_torch.data import DATASETS
+from mlp_torch.config import Train
+from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
+from mlp_torch.flags import one_of, require, require_choice, require_folder_name
 from mlp_torch.sweep.space import Dimension, check_values, read
 
 SAMPLERS = ("tpe", "random", "grid")
@@ -58,7 +59,7 @@ class Sweep(Train):
             raise UserError(f"--sampler grid: {ranges[0]} is a range; list its values, or take random or tpe")
         if self.metric == "loss" and "loss" in swept:
             raise UserError("--metric loss: different losses do not compare; use --metric accuracy")
-        if self.metric == "accuracy" and not DATASETS[self.data].classes:
+        if self.metric == "accuracy" and self.data in DATASETS and not DATASETS[self.data].classes:
             raise UserError(f"--metric accuracy: --data {self.data} has no classes; use --metric loss")
         if self.study is not None:
             require_folder_name("--study", self.study)

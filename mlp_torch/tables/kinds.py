@@ -14,7 +14,7 @@ from mlp_torch.tables.reader import MISSING, not_a_number
 
 TRUE, FALSE = {"true", "yes", "t", "y"}, {"false", "no", "f", "n"}
 NUMBERS_AMONG_TEXT = 0.5  # of the entries: then the column is one of numbers, and the others are mistakes
-MOST_LEVELS = 50  # of a category with columns of their own; what is rarer shares one
+MOST_LEVELS = 255  # of a category with columns of their own; what is rarer shares one
 RAREST = 5  # fewer rows of a level than this are rare
 TEXT_LEVELS, TEXT_SHARE = 50, 0.5  # more levels than that, and in that share of the rows: free text
 

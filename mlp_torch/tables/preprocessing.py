@@ -202,7 +202,7 @@ class Preprocessor:
         lacking = [n for n in self.feature_names if n not in frame.columns]
         if lacking:
             raise UserError(
-                f"{where}: lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(map(repr, lacking))}, "
+                f"{where}: lacks the column{'s' * (len(lacking) > 1)} {', '.join(map(repr, lacking))}, "
                 "which the network was trained on"
             )
         out = np.empty((len(frame), len(self.input_names)), dtype)

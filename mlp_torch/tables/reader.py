@@ -34,6 +34,8 @@ def read_chunks(path: Path, columns: Sequence[str] | None = None, rows: int = RO
     check_file(path)
     try:
         yield from READERS[form(path)](path, columns, rows)
+    except UserError:
+        raise
     except (pl.exceptions.PolarsError, OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {_first_line(error)}") from None
 
@@ -207,7 +209,8 @@ def not_a_number(where: str, name: str, row: int, value: Any) -> str:
     """One line for an entry that spoils a column of numbers; `row` counts from 0."""
     return (
         f"{where}: column {name!r} holds numbers, but {value!r} in row {row + 1} (line {row + 2}); "
-        f"correct or remove it, leave it empty if it is missing, or take the column as categories (--categories {name})"
+        "correct or remove it, leave it empty if it is missing, or take the column as categories "
+        f"(--categories {name})"
     )
 
 

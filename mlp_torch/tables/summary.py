@@ -8,7 +8,7 @@ from mlp_torch.tables.kinds import Column
 MOST_SHOWN = 30
 
 
-def summary(columns: Sequence[Column], target: Column) -> Any:
+def summary(columns: Sequence[Column]) -> Any:
     """A rich table: column, kind, missing, levels, what becomes of it; long ones are cut in the middle."""
     from rich.table import Table
 
@@ -18,9 +18,9 @@ def summary(columns: Sequence[Column], target: Column) -> Any:
     table.add_column("what becomes of it")
     hidden = len(columns) - MOST_SHOWN
     shown = (
-        list(columns) if hidden <= 1 else [*columns[: MOST_SHOWN // 2], None, *columns[-MOST_SHOWN // 2 :]]
+        list(columns) if hidden <= 1 else [*columns[: MOST_SHOWN // 2], None, *columns[-(MOST_SHOWN // 2) :]]
     )
-    for row in [*shown, target]:
+    for row in shown:
         if row is None:
             table.add_row("…", f"{hidden} more", "", "", "")
         else:

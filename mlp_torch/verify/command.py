@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from manual.training import order
+from manual.training import first_batch
 from mlp_torch.config import Compare
-from mlp_torch.data import load
+from mlp_torch.data.loading import load
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
@@ -22,18 +22,17 @@ def run(config: Compare) -> int:
     user can put right.
     """
     device = resolve_device(config.device, config.dtype)
-    data = load(config.data, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
     architecture = config.architecture(data.inputs, data.outputs)
     reason = STEPS[config.engine].unsupported(architecture)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
-    batch = order(len(data.train), config.seed, 1)[: config.batch_size]
-    if config.normalization == "batch_norm" and config.hidden and len(batch) < 2:
+    x, y = first_batch(data.train.x, data.train.y, config.seed, config.batch_size)
+    if config.normalization == "batch_norm" and config.hidden and len(x) < 2:
         raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
-    x, y = data.train.x[batch], data.train.y[batch]
     torch.manual_seed(config.seed)
     model = to_torch(manual_model(config, architecture)).to(device)
-    with threads(architecture.sizes, len(batch)):
+    with threads(architecture.sizes, len(x)):
         report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine)
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
