@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlp_torch.check.gradients import check_step as check_step
     from mlp_torch.check.operations.function import check_autograd_function as check_autograd_function
     from mlp_torch.estimators import MLPClassifier as MLPClassifier
+    from mlp_torch.inference.loaded import load_run as load_run
     from mlp_torch.model import MLP as MLP
     from mlp_torch.verify.comparison import compare as compare
     from mlp_torch.verify.report import ComparisonReport as ComparisonReport
@@ -34,6 +35,7 @@ EXPORTS = {
     "ComparisonReport": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",
+    "load_run": "mlp_torch.inference.loaded",
 }
 
 __all__ = list(EXPORTS)

@@ -21,6 +21,7 @@ from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.inference.config import Evaluate, Predict, Runs
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.sweep.config import Sweep
 
@@ -32,6 +33,9 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
     "explain": (Explain, "mlp_torch.explain.command:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
+    "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
+    "predict": (Predict, "mlp_torch.inference.predict:run"),
+    "runs": (Runs, "mlp_torch.inference.listing:run"),
 }
 DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, side by side."
 

@@ -1,7 +1,9 @@
 """What the flags of all commands share: choices in the help, and one line for a value that cannot be."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
 
 import tyro
 
@@ -37,3 +39,24 @@ def require_folder_name(flag: str, name: str) -> None:
         repr(name),
         "must be the plain name of one folder, without separators; --runs-dir says where the runs lie",
     )
+
+
+Flags = TypeVar("Flags")
+
+
+def from_table(kind: type[Flags], table: Mapping[str, Any]) -> Flags:
+    """The flags as a configuration file keeps them (`mlp_torch.runs.plain`); other entries are left aside.
+
+    Raises TypeError for values of other types than the flags have.
+    """
+    found: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, which no type variable can say
+        if field.name not in table:
+            continue
+        value = table[field.name]
+        if isinstance(value, list):
+            value = tuple(value)
+        if isinstance(value, str) and "Path" in str(field.type):
+            value = Path(value)
+        found[field.name] = value
+    return kind(**found)

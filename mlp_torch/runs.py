@@ -1,9 +1,9 @@
 """The run folder: what training leaves, readable at any moment, even after kill -9.
 
 `config.toml` (the flags as they were resolved, versions, at the end the result), `metrics.jsonl` (one
-line an epoch), `model.safetensors` (the weights under their `state_dict` names; its metadata says of
-which epoch) and an event file for TensorBoard. Files are replaced whole, never half written; a line of
-metrics is added by one write, so that an epoch costs the same however many came before.
+line an epoch), `model.safetensors` (the weights and all that using them takes: `mlp_torch.artifact`) and an
+event file for TensorBoard. Files are replaced whole, never half written; a line of metrics is added by one
+write, so that an epoch costs the same however many came before.
 """
 
 import json
@@ -23,6 +23,7 @@ from safetensors.numpy import save
 from torch.utils.tensorboard import SummaryWriter
 
 from manual.numbers import Array
+from mlp_torch.artifact import CONFIG, FILE, Artifact
 from mlp_torch.errors import UserError
 
 
@@ -65,12 +66,14 @@ def make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
 class Run:
     """One run folder, being filled."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], parameters: Mapping[str, Array]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], artifact: Artifact, parameters: Mapping[str, Array]
+    ) -> None:
         """Write the configuration and the initial weights (epoch 0)."""
-        self.path = path
+        self.path, self.metadata = path, artifact.metadata()
         versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
         self.config = {**plain(config), "versions": {n: str(v) for n, v in versions.items()}}
-        self._write("config.toml", lambda: tomli_w.dumps(self.config).encode())
+        self._write(CONFIG, lambda: tomli_w.dumps(self.config).encode())
         self.save(parameters, 0)
         self._write("metrics.jsonl", lambda: b"")
         self.writer = SummaryWriter(path, max_queue=1000)
@@ -78,7 +81,7 @@ class Run:
     def save(self, parameters: Mapping[str, Array], epoch: int) -> None:
         """Put these weights, of the end of that epoch, into the place of the last ones."""
         arrays = {name: np.ascontiguousarray(value) for name, value in parameters.items()}
-        self._write("model.safetensors", lambda: save(arrays, metadata={"epoch": str(epoch)}))
+        self._write(FILE, lambda: save(arrays, metadata={"epoch": str(epoch), **self.metadata}))
 
     def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
         """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
@@ -96,7 +99,7 @@ class Run:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Add the result to the configuration: a run without one was cut off."""
         self.config["result"] = plain(result)
-        self._write("config.toml", lambda: tomli_w.dumps(self.config).encode())
+        self._write(CONFIG, lambda: tomli_w.dumps(self.config).encode())
 
     def close(self) -> None:
         """Close the event file."""

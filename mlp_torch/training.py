@@ -18,9 +18,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import manual
+from manual.architecture import Architecture
 from manual.numbers import Array
 from manual.training import Epoch, NotFiniteError, fit
 from manual.training import first_batch as first_of
+from mlp_torch.artifact import Artifact
 from mlp_torch.autograd import BothEngine
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
@@ -31,7 +33,7 @@ from mlp_torch.interrupts import held, released, released_each
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.progress import Display
-from mlp_torch.runs import Run, check_name, make_folder
+from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
@@ -68,7 +70,9 @@ def run(
             show(data)
         if why:
             print(f"engine: {config.engine}, {why}")
-        training = Training(config, data, engine, Run(path, asdict(config), engine.parameters()))
+        artifact = describe(config, data, architecture)
+        folder = Run(path, asdict(config), artifact, engine.parameters())
+        training = Training(config, data, engine, folder)
         try:
             with threads(architecture.sizes, at_once, config.engine in ON_CPU):
                 if around is contextlib.nullcontext:  # in a sweep it would cost more than many a trial
@@ -92,6 +96,14 @@ def show(data: Data) -> None:
     console = Terminal()
     console.print(summary(data.columns))
     console.print(f"{parts}; {data.inputs} inputs\n", highlight=False, soft_wrap=True)
+
+
+def describe(config: Train, data: Data, architecture: Architecture) -> Artifact:
+    """What stands beside the weights, so that they can be used again."""
+    return Artifact(
+        architecture.sizes, architecture.options(), config.dtype, data.loss, data.preprocessing, data.target,
+        plain(asdict(config)), data.fingerprint,
+    )  # fmt: skip
 
 
 def resolve(config: Train, data: Data) -> tuple[Train, str]:

@@ -1,7 +1,8 @@
 """What the flags name → three splits: built-in sets, files, and OpenML's tables through scikit-learn."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
     last = Column(f"{name} (target)", task, 0, values.n_unique(), becomes)
     return Data(
         row, loss, len(preprocessing.input_names), make.outputs, train, validation, test, preprocessing,
-        target, [*described, last],
+        target, [*described, last], fingerprint(Path(flags.data)),
     )  # fmt: skip
 
 
@@ -210,13 +211,9 @@ def _weights(table: Table, name: str) -> Array:
     return np.asarray(weights.to_numpy())
 
 
-def flags_of(values: Mapping[str, Any]) -> DataFlags:
-    """The data's flags among a run's configuration."""
-    names = DataFlags.__dataclass_fields__
-    return DataFlags(**{n: _typed(n, v) for n, v in values.items() if n in names})
-
-
-def _typed(name: str, value: Any) -> Any:
-    if name in ("validation", "test") and value is not None:
-        return Path(value)
-    return tuple(value) if isinstance(value, list) else value
+def fingerprint(path: Path) -> str:
+    """A hash of the file, by which a run knows its data again; none where it is no file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

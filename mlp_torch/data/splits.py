@@ -36,7 +36,7 @@ class Data:
     """Three splits of a data set, ready for one loss; `held_out` is False where all three are one.
 
     `preprocessing` made the inputs of the columns, `target` the targets of theirs; `columns` says in words
-    what was understood of a table.
+    what was understood of a table, and `fingerprint` which file it was.
     """
 
     dataset: Dataset
@@ -49,6 +49,7 @@ class Data:
     preprocessing: Preprocessor
     target: TargetColumn
     columns: list[Column] = field(default_factory=list)
+    fingerprint: str = ""
 
     @property
     def held_out(self) -> bool:

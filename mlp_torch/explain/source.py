@@ -19,6 +19,7 @@ from mlp_torch.data.splits import Data
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.flags import from_table
 from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
@@ -73,10 +74,11 @@ def with_run(config: Explain, run: Path) -> Explain:
     except ValueError as error:
         raise UserError(f"--run {run}: {path} is no TOML ({error})") from None
     settled: dict[str, Any] = {}
+    settings = from_table(Network, table)
     for field in fields(Network):
         if field.name in OWN or field.name not in table:
             continue
-        value = tuple(table[field.name]) if field.name == "hidden" else table[field.name]
+        value = getattr(settings, field.name)
         given = getattr(config, field.name)
         if given != field.default and given != value:
             flag = field.name.replace("_", "-")

@@ -1,0 +1,92 @@
+"""How good predictions are, by scikit-learn: of classes, and of numbers in the target's own units."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import metrics as sk
+
+from manual.numbers import Array
+
+
+def classification(truth: Array, decision: Array, p: Array | None, classes: int) -> dict[str, float]:
+    """accuracy, balanced accuracy, and of probabilities (N, classes) log loss and area under the ROC curve.
+
+    The area is that of class 1 for two classes, else the mean of one against the rest; none where a class is
+    not among the samples.
+    """
+    found = {"accuracy": float((decision == truth).mean())}
+    present = np.unique(truth)
+    recalls = [float((decision[truth == c] == c).mean()) for c in present]
+    found["balanced_accuracy"] = float(np.mean(recalls))
+    if p is not None:
+        exact = p.astype(np.float64)
+        exact /= exact.sum(axis=1, keepdims=True)
+        found["log_loss"] = float(sk.log_loss(truth, exact, labels=np.arange(classes)))
+        if len(present) == classes:
+            score = exact[:, 1] if classes == 2 else exact
+            found["auc"] = float(sk.roc_auc_score(truth, score, multi_class="ovr"))
+    return found
+
+
+def regression(truth: Array, found: Array) -> dict[str, float]:
+    """R², mean absolute error and root mean squared error."""
+    return {
+        "r2": float(sk.r2_score(truth, found)) if len(truth) > 1 else float("nan"),
+        "mae": float(sk.mean_absolute_error(truth, found)),
+        "rmse": float(sk.root_mean_squared_error(truth, found)),
+    }
+
+
+def confusion(truth: Array, decision: Array, classes: int) -> Array:
+    """How many of class i (row) were taken for class j (column)."""
+    return np.asarray(sk.confusion_matrix(truth, decision, labels=np.arange(classes)))
+
+
+def table_of(matrix: Array, labels: list[str]) -> Any:
+    """The confusion matrix for a terminal; of more than 20 classes the most frequent mistakes."""
+    from rich.table import Table
+
+    if len(labels) > 20:
+        wrong = matrix - np.diag(np.diag(matrix))
+        table = Table("most frequent mistakes", "taken for", "times", box=None, pad_edge=False)
+        for at in np.argsort(wrong, axis=None)[::-1][:20]:
+            i, j = divmod(int(at), len(labels))
+            if wrong[i, j]:
+                table.add_row(labels[i], labels[j], f"{wrong[i, j]:,}")
+        return table
+    table = Table(box=None, pad_edge=False)
+    for label in ("truth ↓, taken for →", *labels):
+        table.add_column(label, justify="right")
+    for label, row in zip(labels, matrix, strict=True):
+        table.add_row(label, *(f"{n:,}" if n else "·" for n in row))
+    return table
+
+
+def picture(truth: Array, found: Array, matrix: Array | None, labels: list[str], name: str) -> Any:
+    """The confusion matrix, or predictions against the truth, as a figure."""
+    from matplotlib.figure import Figure
+
+    if matrix is None:
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.add_subplot()
+        ends = [min(truth.min(), found.min()), max(truth.max(), found.max())]
+        axes.plot(ends, ends, color="0.6", linewidth=1)
+        axes.scatter(truth, found, s=9, alpha=0.6)
+        axes.set(xlabel=f"{name}, measured", ylabel=f"{name}, predicted")
+        return figure
+    size = 2 + 0.45 * len(labels)
+    figure = Figure(figsize=(max(4, size), max(3.6, size)), layout="constrained")
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=45 if max(map(len, labels)) > 3 else 0)
+    axes.set_yticks(ticks, labels)
+    axes.set(xlabel=f"{name}, predicted", ylabel=f"{name}, truth")
+    if len(labels) <= 20:
+        for i in ticks:
+            for j in ticks:
+                if matrix[i, j]:
+                    color = "white" if shares[i, j] > 0.5 else "black"
+                    axes.text(j, i, f"{matrix[i, j]:,}", ha="center", va="center", color=color, fontsize=8)
+    return figure
