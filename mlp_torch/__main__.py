@@ -21,6 +21,7 @@ from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
+from mlp_torch.export.config import Export
 from mlp_torch.inference.config import Evaluate, Predict, Runs
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.sweep.config import Sweep
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
     "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
     "predict": (Predict, "mlp_torch.inference.predict:run"),
+    "export": (Export, "mlp_torch.export.command:run"),
     "runs": (Runs, "mlp_torch.inference.listing:run"),
 }
 DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, side by side."
