@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mlp_torch.check.gradients import check_gradients as check_gradients
     from mlp_torch.check.gradients import check_step as check_step
     from mlp_torch.check.operations.function import check_autograd_function as check_autograd_function
-    from mlp_torch.estimators import MLPClassifier as MLPClassifier
+    from mlp_torch.estimators.classes import MLPClassifier as MLPClassifier
+    from mlp_torch.estimators.classes import MLPRegressor as MLPRegressor
     from mlp_torch.inference.loaded import load_run as load_run
     from mlp_torch.model import MLP as MLP
     from mlp_torch.verify.comparison import compare as compare
@@ -31,7 +32,8 @@ EXPORTS = {
     "check_gradients": "mlp_torch.check.gradients",
     "check_step": "mlp_torch.check.gradients",
     "MLP": "mlp_torch.model",
-    "MLPClassifier": "mlp_torch.estimators",
+    "MLPClassifier": "mlp_torch.estimators.classes",
+    "MLPRegressor": "mlp_torch.estimators.classes",
     "ComparisonReport": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",

@@ -1,0 +1,1 @@
+"""scikit-learn's MLPClassifier and MLPRegressor, trained by the engines of `mlp train`."""
