@@ -117,12 +117,12 @@ class Engined:
 
     def __getstate__(self) -> dict[str, Any]:
         """Weights and parameters; the engine's buffers are made anew when they are needed."""
-        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[misc]  # the mixin's other base has it
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]  # scikit-learn's gives a dict
         state.pop("_epochs", None)
         return state
 
     def to_torch(self) -> Any:
-        """The network as `mlp_torch.MLP`, in evaluation mode; it gives the values before the output's activation."""
+        """The network as `mlp_torch.MLP`, in evaluation mode; it gives logits."""
         from mlp_torch.model import to_torch
 
         check_is_fitted(self, "coefs_")
@@ -161,9 +161,9 @@ OUTPUTS: dict[str, Any] = {"logistic": _logistic, "softmax": _softmax, "identity
 class MLPClassifier(Engined, sk.MLPClassifier):  # type: ignore[misc]  # scikit-learn has no types
     """scikit-learn's `MLPClassifier`, several times as fast: its parameters, attributes and meanings.
 
-    Beyond scikit-learn's: `class_weight`, `dropout`, `normalization`, `schedule` (of the rate, over `max_iter`),
-    torch's activations, the solvers adamw, rmsprop and adagrad, and `engine`, `dtype` ("auto" is X's own) and
-    `device` as the flags of `mlp train`. `engine_` says which engine trained; lbfgs is scikit-learn's own.
+    Beyond scikit-learn's: `class_weight`, `dropout`, `normalization`, `schedule` (of the rate, over
+    `max_iter`), torch's activations, the solvers adamw, rmsprop and adagrad, and `engine`, `dtype` ("auto" is X's
+    own) and `device` as the flags of `mlp train`. `engine_` says which engine trained; lbfgs is scikit-learn's own.
     """
 
     _parameter_constraints = (
@@ -209,20 +209,21 @@ class MLPClassifier(Engined, sk.MLPClassifier):  # type: ignore[misc]  # scikit-
 class MLPRegressor(Engined, sk.MLPRegressor):  # type: ignore[misc]  # scikit-learn has no types
     """scikit-learn's `MLPRegressor`, several times as fast: its parameters, attributes and meanings.
 
-    Beyond scikit-learn's there are those of `MLPClassifier`, but for `class_weight`; `loss="poisson"` and lbfgs
-    are scikit-learn's own.
+    Beyond scikit-learn's there are those of `MLPClassifier`, but for `class_weight`; `loss="poisson"` and
+    lbfgs are scikit-learn's own.
     """
 
     _parameter_constraints = sk.MLPRegressor._parameter_constraints | MORE
 
     def __init__(
         self, loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str = "relu", *,
-        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: str = "constant",
-        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
-        random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
-        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
-        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
-        n_iter_no_change: int = 10, max_fun: int = 15000, dropout: float = 0.0,
+        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: int = 10,
+        max_fun: int = 15000, dropout: float = 0.0,
         normalization: str | None = None, schedule: str = "constant", engine: str = "auto",
         dtype: str = "auto", device: str = "auto",
     ) -> None:  # fmt: skip

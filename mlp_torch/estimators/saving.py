@@ -21,7 +21,7 @@ FITTED = ("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "n_outputs_", "
 
 
 def save(estimator: Any, path: Path) -> None:
-    """Write it whole. Raises UserError where it cannot be: several targets, or a path that cannot be written."""
+    """Write it whole. Raises UserError where it cannot be: several targets, say."""
     loss = LOSSES.get(estimator.out_activation_)
     several = estimator.n_outputs_ > 1 and estimator.out_activation_ != "softmax"
     if loss is None or several:

@@ -1,8 +1,8 @@
 """scikit-learn's training loop with an engine in the place of its steps: same order, same rules to stop.
 
 What is scikit-learn's stays scikit-learn's: parameters and their checks, labels, L-BFGS, prediction. Only the
-epochs of the stochastic solvers are ours. Its loss sums over several outputs where ours is their mean, so with K
-of them the gradient is K times as large here as an engine's: rates, penalty and ε are scaled by it.
+epochs of the stochastic solvers are ours. Its loss sums over several outputs where ours is their mean, so
+with K of them its gradient is K times an engine's: rates, penalty and ε are scaled by it.
 """
 
 import contextlib
@@ -42,6 +42,7 @@ class Flags(Train):
     """The flags that say what an estimator's parameters say; `more` are the optimizer's beyond them."""
 
     more: tuple[tuple[str, Any], ...] = ()
+    l2: float = 0.0  # TEMP
 
     def optimizer_options(self) -> dict[str, Any]:
         """As `Train`'s, and `more`."""
@@ -179,7 +180,7 @@ def fit_stochastic(estimator: Any, X: Any, y: Array, sample_weight: Array | None
     targets = targets_of(estimator, y, dtype)
     weights = None if sample_weight is None else np.asarray(sample_weight, dtype=dtype)
     with threads(epochs.architecture.sizes, epochs.config.batch_size, epochs.config.engine in ON_CPU):
-        with contextlib.suppress(_Stopped):
+        with contextlib.suppress(_StoppedError):
             for _ in _epochs(estimator, epochs, data, targets, weights, incremental):
                 if estimator.early_stopping:
                     epochs.give(estimator, given)
@@ -188,11 +189,16 @@ def fit_stochastic(estimator: Any, X: Any, y: Array, sample_weight: Array | None
         epochs.give(estimator, given)
     if estimator.early_stopping:
         estimator.coefs_, estimator.intercepts_ = estimator._best_coefs, estimator._best_intercepts
+    elif not np.isfinite(estimator.loss_):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+            "be preprocessed, or learning_rate_init is too large."
+        )
     if not incremental:
         del estimator._epochs
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Training is at its end."""
 
 
@@ -231,7 +237,7 @@ def _count(estimator: Any, X: Any, y: Any, weights: Any) -> None:
 
 
 def _end(estimator: Any, incremental: bool) -> None:
-    """Raise _Stopped after the last epoch, by scikit-learn's rules."""
+    """Raise _StoppedError after the last epoch, by scikit-learn's rules."""
     if estimator._no_improvement_count > estimator.n_iter_no_change:
         what = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
@@ -239,10 +245,10 @@ def _end(estimator: Any, incremental: bool) -> None:
             "consecutive epochs."
         )
         if estimator._optimizer.trigger_stopping(message, estimator.verbose):
-            raise _Stopped
+            raise _StoppedError
         estimator._no_improvement_count = 0
     if incremental:
-        raise _Stopped
+        raise _StoppedError
     if estimator.n_iter_ == estimator.max_iter:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
