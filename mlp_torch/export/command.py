@@ -81,7 +81,8 @@ def _write_onnx(graph: Graph, x: Array, path: Path, metadata: dict[str, str]) ->
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             graph, (torch.from_numpy(x),), dynamo=True, input_names=["x"],
-            output_names=["prediction", "output"], dynamic_shapes={"x": {0: torch.export.Dim("rows")}}, verbose=False,
+            output_names=["prediction", "output"],
+            dynamic_shapes={"x": {0: torch.export.Dim("rows")}}, verbose=False,
         )  # fmt: skip
     model = program.model_proto
     for name, value in metadata.items():

@@ -1,4 +1,4 @@
-"""What a run leaves can be used again: evaluated with the same bits, asked for predictions, loaded, listed."""
+"""What a run leaves can be used again, with the same bits: evaluated, asked, loaded, listed."""
 
 import json
 from pathlib import Path

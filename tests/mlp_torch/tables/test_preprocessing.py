@@ -37,7 +37,7 @@ def test_numbers_may_be_taken_as_categories():
 
 def test_free_text_is_refused_with_its_name():
     text = pl.Series("remark", [f"sentence number {i}" for i in range(101)])
-    with pytest.raises(UserError, match="'remark' is free text .* --drop remark"):
+    with pytest.raises(UserError, match=r"'remark' is free text .* --drop remark"):
         kind_of(text, "t")
 
 
@@ -138,7 +138,7 @@ def test_an_entry_of_another_kind_is_named_with_its_row(changed, said):
 
 def test_a_missing_column_is_named():
     made = Preprocessor.divided(["a", "b"], [0.0, 0.0], [1.0, 1.0])
-    with pytest.raises(UserError, match="new.csv: lacks the column 'b'"):
+    with pytest.raises(UserError, match=r"new\.csv: lacks the column 'b'"):
         made.transform(pl.DataFrame({"a": [1.0]}), "new.csv")
 
 
