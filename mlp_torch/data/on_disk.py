@@ -1,14 +1,13 @@
 """Inputs that do not fit into memory: a file of rows, read and shuffled piece by piece."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.errors import UserError
+from mlp_torch.tables.table import temporary_folder
 
 IN_MEMORY = 2**30  # bytes of inputs; beyond them they lie on disk
 PIECE = 2**26  # bytes that are read at once
@@ -25,8 +24,7 @@ class OnDisk:
     def __init__(self, width: int, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self.shape = (0, width)
-        self._folder = tempfile.TemporaryDirectory(prefix="mlp-rows-")
-        self.path = Path(self._folder.name) / "rows"
+        self.path = temporary_folder(self) / "rows"
 
     def __len__(self) -> int:
         return self.shape[0]

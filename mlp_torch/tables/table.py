@@ -4,7 +4,9 @@ A CSV of 1 GB of short whole numbers would take 4 GB as int64: every chunk is sh
 categories, and what does not fit is kept in files of a temporary folder, which goes with the table.
 """
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,13 @@ from mlp_torch.tables.reader import read_chunks
 IN_MEMORY = 2**30  # bytes; beyond them chunks go to disk
 
 
+def temporary_folder(owner: object) -> Path:
+    """A folder that goes with its owner, or with the program."""
+    path = tempfile.mkdtemp(prefix="mlp-torch-")
+    weakref.finalize(owner, shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
 class Table:
     """Rows of named columns; `where` is what messages call it, a file's path say."""
 
@@ -24,7 +33,7 @@ class Table:
         self.names: tuple[str, ...] = ()
         self.size = self.rows = 0
         self._chunks: list[pl.DataFrame | Path] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     def __len__(self) -> int:
         return self.rows
@@ -51,8 +60,8 @@ class Table:
             self._chunks.append(chunk)
             return
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="mlp-table-")
-        path = Path(self._folder.name) / f"{len(self._chunks)}.arrow"
+            self._folder = temporary_folder(self)
+        path = self._folder / f"{len(self._chunks)}.arrow"
         try:
             chunk.write_ipc(path)
         except OSError as error:
