@@ -5,6 +5,7 @@ from manual.architecture import Architecture, Counts
 from manual.losses import LOSSES
 from manual.network import MLP
 from manual.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
+from manual.recipe import Recipe
 from manual.schedules import SCHEDULES, learning_rate
 from manual.trace import Stage, Trace
 from manual.training import fit
@@ -22,6 +23,7 @@ __all__ = [
     "Architecture",
     "Counts",
     "RMSprop",
+    "Recipe",
     "Stage",
     "Trace",
     "fit",

@@ -13,7 +13,9 @@ from typing import Any
 from manual.activations import Activation, prelu_slope_gradient
 from manual.architecture import Architecture
 from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
-from manual.losses import LOSSES, Reduction
+from manual.losses import LOSSES, Loss, Reduction
+from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage
 
 # The name a parameter or buffer has inside the chain rule, by what follows the layer's number in the
@@ -38,9 +40,9 @@ def symbol(parameter: str) -> str:
 class _Rows:
     """Rows being written, layer by layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe = PLAIN) -> None:
         self.stages: list[Stage] = []
-        self.layer = 0
+        self.layer, self.recipe = 0, recipe
 
     def write(
         self,
@@ -69,9 +71,17 @@ def _kinds(architecture: Architecture, layer: int, training: bool) -> tuple[Acti
 
 
 def forward_stages(
-    architecture: Architecture, loss: str, reduction: Reduction, training: bool
+    architecture: Architecture,
+    loss: str,
+    reduction: Reduction,
+    training: bool,
+    weighted: bool = False,
+    recipe: Recipe = PLAIN,
 ) -> list[Stage]:
-    """From x to the loss: z = a Wᵀ + b, n = γ x̂ + β, a = f(n), h = a · mask, layer by layer."""
+    """From x to the loss: z = a Wᵀ + b, n = γ x̂ + β, a = f(n), h = a · mask, layer by layer.
+
+    With `weighted` the loss reads weights (N,); with penalties the objective is one row more.
+    """
     rows, a = _Rows(), "x"
     write = rows.write
     for i in range(1, architecture.depth + 1):
@@ -90,24 +100,67 @@ def forward_stages(
         a = write(f"a{i}", "activation", f"a{i} = {row.name}({', '.join(reads)})", reads, row.forward, row)
         if drops:
             a = write(f"h{i}", "dropout", f"h{i} = a{i} · mask{i}", [a, f"mask{i}"], Dropout.forward)
-    formula = f"loss = {reduction} of {LOSSES[loss].formula}, ŷ = {a}"
-    options = {"reduction": reduction}
-    write("loss", "loss", formula, [a, "y"], LOSSES[loss].value, row=loss, options=options)
+    formula = f"loss = {'weighted ' * weighted}{reduction} of {LOSSES[loss].formula}, ŷ = {a}"
+    options: dict[str, Any] = {"reduction": reduction}
+    value, _ = _loss_functions(LOSSES[loss], weighted)
+    write("loss", "loss", formula, [a, "y", *["weights"] * weighted], value, row=loss, options=options)
+    if recipe.penalized:
+        symbols = [f"W{i}" for i in range(1, architecture.depth + 1)]
+        formula, options = f"objective = loss + {_penalty(recipe)}", {"recipe": recipe}
+        write("objective", "penalty", formula, ["loss", *symbols], objective, options=options)
     return rows.stages
 
 
+def _loss_functions(row: Loss, weighted: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Value and gradient as functions of what the rows read."""
+    if not weighted:
+        return row.value, row.gradient
+
+    def value(output: Array, y: Array, weights: Array, reduction: Reduction) -> Any:
+        return row.value(output, y, reduction, weights)
+
+    def gradient(output: Array, y: Array, weights: Array, reduction: Reduction) -> Array:
+        return row.gradient(output, y, reduction, weights)
+
+    return value, gradient
+
+
+def _penalty(recipe: Recipe) -> str:
+    terms = {f"{recipe.l1:g} Σ|W|": recipe.l1, f"½ {recipe.l2:g} ΣW²": recipe.l2}
+    return " + ".join(term for term, coefficient in terms.items() if coefficient)
+
+
+def objective(loss: Any, *weights: Array, recipe: Recipe) -> Any:
+    """loss + λ₁ Σ|W| + ½ λ₂ Σ W²."""
+    for weight in weights:
+        loss = loss + recipe.penalty(weight)[0]
+    return loss
+
+
+def penalty_gradient(gradient: Array, weight: Array, recipe: Recipe) -> Array:
+    """∂(objective)/∂W = ∂loss/∂W + λ₁ sign W + λ₂ W."""
+    return gradient + recipe.penalty(weight)[1]
+
+
 def backward_stages(
-    architecture: Architecture, loss: str, reduction: Reduction, training: bool
+    architecture: Architecture,
+    loss: str,
+    reduction: Reduction,
+    training: bool,
+    weighted: bool = False,
+    recipe: Recipe = PLAIN,
 ) -> list[Stage]:
     """From the loss to x: each row multiplies what arrived from above by one local derivative."""
-    rows = _Rows()
+    rows = _Rows(recipe)
     write = rows.write
     rows.layer = architecture.depth
     formula = f"dloss = ∂loss/∂a{rows.layer}: {LOSSES[loss].gradient_formula}"
+    if weighted:
+        formula += ", times w"
     if reduction == "mean":
-        formula += ", over N" if LOSSES[loss].per_sample else ", over N·K"
-    reads, options = [f"a{rows.layer}", "y"], {"reduction": reduction}
-    gradient = LOSSES[loss].gradient
+        formula += f", over {'Σw' if weighted else 'N'}{'' if LOSSES[loss].per_sample else '·K'}"
+    reads, options = [f"a{rows.layer}", "y", *["weights"] * weighted], {"reduction": reduction}
+    _, gradient = _loss_functions(LOSSES[loss], weighted)
     delta = write("dloss", "loss_gradient", formula, reads, gradient, row=loss, options=options)
     for i in range(architecture.depth, 0, -1):  # delta: ∂L/∂(what the layer gave to the next one)
         rows.layer = i
@@ -178,8 +231,18 @@ def _linear_rows(rows: _Rows, delta: str, below: str) -> str:
         f"dW{i} = dz{i}ᵀ {below}",
         [delta, below],
         Linear.backward_weight,
-        parameter=f"layers.{i - 1}.weight",
+        parameter=None if rows.recipe.penalized else f"layers.{i - 1}.weight",
     )
+    if rows.recipe.penalized:
+        rows.write(
+            f"gW{i}",
+            "penalty_gradient",
+            f"gW{i} = dW{i} + ∂({_penalty(rows.recipe)})/∂W{i}",
+            [f"dW{i}", f"W{i}"],
+            penalty_gradient,
+            parameter=f"layers.{i - 1}.weight",
+            options={"recipe": rows.recipe},
+        )
     rows.write(
         f"db{i}",
         "backward_bias",

@@ -2,7 +2,8 @@
 
 ŷ is the network's output of shape (N, K). An elementwise loss takes y of the same shape and averages
 over all N·K entries; cross_entropy and multi_margin take class labels of shape (N,) and average over
-the N samples. `reduction="sum"` leaves the division out. Kinks follow torch. Sources: the lecture's
+the N samples. `reduction="sum"` leaves the division out; weights (N,) make the mean a weighted one, as
+torch's `weight` does. Kinks follow torch. Sources: the lecture's
 slides "L1 Loss" to "Hinge Loss", and torch's documentation of the function of the same name.
 """
 
@@ -36,17 +37,38 @@ class Loss:
     per_sample: bool = False
     kinks: bool = False
 
-    def value(self, output: Array, y: Array, reduction: Reduction = "mean") -> Any:
-        """The loss, a scalar of the output's number system."""
+    def value(
+        self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
+    ) -> Any:
+        """The loss, a scalar of the output's number system; Σ wᵢ ℓᵢ / Σ wᵢ with weights w (N,)."""
         self.check(output, y)
-        total = self.terms(output, y).sum()
+        terms = self.terms(output, y)
+        if weights is not None:
+            shares = self.shares(output, weights, reduction)
+            return (terms * (shares if self.per_sample else shares[:, None])).sum()
+        total = terms.sum()
         return total / self.count(output) if reduction == "mean" else total
 
-    def gradient(self, output: Array, y: Array, reduction: Reduction = "mean") -> Array:
+    def gradient(
+        self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
+    ) -> Array:
         """∂L/∂ŷ, of the output's shape and dtype."""
         self.check(output, y)
         derivative = self.derivative(output, y)
+        if weights is not None:
+            return derivative * self.shares(output, weights, reduction)[:, None]
         return derivative / self.count(output) if reduction == "mean" else derivative
+
+    def shares(self, output: Array, weights: Array, reduction: Reduction = "mean") -> Array:
+        """What a term of each sample counts (N,): wᵢ / Σ w, over K where terms are entries; wᵢ in a sum."""
+        if weights.shape != output.shape[:1]:
+            raise ValueError(
+                f"{self.name}: the weights have shape {weights.shape}; one a sample, shape "
+                f"{output.shape[:1]}, is needed"
+            )
+        if reduction == "sum":
+            return weights
+        return weights / (weights.sum() * (1 if self.per_sample else output.shape[1]))
 
     def count(self, output: Array) -> int:
         """What the mean divides by: N samples, or N·K entries."""

@@ -14,6 +14,7 @@ from manual.chain import backward_stages, forward_stages, symbol
 from manual.layers import BatchNorm, Dropout
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage, Trace, run
 
 
@@ -34,6 +35,12 @@ class Parameters(dict[str, Array]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copying and pickling start from all names at once: an empty dict would refuse each."""
         return Parameters, (dict(self),)
+
+
+def targets(y: Array, weights: Array | None, dtype: Any) -> dict[str, Array]:
+    """The leaves of the loss: y, and weights where there are some."""
+    leaves = {"y": np.asarray(y)}
+    return leaves if weights is None else leaves | {"weights": np.asarray(weights, dtype)}
 
 
 class MLP:
@@ -79,11 +86,13 @@ class MLP:
     def dtype(self) -> Any:
         return self.parameters["layers.0.weight"].dtype
 
-    def stages(self, loss: str, reduction: Reduction = "mean") -> list[Stage]:
+    def stages(
+        self, loss: str, reduction: Reduction = "mean", weighted: bool = False, recipe: Recipe = PLAIN
+    ) -> list[Stage]:
         """The chain rule of this network: every row of the forward and the backward pass."""
         choose("loss", loss, list(LOSSES))
         choose("reduction", reduction, ("mean", "sum"))
-        arguments = (self.architecture, loss, reduction, self.training)
+        arguments = (self.architecture, loss, reduction, self.training, weighted, recipe)
         return forward_stages(*arguments) + backward_stages(*arguments)
 
     def draw_masks(self, n: int) -> dict[str, Array]:
@@ -115,13 +124,17 @@ class MLP:
         *,
         reduction: Reduction = "mean",
         masks: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
+        recipe: Recipe = PLAIN,
     ) -> Trace:
         """The record of one forward and backward pass; of the network only the masks' generator moves.
 
-        x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them.
-        Raises ValueError where shapes do not fit.
+        x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them,
+        `weights` (N,) say how much each sample counts, `recipe` what is added to the loss. Raises
+        ValueError where shapes do not fit.
         """
-        return run(self.stages(loss, reduction), {**self.leaves(x, masks), "y": np.asarray(y)})
+        stages = self.stages(loss, reduction, weights is not None, recipe)
+        return run(stages, {**self.leaves(x, masks), **targets(y, weights, self.dtype)})
 
     def loss_and_gradients(
         self,
@@ -131,12 +144,14 @@ class MLP:
         *,
         reduction: Reduction = "mean",
         masks: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
+        recipe: Recipe = PLAIN,
     ) -> tuple[Any, dict[str, Array]]:
-        """The loss and ∂L/∂parameter by name; in training, batch_norm's running statistics move on."""
-        trace = self.trace(x, y, loss, reduction=reduction, masks=masks)
+        """The objective and its gradient by name; in training, batch_norm's running statistics move on."""
+        trace = self.trace(x, y, loss, reduction=reduction, masks=masks, weights=weights, recipe=recipe)
         self.update_buffers(trace)
         gradients = trace.gradients
-        return trace.loss, {name: gradients[name] for name in self.parameters}
+        return trace.objective, {name: gradients[name] for name in self.parameters}
 
     def predict(self, x: Array) -> Array:
         """The network's output (N, out) in evaluation: no dropout, running statistics."""

@@ -73,6 +73,11 @@ class Trace:
         return self.values["loss"]
 
     @property
+    def objective(self) -> Any:
+        """What is minimized: the loss, with the penalties where there are some."""
+        return self.values.get("objective", self.loss)
+
+    @property
     def gradients(self) -> dict[str, Array]:
         """∂L/∂parameter by the parameter's name, last layer first, as the backward pass finds them."""
         return {s.parameter: self.values[s.name] for s in self.stages if s.parameter is not None}

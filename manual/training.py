@@ -4,27 +4,39 @@ The loop knows no engine: it asks an `Engine` to take one step on a batch, and y
 epoch. The order of samples is a pure function of (seed, epoch), the same for every engine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from manual.losses import LOSSES, l1_penalty, zero_one
+from manual.batches import Pieces, batch_counts, check_finite, check_weights, pieces
+from manual.losses import LOSSES, zero_one
 from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
+from manual.recipe import PLAIN, Recipe
 from manual.schedules import learning_rate
 
 
 class Engine(Protocol):
     """What the loop needs of an engine; data and outputs are NumPy arrays at this door."""
 
-    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+    def epoch(
+        self,
+        x: Array,
+        y: Array,
+        indices: Array,
+        batch_size: int,
+        rates: Array,
+        weights: Array | None = None,
+    ) -> Array:
         """One step on each batch of x[indices], y[indices]: a forward and backward pass and an update.
 
         Batch i holds the indices from i · batch_size on, the last one what is left, and learns at
-        rates[i]. The losses of the batches, each before its update; after one that is not finite the
+        rates[i]. `weights` (N,) say how much each sample counts among those of its batch; their sum there
+        is above 0. Where the engine's recipe accumulates, an update follows after so many batches, and
+        after the last. The losses of the batches, each before its update; after one that is not finite the
         engine may stop, and its weights mean nothing.
         """
 
@@ -39,18 +51,33 @@ class Engine(Protocol):
 
 
 class Stepwise:
-    """An engine that is written as one step on a batch: its epoch is the steps one after the other."""
+    """An engine that is written as one step on a batch: its epoch is the steps one after the other.
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
-        """One forward and backward pass and one update; the batch's loss before the update."""
-        raise NotImplementedError
+    `step(x, y, lr)` is one forward and backward pass and one update; it gives the batch's loss before the
+    update. Where there are weights it takes `weights` (n,), and where the recipe accumulates `batches`: the
+    update follows the mean gradient of that many batches, this one the last; with 0 it waits for more.
+    """
 
-    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+    recipe: Recipe = PLAIN
+    step: Callable[..., float]
+
+    def epoch(
+        self,
+        x: Array,
+        y: Array,
+        indices: Array,
+        batch_size: int,
+        rates: Array,
+        weights: Array | None = None,
+    ) -> Array:
         """As `Engine.epoch` says; it stops after a loss that is not finite."""
         losses = np.empty(len(rates))
         for i, rate in enumerate(rates.tolist()):
             batch = indices[i * batch_size : (i + 1) * batch_size]
-            losses[i] = self.step(x[batch], y[batch], rate)
+            given: dict[str, Any] = {} if weights is None else {"weights": weights[batch]}
+            if self.recipe.accumulate > 1:
+                given["batches"] = self.recipe.batches(i, len(rates))
+            losses[i] = self.step(x[batch], y[batch], rate, **given)
             if not np.isfinite(losses[i]):
                 return losses[: i + 1]
         return losses
@@ -74,45 +101,6 @@ class NotFiniteError(ArithmeticError):
         self.step, self.epoch, self.value = step, epoch, value
 
 
-def order(n: int, seed: int, epoch: int) -> Array:
-    """The permutation of 0 … n−1 in which an epoch visits the samples."""
-    return np.random.default_rng([seed, 2, epoch]).permutation(n)
-
-
-class Pieces(Protocol):
-    """Samples x (N, in) that do not fit into memory: read part by part."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows start … stop − 1."""
-
-    def slices(self, batch_size: int) -> Iterator[slice]:
-        """The parts in order, all but the last of whole batches."""
-
-
-def pieces(
-    x: Array | Pieces, y: Array, seed: int, epoch: int, batch_size: int
-) -> Iterator[tuple[Array, Array, Array]]:
-    """What an epoch visits: (x, y, the order of their rows), part by part; an array is one part.
-
-    Of what lies on disk the parts are visited in a random order, and the rows of each in another.
-    """
-    if isinstance(x, np.ndarray):
-        yield x, y, order(len(x), seed, epoch)
-        return
-    parts = list(x.slices(batch_size))
-    for i in order(len(parts), seed, epoch).tolist():
-        rows = x.rows(parts[i].start, parts[i].stop)
-        yield rows, y[parts[i]], np.random.default_rng([seed, 2, epoch, i]).permutation(len(rows))
-
-
-def first_batch(x: Array | Pieces, y: Array, seed: int, batch_size: int) -> tuple[Array, Array]:
-    """The first batch that training visits."""
-    rows, targets, first = next(pieces(x, y, seed, 1, batch_size))
-    return rows[first[:batch_size]], targets[first[:batch_size]]
-
-
 def fit(
     engine: Engine,
     x: Array | Pieces,
@@ -125,46 +113,44 @@ def fit(
     warmup_steps: int = 0,
     seed: int = 0,
     first_epoch: int = 0,
+    weights: Array | None = None,
 ) -> Iterator[Epoch]:
     """Train on minibatches of `batch_size` (1: stochastic; N: full batch), yielding after each epoch.
 
-    x (N, in), in memory or in pieces, and y (N, …); a last, smaller batch is used too. Raises
-    NotFiniteError when a loss is not finite, and ValueError where x is not, or where it is empty or another
-    length than y.
+    x (N, in), in memory or in pieces, and y (N, …); a last, smaller batch is used too. `weights` (N,) say
+    how much a sample counts in its batch's mean; one that weighs 0 is left out. Raises NotFiniteError when
+    a loss is not finite, and ValueError where x or a weight is not, or where one is empty or another length.
     """
     n = len(x)
     if n == 0 or n != len(y):
         raise ValueError(f"x has {n} samples and y {len(y)}; they must be as many, and at least 1")
     if isinstance(x, np.ndarray):
         check_finite(x)
-    batches = -(-n // batch_size)
+    check_weights(weights, n)
+    batches = batch_counts(x, batch_size, weights)
     for epoch in range(first_epoch, first_epoch + epochs):
         steps = np.arange(epoch * batches, (epoch + 1) * batches)
         rates = learning_rate(schedule, lr, steps, (first_epoch + epochs) * batches, warmup_steps)
-        done, total = 0, 0.0
-        for rows, targets, indices in pieces(x, y, seed, epoch + 1, batch_size):
-            sizes = np.full(-(-len(rows) // batch_size), batch_size)
-            sizes[-1] = len(rows) - batch_size * (len(sizes) - 1)
-            losses = engine.epoch(rows, targets, indices, batch_size, rates[done : done + len(sizes)])
+        done, total, counted = 0, 0.0, 0.0
+        for rows, targets, w, indices in pieces(x, y, seed, epoch + 1, batch_size, weights):
+            starts = np.arange(0, len(indices), batch_size)
+            if not len(starts):
+                continue
+            counts = np.ones(len(rows)) if w is None else w.astype(np.float64)
+            sizes = np.add.reduceat(counts[indices], starts)
+            given = {} if w is None else {"weights": w}
+            rate = rates[done : done + len(sizes)]
+            losses = engine.epoch(rows, targets, indices, batch_size, rate, **given)
             finite = np.isfinite(losses)
             if not finite.all():
                 bad = int(np.argmin(finite))
                 raise NotFiniteError(epoch * batches + done + bad + 1, epoch + 1, float(losses[bad]))
-            done, total = done + len(sizes), total + float(losses @ sizes)
-        yield Epoch(epoch + 1, (epoch + 1) * batches, total / n, float(rates[-1]))
-
-
-def check_finite(x: Array) -> None:
-    """Raise ValueError that names the first entry of x (N, in) that is NaN or infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(x.sum()):  # as it is whenever all are, unless they overflow together
-            return
-    bad = np.argwhere(~np.isfinite(x))
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(
-            f"x is {x[where]} in row {where[0]}, column {where[1]}: remove or fill in such samples"
-        )
+            done, total, counted = (
+                done + len(sizes),
+                total + float(losses @ sizes),
+                counted + float(sizes.sum()),
+            )
+        yield Epoch(epoch + 1, (epoch + 1) * batches, total / counted, float(rates[-1]))
 
 
 class NumPyEngine:
@@ -193,22 +179,36 @@ class NumPyEngine:
 
 
 class ManualEngine(NumPyEngine, Stepwise):
-    """The plain hand-written gradient and a NumPy optimizer; `l1` adds λ Σ|W| over the weights."""
+    """The plain hand-written gradient and a NumPy optimizer, by a recipe (`manual.recipe`)."""
 
-    def __init__(self, model: MLP, loss: str, optimizer: Optimizer, l1: float = 0.0) -> None:
+    def __init__(self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN) -> None:
         super().__init__(model, loss)
-        self.optimizer, self.l1 = optimizer, l1
+        self.optimizer, self.recipe = optimizer, recipe
         self.gradients: dict[str, Array] = {}
+        self.collected: dict[str, Array] = {}
 
-    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
-        """One step on a batch; `masks` as in `MLP.trace`."""
+    def step(
+        self,
+        x: Array,
+        y: Array,
+        lr: float,
+        masks: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
+        batches: int = 1,
+    ) -> float:
+        """As `Stepwise.step`; `masks` as in `MLP.trace`."""
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported
-            loss, self.gradients = self.model.loss_and_gradients(x, y, self.loss, masks=masks)
-            for name, weight in self.model.parameters.items():
-                if self.l1 and name.startswith("layers.") and name.endswith(".weight"):
-                    penalty, gradient = l1_penalty(weight, self.l1)
-                    loss = loss + penalty
-                    self.gradients[name] = self.gradients[name] + gradient
+            loss, found = self.model.loss_and_gradients(
+                x, y, self.loss, masks=masks, weights=weights, recipe=self.recipe
+            )
+            before, self.collected = self.collected, {}
+            if before:
+                found = {name: before[name] + gradient for name, gradient in found.items()}
+            if not batches:
+                self.collected = found
+                return float(loss)
+            mean = {name: g / batches for name, g in found.items()} if batches > 1 else found
+            self.gradients = self.recipe.clip(mean)
             if np.isfinite(loss):
                 self.optimizer.lr = lr
                 self.optimizer.step(self.gradients)

@@ -8,13 +8,14 @@ import torch
 
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.training import ManualEngine, Stepwise
 from mlp_torch.errors import UserError
-from mlp_torch.model import LOSSES, MLP, Dropout, load_arrays, state_arrays
+from mlp_torch.model import MLP, Dropout, load_arrays, loss_value, penalty, state_arrays
 
 
 class AutogradEngine(Stepwise):
-    """The nn.Module with torch's gradient and optimizer; `l1` adds λ Σ|W| over the weights.
+    """The nn.Module with torch's gradient, clipping and optimizer, by a recipe (`manual.recipe`).
 
     With `compiled`, training passes go through torch.compile, which needs a C++ compiler.
     """
@@ -24,17 +25,26 @@ class AutogradEngine(Stepwise):
         model: MLP,
         loss: str,
         optimizer: torch.optim.Optimizer,
-        l1: float = 0.0,
+        recipe: Recipe = PLAIN,
         *,
         compiled: bool = False,
     ) -> None:
         self.forward: Callable[..., Any] = torch.compile(model) if compiled else model
-        self.model, self.loss, self.optimizer, self.l1 = model, loss, optimizer, l1
-        self.weights = [p for n, p in model.named_parameters() if n.startswith("layers.") and p.ndim == 2]
-        self.device = self.weights[0].device
+        self.model, self.loss, self.optimizer, self.recipe = model, loss, optimizer, recipe
+        first = next(model.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.waiting = False  # whether gradients of earlier batches wait for their update
 
-    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
-        """One step on a batch; `masks` gives the dropout masks as in `manual.MLP.trace`."""
+    def step(
+        self,
+        x: Array,
+        y: Array,
+        lr: float,
+        masks: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
+        batches: int = 1,
+    ) -> float:
+        """As `Stepwise.step`; `masks` gives the dropout masks as in `manual.MLP.trace`."""
         self.model.train()
         for i, dropout in enumerate(self.model.dropouts, start=1):
             assert isinstance(dropout, Dropout)
@@ -45,18 +55,33 @@ class AutogradEngine(Stepwise):
             why = str(error).strip().splitlines()[0]
             raise UserError(f"--compile: torch.compile cannot ({why}); leave the flag out") from None
         MANUAL_LOSSES[self.loss].check(output.detach(), y)
-        loss = LOSSES[self.loss](output, self._tensor(y))
-        if self.l1:
-            for weight in self.weights:
-                loss = loss + self.l1 * weight.abs().sum()
-        self.optimizer.zero_grad()
-        loss.backward()
+        w = None if weights is None else self._tensor(weights).to(self.dtype)
+        loss = loss_value(self.loss, output, self._tensor(y), weights=w)
+        if self.recipe.penalized:
+            loss = loss + penalty(self.model, self.recipe)
+        if not self.waiting:
+            self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         value = float(loss.detach())
-        if np.isfinite(value):
+        self.waiting = not batches
+        if batches and np.isfinite(value):
+            self._clip(batches)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
         return value
+
+    def _clip(self, batches: int) -> None:
+        """The mean over the batches, clipped as torch clips."""
+        parameters = list(self.model.parameters())
+        if batches > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= batches
+        if self.recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        if self.recipe.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.recipe.clip_value)
 
     @property
     def gradients(self) -> dict[str, Array]:
@@ -96,6 +121,7 @@ class BothEngine(Stepwise):
 
     def __init__(self, by_hand: ManualEngine, autograd: AutogradEngine) -> None:
         self.by_hand, self.autograd, self.model = by_hand, autograd, autograd.model
+        self.recipe = autograd.recipe
         self.reset_gaps()
 
     def reset_gaps(self) -> None:
@@ -103,11 +129,13 @@ class BothEngine(Stepwise):
         self.parameter_gaps: dict[str, float] = {}
         self.gradient_gaps: dict[str, float] = {}
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
+    def step(self, x: Array, y: Array, lr: float, **options: Any) -> float:
         """One step of each on the same batch; autograd's loss, or the manual one if it is not finite."""
         masks = self.by_hand.model.draw_masks(len(x))
-        loss = self.autograd.step(x, y, lr, masks)
-        by_hand = self.by_hand.step(x, y, lr, masks)
+        loss = self.autograd.step(x, y, lr, masks, **options)
+        by_hand = self.by_hand.step(x, y, lr, masks, **options)
+        if options.get("batches") == 0:  # the gradients wait, and no weight has moved
+            return loss if np.isfinite(by_hand) else by_hand
         _widen(self.gradient_gaps, self.by_hand.gradients, self.autograd.gradients)
         _widen(self.parameter_gaps, self.by_hand.parameters(), self.autograd.parameters())
         return loss if np.isfinite(by_hand) else by_hand

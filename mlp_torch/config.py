@@ -16,11 +16,13 @@ from manual.activations import ACTIVATIONS
 from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture
 from manual.losses import LOSSES
 from manual.optimizers import OPTIMIZERS
+from manual.recipe import Recipe
 from manual.schedules import SCHEDULES
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.flags import one_of, require, require_choice, require_folder_name
+from mlp_torch.objective import ObjectiveFlags
 
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -28,6 +30,7 @@ ENGINES = ("auto", "compiled", "torch", "manual", "autograd", "both")
 ON_CPU = ("compiled", "manual")
 HAND_WRITTEN = ("manual", "buffered", "compiled", "torch")
 PRECISIONS = ("ieee", "tf32", "bf16")
+KEEP = ("best", "last")
 TIERS = ("all", "exact", "certified")
 
 
@@ -113,7 +116,7 @@ class Network(DataFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Network):
+class Train(ObjectiveFlags, Network):
     """Train a network, after checking its gradients, and keep the run in a folder.
 
     The losses are torch's: cross_entropy and bce_with_logits take logits, where `mlp check` takes
@@ -133,17 +136,26 @@ class Train(Network):
     nesterov: bool = False
     """Nesterov's momentum, for sgd."""
     weight_decay: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """λ of the penalty ½λΣθ²; if not given, the optimizer's own (adamw: 0.01, the others: 0)."""
-    l1: float = 0.0
-    """λ of the penalty λΣ|W| on the weights, not the biases."""
+    """λ of torch's ½λΣθ², biases too; if not given, the optimizer's own (adamw: 0.01, the others: 0)."""
+    clip_norm: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """The most that the gradient's norm may be, over all parameters; a longer one is shortened to it."""
+    clip_value: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """The most that an entry of the gradient may be, up or down."""
+    accumulate: Annotated[int, tyro.conf.arg(metavar="STEPS")] = 1
+    """So many batches make one update, by the mean of their gradients."""
     schedule: Annotated[str, one_of(SCHEDULES)] = "cosine"
     """How the learning rate moves over the run."""
     warmup: int = 0
     """Epochs over which the learning rate rises linearly before the schedule begins."""
     early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
-    """Stop after so many epochs without a lower validation loss, and restore the best weights."""
+    """Stop after so many epochs that were not the best so far, as --keep best means it."""
+    keep: Annotated[str | None, one_of(KEEP)] = None
+    """Which weights are kept, however the run ends: the last, or the best in validation (most accurate, of
+    equals of the lowest loss; for numbers of the lowest loss); if not given, best where samples are held
+    back."""
     fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
-    """How the torch engine may round float32 products, in torch's words; meant for GPUs."""
+    """How the torch engine may round float32 products, in torch's words; bf16 is what autocast does: factors
+    in bfloat16, sums, weights and gradients in float32. Meant for GPUs."""
     compile: bool = False
     """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
@@ -168,8 +180,16 @@ class Train(Network):
             "must be a finite number above 0, such as 0.003",
         )
         require(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and below 1")
-        for flag, value in (("--weight-decay", self.weight_decay or 0.0), ("--l1", self.l1)):
-            require(math.isfinite(value) and value >= 0, flag, value, "must be a finite number, at least 0")
+        decay = self.weight_decay or 0.0
+        require(
+            math.isfinite(decay) and decay >= 0,
+            "--weight-decay",
+            decay,
+            "must be a finite number, at least 0",
+        )
+        self._check_gradient()
+        if self.keep is not None:
+            require_choice("--keep", "word", self.keep, KEEP)
         known = self.epochs or (DATASETS[self.data].epochs if self.data in DATASETS else None)
         epochs = known or math.inf  # of a file: known when it has been read
         require(
@@ -178,20 +198,11 @@ class Train(Network):
             self.warmup,
             f"must be at least 0 and below the {epochs} epochs of the run",
         )
-        if self.early_stopping is not None:
-            require(
-                self.early_stopping >= 1,
-                "--early-stopping",
-                self.early_stopping,
-                "is a number of epochs to wait, at least 1",
-            )
-        if self.verify_every is not None:
-            require(
-                self.verify_every >= 1,
-                "--verify-every",
-                self.verify_every,
-                "is a number of steps, at least 1",
-            )
+        for flag, count, what in (
+            ("--early-stopping", self.early_stopping, "epochs to wait"),
+            ("--verify-every", self.verify_every, "steps"),
+        ):
+            require(count is None or count >= 1, flag, count, f"is a number of {what}, at least 1")
         self._check_optimizer()
         if self.engine in ON_CPU:
             require(
@@ -223,6 +234,22 @@ class Train(Network):
         if self.name is not None:
             require_folder_name("--name", self.name)
 
+    def _check_gradient(self) -> None:
+        for flag, value in (("--clip-norm", self.clip_norm), ("--clip-value", self.clip_value)):
+            good = value is None or (math.isfinite(value) and value > 0)
+            require(good, flag, value, "must be a finite number above 0, such as 1")
+        require(
+            self.clip_norm is None or self.clip_value is None,
+            "--clip-norm",
+            f"{self.clip_norm} --clip-value {self.clip_value}",
+            "choose one of them",
+        )
+        require(self.accumulate >= 1, "--accumulate", self.accumulate, "is a number of batches, at least 1")
+
+    def recipe(self) -> Recipe:
+        """The penalties, and what becomes of a gradient before the update."""
+        return Recipe(self.l1, self.l2, self.clip_norm, self.clip_value, self.accumulate)
+
     def _check_optimizer(self) -> None:
         for flag, given in (("momentum", self.momentum > 0), ("nesterov", self.nesterov)):
             takers = [n for n, row in OPTIMIZERS.items() if flag in inspect.signature(row).parameters]
@@ -241,7 +268,7 @@ class Train(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Network):
+class Compare(ObjectiveFlags, Network):
     """Compare the hand-written gradients with autograd's, parameter by parameter, stage by stage.
 
     The losses are torch's: cross_entropy and bce_with_logits take logits, where `mlp check` takes

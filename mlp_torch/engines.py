@@ -18,6 +18,7 @@ import manual
 from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.training import Engine, ManualEngine
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
@@ -43,19 +44,19 @@ def manual_model(config: Network, architecture: Architecture) -> manual.MLP:
     return manual.MLP(architecture.sizes, dtype=np.dtype(config.dtype), **config.model_options())
 
 
-def _by_hand(config: Train, architecture: Architecture, loss: str) -> tuple[manual.MLP, str, Any, float]:
-    """What every engine on the NumPy network is made of: the network, loss, optimizer and penalty."""
+def _by_hand(config: Train, architecture: Architecture, loss: str) -> tuple[manual.MLP, str, Any, Recipe]:
+    """What every engine on the NumPy network is made of: the network, loss, optimizer and recipe."""
     model = manual_model(config, architecture)
     options = config.optimizer_options()
     optimizer = manual.OPTIMIZERS[config.optimizer](model.parameters, config.lr, **options)
-    return model, loss, optimizer, config.l1
+    return model, loss, optimizer, config.recipe()
 
 
 def _manual(config: Train, architecture: Architecture, loss: str) -> Any:
     return BufferedEngine(*_by_hand(config, architecture, loss))
 
 
-def compiled(model: manual.MLP, loss: str, optimizer: Any, l1: float = 0.0, *, batch_size: int) -> Any:
+def compiled(model: manual.MLP, loss: str, optimizer: Any, recipe: Recipe = PLAIN, *, batch_size: int) -> Any:
     """The compiled engine, with the threads that batches of that size are worth.
 
     Where its code is not on disk yet, stderr says what the wait is for.
@@ -66,7 +67,7 @@ def compiled(model: manual.MLP, loss: str, optimizer: Any, l1: float = 0.0, *, b
         print(f"compiling the {model.dtype} step, once for this machine …", file=sys.stderr, flush=True)
 
     prepare(model.dtype, waiting)
-    return CompiledEngine(model, loss, optimizer, l1, step_threads(model.architecture.sizes, batch_size))
+    return CompiledEngine(model, loss, optimizer, recipe, step_threads(model.architecture.sizes, batch_size))
 
 
 def _compiled(config: Train, architecture: Architecture, loss: str) -> Any:
@@ -87,7 +88,7 @@ def _torch(config: Train, architecture: Architecture, loss: str) -> Any:
 
     options, precision = config.optimizer_options(), config.fp32_precision
     module = _module(config, architecture)
-    return TorchEngine(module, loss, config.optimizer, options, config.l1, fp32_precision=precision)
+    return TorchEngine(module, loss, config.optimizer, options, config.recipe(), fp32_precision=precision)
 
 
 def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
@@ -97,7 +98,7 @@ def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
     module = _module(config, architecture)
     options: Any = config.optimizer_options()
     optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    return AutogradEngine(module, loss, optimizer, config.l1, compiled=config.compile)
+    return AutogradEngine(module, loss, optimizer, config.recipe(), compiled=config.compile)
 
 
 def _both(config: Train, architecture: Architecture, loss: str) -> Any:
@@ -123,7 +124,15 @@ def compiled_unsupported(architecture: Architecture) -> str | None:
 
 
 def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
+    if config.accumulate > 1:
+        return "it updates after every batch, and --accumulate is for others; use --engine manual or torch"
     return compiled_unsupported(architecture)
+
+
+def _autograd_unsupported(config: Train, architecture: Architecture) -> str | None:
+    if config.fp32_precision != "ieee":
+        return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
+    return None
 
 
 def _nothing(config: Train, architecture: Architecture) -> str | None:
@@ -146,7 +155,7 @@ ENGINES: dict[str, EngineEntry] = {
     "compiled": EngineEntry(_compiled, "compiled", _compiled_unsupported),
     "torch": EngineEntry(_torch, "torch", _torch_unsupported),
     "manual": EngineEntry(_manual, "buffered"),
-    "autograd": EngineEntry(_autograd),
+    "autograd": EngineEntry(_autograd, unsupported=_autograd_unsupported),
     "both": EngineEntry(_both),
 }
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import manual
 from manual.activations import NEGATIVE_SLOPE
 from manual.architecture import Architecture, Counts
+from manual.recipe import Recipe, is_weight
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
 ACTIVATIONS: dict[str, Any] = {
@@ -177,7 +178,7 @@ def to_torch(model: manual.MLP) -> MLP:
 def _hinge(output: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
     """max(0, 1 − y ŷ), which torch lacks; through relu, so that the derivative at y ŷ = 1 is 0."""
     terms = F.relu(1 - y * output)
-    return terms.mean() if reduction == "mean" else terms.sum()
+    return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
 
 
 def _half_squared_error(output: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
@@ -196,6 +197,33 @@ LOSSES: dict[str, Any] = {
     "bce_with_logits": F.binary_cross_entropy_with_logits,
     "cross_entropy": F.cross_entropy,
 }
+
+
+def loss_value(
+    loss: str, output: Tensor, y: Tensor, reduction: str = "mean", weights: Tensor | None = None
+) -> Tensor:
+    """The loss (); with weights (N,) Σ wᵢ ℓᵢ / Σ wᵢ, where ℓᵢ is the mean over a sample's entries."""
+    if weights is None:
+        value: Tensor = LOSSES[loss](output, y, reduction=reduction)
+        return value
+    terms = LOSSES[loss](output, y, reduction="none")
+    weighted = terms * (weights if terms.ndim == 1 else weights[:, None])
+    if reduction == "sum":
+        return weighted.sum()
+    return weighted.sum() / (weights.sum() * (terms.numel() // len(weights)))
+
+
+def penalty(model: nn.Module, recipe: Recipe) -> Tensor:
+    """λ₁ Σ|W| + ½ λ₂ Σ W² over the weights of the layers."""
+    weights = [p for name, p in model.named_parameters() if is_weight(name)]
+    total: Tensor = torch.zeros((), dtype=weights[0].dtype, device=weights[0].device)
+    for weight in weights:
+        if recipe.l1:
+            total = total + recipe.l1 * weight.abs().sum()
+        if recipe.l2:
+            total = total + recipe.l2 / 2 * (weight * weight).sum()
+    return total
+
 
 # One row an optimizer, under the same name as in `manual`.
 OPTIMIZERS: dict[str, Any] = {

@@ -14,47 +14,47 @@ from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
 from manual.optimizers import SGD
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from mlp_torch.engines import compiled, compiled_unsupported
 from mlp_torch.model import MLP, to_manual
 
-# trace(x, y, masks=…, reduction=…), as manual.MLP.trace without the loss
+# trace(x, y, masks=…, reduction=…, weights=…), as manual.MLP.trace without the loss
 Pass = Callable[..., Trace]
 
 
 @dataclass(frozen=True)
 class StepEntry:
-    """One row: `trace(module, loss)` gives its pass; `unsupported` says why it cannot, or None."""
+    """One row: `trace(module, loss, recipe)` gives its pass; `unsupported` says why it cannot, or None."""
 
-    trace: Callable[[MLP, str], Pass]
+    trace: Callable[[MLP, str, Recipe], Pass]
     unsupported: Callable[[Architecture], str | None] = lambda architecture: None
 
 
-def _plain(module: MLP, loss: str) -> Pass:
-    return partial(to_manual(module).trace, loss=loss)
+def _plain(module: MLP, loss: str, recipe: Recipe) -> Pass:
+    return partial(to_manual(module).trace, loss=loss, recipe=recipe)
 
 
-def _buffered(module: MLP, loss: str) -> Pass:
+def _buffered(module: MLP, loss: str, recipe: Recipe) -> Pass:
     model = to_manual(module)
-    return BufferedEngine(model, loss, SGD(model.parameters)).trace
+    return BufferedEngine(model, loss, SGD(model.parameters), recipe).trace
 
 
-def _compiled(module: MLP, loss: str) -> Pass:
+def _compiled(module: MLP, loss: str, recipe: Recipe) -> Pass:
     def trace(x: Array, y: Array, **options: Any) -> Trace:
         model = to_manual(module)
-        engine = compiled(
-            model, loss, SGD(model.parameters), batch_size=len(x)
-        )  # with the threads that train
+        # with the threads that train
+        engine = compiled(model, loss, SGD(model.parameters), recipe, batch_size=len(x))
         traced: Trace = engine.trace(x, y, **options)
         return traced
 
     return trace
 
 
-def _torch(module: MLP, loss: str) -> Pass:
+def _torch(module: MLP, loss: str, recipe: Recipe) -> Pass:
     from mlp_torch.buffered import TorchEngine
 
-    return TorchEngine(copy.deepcopy(module), loss, "sgd", {}).trace
+    return TorchEngine(copy.deepcopy(module), loss, "sgd", {}, recipe).trace
 
 
 STEPS: dict[str, StepEntry] = {
@@ -65,7 +65,7 @@ STEPS: dict[str, StepEntry] = {
 }
 
 
-def hand_written(name: str, module: MLP, loss: str) -> Pass:
+def hand_written(name: str, module: MLP, loss: str, recipe: Recipe = PLAIN) -> Pass:
     """The pass of that step on the module's weights; the module itself is left as it is.
 
     Raises ValueError where the step cannot, or where the module is in evaluation mode and the step,
@@ -78,4 +78,4 @@ def hand_written(name: str, module: MLP, loss: str) -> Pass:
         reason = "it only trains, and the model is in evaluation mode: call model.train()"
     if reason is not None:
         raise ValueError(f"the {name} step: {reason}")
-    return STEPS[name].trace(module, loss)
+    return STEPS[name].trace(module, loss, recipe)

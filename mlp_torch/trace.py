@@ -16,16 +16,20 @@ from manual.architecture import choose
 from manual.chain import backward_stages, forward_stages, symbol
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
+from manual.network import targets
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage, Trace
 from mlp_torch.errors import UserError
-from mlp_torch.model import LOSSES, MLP, Dropout, state_arrays
+from mlp_torch.model import MLP, Dropout, loss_value, penalty, state_arrays
 
 
-def stages_of(model: MLP, loss: str, reduction: Reduction) -> list[Stage]:
+def stages_of(
+    model: MLP, loss: str, reduction: Reduction, weighted: bool = False, recipe: Recipe = PLAIN
+) -> list[Stage]:
     """The chain rule of this module: the same rows as the manual network's."""
     choose("loss", loss, list(MANUAL_LOSSES))
-    arguments = (model.architecture, loss, reduction, model.training)
+    arguments = (model.architecture, loss, reduction, model.training, weighted, recipe)
     return forward_stages(*arguments) + backward_stages(*arguments)
 
 
@@ -93,15 +97,17 @@ def trace(
     *,
     reduction: Reduction = "mean",
     masks: Mapping[str, Array] | None = None,
+    weights: Array | None = None,
+    recipe: Recipe = PLAIN,
 ) -> Trace:
     """One forward and backward pass of `model` by autograd, under the manual stages' names.
 
-    x (N, in) and y as the loss takes it, NumPy arrays in the model's dtype; `masks` as in
-    `manual.MLP.trace`; without it, dropout draws from torch's generator. Raises ValueError where
-    shapes do not fit, UserError where the forward pass leaves a module out, uses one twice, detaches a
-    value or casts one.
+    x (N, in) and y as the loss takes it, NumPy arrays in the model's dtype; `masks`, `weights` and
+    `recipe` as in `manual.MLP.trace`; without masks, dropout draws from torch's generator. Raises
+    ValueError where shapes do not fit, UserError where the forward pass leaves a module out, uses one
+    twice, detaches a value or casts one.
     """
-    stages = stages_of(model, loss, reduction)
+    stages = stages_of(model, loss, reduction, weights is not None, recipe)
     weight = next(model.parameters())
     device, dtype = weight.device, weight.dtype
     found: dict[str, Tensor] = {}
@@ -130,25 +136,28 @@ def trace(
                 if name not in found:
                     raise UserError(f"{name} was not computed: the network's forward leaves {module} out")
             MANUAL_LOSSES[loss].check(to_array(output), np.asarray(y))
-            value = LOSSES[loss](output, target, reduction=reduction)
-            value.backward()
+            w = None if weights is None else to_tensor(weights, device).to(dtype)
+            value = loss_value(loss, output, target, reduction, w)
+            value.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+            plain = {n: to_array(p.grad) for n, p in model.named_parameters() if p.grad is not None}
+            objective = value.detach()
+            if recipe.penalized:  # a pass of its own, so that the loss's gradients are seen alone
+                added = penalty(model, recipe)
+                added.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+                objective = objective + added.detach()
         finally:
             for handle in handles:
                 handle.remove()
             for dropout in model.dropouts:  # a pass that failed leaves no mask for the next one
                 assert isinstance(dropout, Dropout)
                 dropout.next_mask = None
-        gradients = {n: p.grad for n, p in model.named_parameters()}
-        values: dict[str, Any] = {"loss": to_array(value)[()]}
+        gradients = {n: to_array(p.grad) for n, p in model.named_parameters() if p.grad is not None}
+        values: dict[str, Any] = {"loss": to_array(value)[()], "objective": to_array(objective)[()]}
         for stage in stages:
             if stage.name in found:
                 values[stage.name] = to_array(found[stage.name])
-            elif stage.name != "loss":
-                of = f"a{stage.layer}" if stage.name == "dloss" else stage.name[1:]
-                tensor = gradients[stage.parameter] if stage.parameter else found[of].grad
-                if tensor is None:
-                    raise UserError(f"autograd found no gradient for {stage.name}: is it detached?")
-                values[stage.name] = to_array(tensor)
+            elif stage.name not in values:
+                values[stage.name] = _gradient(stage, found, plain, gradients)
         leaves = {"x": to_array(found["x"])}
         leaves |= {symbol(name): array for name, array in state_arrays(model).items()}
         if model.training:
@@ -156,4 +165,22 @@ def trace(
                 assert isinstance(dropout, Dropout)
                 assert dropout.mask is not None
                 leaves[f"mask{i}"] = to_array(dropout.mask)
-    return Trace(stages, {**leaves, "y": np.asarray(y)}, values)
+    return Trace(stages, leaves | targets(y, weights, values["z1"].dtype), values)
+
+
+def _gradient(
+    stage: Stage, found: Mapping[str, Tensor], plain: Mapping[str, Array], whole: Mapping[str, Array]
+) -> Array:
+    """What a stage of the backward pass is: the gradient of a parameter, without or with the penalty's, or of
+    a value on the way.
+    """
+    alone = f"layers.{stage.layer - 1}.weight" if stage.kind == "linear_backward_weight" else None
+    parameter, gradients = (alone, plain) if alone else (stage.parameter, whole)
+    if parameter is not None:
+        if parameter in gradients:
+            return gradients[parameter]
+    else:
+        tensor = found[f"a{stage.layer}" if stage.name == "dloss" else stage.name[1:]].grad
+        if tensor is not None:
+            return to_array(tensor)
+    raise UserError(f"autograd found no gradient for {stage.name}: is it detached?")

@@ -6,12 +6,11 @@ after each epoch, when to stop, and what the run ends with, however it ends.
 
 import contextlib
 import copy
-import shlex
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,9 @@ from matplotlib.figure import Figure
 
 import manual
 from manual.architecture import Architecture
-from manual.numbers import Array
+from manual.batches import batch_counts
+from manual.batches import first_batch as first_of
 from manual.training import Epoch, NotFiniteError, fit
-from manual.training import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.autograd import BothEngine
 from mlp_torch.config import ON_CPU, Train
@@ -32,6 +31,8 @@ from mlp_torch.errors import UserError
 from mlp_torch.interrupts import held, released, released_each
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
+from mlp_torch.objective import prepared
+from mlp_torch.outcome import Kept, summarize, weights_of
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
@@ -52,11 +53,11 @@ def run(
     """
     with released():
         check_name(config.runs_dir, config.name)
-        data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+        data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
         config, why = resolve(config, data)
-        check_batches(config, len(data.train))
+        check_batches(config, weighing(data))
         architecture = config.architecture(data.inputs, data.outputs)
-        at_once = min(config.batch_size, len(data.train))
+        at_once = min(config.batch_size, weighing(data))
         engine = build(replace(config, batch_size=at_once), architecture, data.loss)
         report = check_gradients(engine, data, config)
     if not report.passed:
@@ -82,7 +83,7 @@ def run(
                     summarize(training, report)
         except WrongGradientError as error:
             print(error)
-            kept = f"{weights_of(training.last)} are kept in {path}"
+            kept = f"{weights_of(training.kept)} are kept in {path}"
             print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
             return 1
         finally:
@@ -114,10 +115,17 @@ def resolve(config: Train, data: Data) -> tuple[Train, str]:
     engine, why = config.engine, ""
     device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
     if engine == "auto":
-        at_most = replace(config, batch_size=min(config.batch_size, len(data.train)))
+        at_most = replace(config, batch_size=min(config.batch_size, weighing(data)))
         engine, why = choose_engine(at_most, config.architecture(data.inputs, data.outputs), device)
     epochs = config.epochs or data.dataset.epochs
-    return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine), why
+    keep = config.keep or ("best" if data.held_out else "last")
+    return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine, keep=keep), why
+
+
+def weighing(data: Data) -> int:
+    """The training samples that weigh something."""
+    weights = data.train.weights
+    return len(data.train) if weights is None else int(np.count_nonzero(weights))
 
 
 def check_batches(config: Train, n: int) -> None:
@@ -138,11 +146,14 @@ def check_batches(config: Train, n: int) -> None:
         )
 
 
-def first_batch(data: Data, config: Train) -> tuple[Array, Array]:
-    """The first batch that will be trained on, in float64."""
-    x, y = first_of(data.train.x, data.train.y, config.seed, config.batch_size)
-    x = x.astype(np.float64)
-    return x, y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
+def first_batch(data: Data, config: Train) -> dict[str, Any]:
+    """The first batch that will be trained on, in float64, and what it is judged by."""
+    train = data.train
+    x, y, weights = first_of(train.x, train.y, config.seed, config.batch_size, train.weights)
+    y = y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
+    weights = None if weights is None else weights.astype(np.float64)
+    given = {"x": x.astype(np.float64), "y": y, "weights": weights, "recipe": config.recipe()}
+    return given | {"loss": data.loss, "engine": ENGINES[config.engine].step}
 
 
 def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonReport:
@@ -151,16 +162,14 @@ def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonR
     What is held against autograd is the hand-written step that will train; for autograd itself, and for
     both in lock-step, the plain formulas.
     """
-    x, y = first_batch(data, config)
-    return compare(in_float64(engine), x, y, loss=data.loss, engine=ENGINES[config.engine].step)
+    return compare(in_float64(engine), **first_batch(data, config))
 
 
 def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
     """Both gradients of that batch, and their errors under the bound."""
     from mlp_torch.verify.plot import draw
 
-    x, y = first_batch(data, config)
-    return draw(in_float64(engine), x, y, data.loss, engine=ENGINES[config.engine].step)
+    return draw(in_float64(engine), **first_batch(data, config))
 
 
 def in_float64(engine: AnyEngine) -> MLP:
@@ -171,15 +180,6 @@ def in_float64(engine: AnyEngine) -> MLP:
     return module
 
 
-@dataclass
-class Kept:
-    """Weights that were set aside at the end of an epoch, with their validation loss."""
-
-    epoch: int
-    loss: float
-    parameters: dict[str, Array]
-
-
 class Training:
     """One training run: its epochs, what each leaves, and which weights are kept in the end."""
 
@@ -188,14 +188,15 @@ class Training:
         self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
         self.interrupted, self.largest_gap = False, 0.0
         self.after_epoch: Callable[[Kept, float | None], None] | None = None
-        self.monitor = Monitor(data.loss, config.verify_every) if config.verify_every else None
+        every = config.verify_every
+        self.monitor = Monitor(data.loss, every, config.recipe()) if every else None
         self.started = time.perf_counter()
 
     def train(self) -> None:
-        """Run the epochs and leave the engine and the folder with the weights to keep.
+        """Run the epochs and leave the engine and the folder with the weights to keep, however it ends.
 
-        They are the last epoch's; the best (by validation loss) after early stopping or Ctrl-C. Raises
-        UserError when a loss or a weight is not finite, with the last good epoch's weights kept.
+        They are those of the best or of the last good epoch, as `--keep` says. Raises UserError
+        when a loss or a weight is not finite.
         """
         config, train = self.config, self.data.train
         assert config.epochs is not None
@@ -208,8 +209,9 @@ class Training:
             batch_size=config.batch_size,
             lr=config.lr,
             schedule=config.schedule,
-            warmup_steps=config.warmup * -(-len(train) // config.batch_size),
+            warmup_steps=config.warmup * batch_counts(train.x, config.batch_size, train.weights),
             seed=config.seed,
+            weights=train.weights,
         )
         try:
             with Display(config.epochs) as display:
@@ -221,20 +223,14 @@ class Training:
                     if config.early_stopping and epoch.epoch - self.best.epoch >= config.early_stopping:
                         break
         except NotFiniteError as error:
-            self.engine.load(self.last.parameters)
             raise UserError(
-                f"{error}; try a smaller --lr (now {config.lr:g}), a --warmup or another --initialization; "
-                f"{weights_of(self.last)} are kept in {self.folder.path}"
+                f"{error}; try a smaller --lr (now {config.lr:g}), a --warmup, --clip-norm 1 or another "
+                f"--initialization; {weights_of(self.kept)} are kept in {self.folder.path}"
             ) from None
-        except WrongGradientError:
-            self.engine.load(self.last.parameters)
-            raise
         except KeyboardInterrupt:
             self.interrupted = True
-        best = self.interrupted or config.early_stopping is not None
-        self.kept = self.best if best else self.last
-        self.engine.load(self.kept.parameters)
-        self.folder.save(self.kept.parameters, self.kept.epoch)
+        finally:
+            self.engine.load(self.kept.parameters)
 
     def end_epoch(self, epoch: Epoch) -> tuple[float, float | None]:
         """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy."""
@@ -246,10 +242,12 @@ class Training:
         loss, accuracy = data.evaluate(self.engine.predict, data.validation)
         if not np.isfinite(loss):
             raise NotFiniteError(epoch.steps, epoch.epoch, loss, "the validation loss")
-        self.last = Kept(epoch.epoch, loss, parameters)
-        if loss < self.best.loss:
+        self.last = Kept(epoch.epoch, loss, parameters, accuracy)
+        if self.last.better(self.best):
             self.best = self.last
-        self.folder.save(parameters, epoch.epoch)
+        if self.config.keep != "best" or self.best is self.last:
+            self.kept = self.last
+            self.folder.save(parameters, epoch.epoch)
         curves = {
             "loss/train": epoch.loss,
             "loss/validation": loss,
@@ -274,35 +272,3 @@ class Training:
             self.monitor.reset()
         self.folder.log(metrics, curves | norms | gaps)
         return loss, accuracy
-
-
-def weights_of(kept: Kept) -> str:
-    """Which weights these are, in words."""
-    return f"the weights of epoch {kept.epoch}" if kept.epoch else "the initial weights"
-
-
-def summarize(training: Training, report: ComparisonReport) -> None:
-    """Test the weights that were kept, write the result, and tell a newcomer what there is."""
-    config, data, kept = training.config, training.data, training.kept
-    loss, accuracy = data.evaluate(training.engine.predict, data.test)
-    result = {"epoch": kept.epoch, "test_loss": loss, "test_accuracy": accuracy}
-    training.folder.finish(result | {"interrupted": training.interrupted})
-    if training.interrupted:
-        kept_in = f"{weights_of(kept)}, the best so far, are kept in {training.folder.path}"
-        print(f"mlp train: interrupted; {kept_in}", file=sys.stderr)
-        return
-    samples = f"{len(data.test)} {data.dataset.sample}"
-    held_out = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
-    seconds = time.perf_counter() - training.started
-    print(f"\ngradient check passed: by hand and by autograd agree within rounding ({report.summary()})")
-    if accuracy is not None:
-        print(f"test accuracy {accuracy:.3f} on {held_out} (loss {loss:.4g})")
-    else:
-        print(f"test loss {loss:.4g} ({data.loss}) on {held_out}")
-    which = "the last" if config.early_stopping is None else "the best by validation loss"
-    print(f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {seconds:.1f} s")
-    if config.engine == "both":
-        gap = training.largest_gap
-        print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
-    print(f"run: {training.folder.path}")
-    print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")

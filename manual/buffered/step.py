@@ -22,7 +22,8 @@ class Step:
     """The calls of one step on batches of n samples, `places` of them in a chunk.
 
     `calls[place]` compute every gradient from the batch at that place. With `keep` every stage has an
-    array of its own, dx is computed too, and `stages` holds all of them by name.
+    array of its own, dx is computed too, and `stages` holds all of them by name. With `weighted`, `shares`
+    (places, 1, n) says what each sample counts in its batch's mean.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Step:
         buffers: Mapping[str, Array] | None = None,
         generator: np.random.Generator | None = None,
         keep: bool = False,
+        weighted: bool = False,
     ) -> None:
         workspace = Workspace(parameters.array.dtype)
         self.arrays = Arrays(architecture, parameters, gradients, workspace, n, keep, buffers)
@@ -49,12 +51,15 @@ class Step:
         self.x[..., -1] = 1
         self.y, self.output, self.terms = (workspace.new(places, outputs, n) for _ in range(3))
         self.sums = workspace.new(places)
-        self.first = self.x[0].T, self.y[0], self.output[0]
-        do = self._program(generator)
-        self.calls = [
-            do.rebound(dict(zip(map(id, self.first), (x.T, y, o), strict=True)))
-            for x, y, o in zip(self.x, self.y, self.output, strict=True)
+        self.shares = workspace.new(places, 1, n) if weighted else None
+        bound: list[tuple[Array, ...]] = [
+            (x.T, y, o) for x, y, o in zip(self.x, self.y, self.output, strict=True)
         ]
+        if self.shares is not None:
+            bound = [(*arrays, share) for arrays, share in zip(bound, self.shares, strict=True)]
+        self.first = bound[0]
+        do = self._program(generator)
+        self.calls = [do.rebound(dict(zip(map(id, self.first), place, strict=True))) for place in bound]
         self.value_calls = self._value()
 
     def losses(self) -> Array:
@@ -69,7 +74,7 @@ class Step:
         do = Program(arrays.workspace)
         if architecture.dropout:
             self._draw(do, generator)
-        x, y, output = self.first
+        x, y, output = self.first[:3]
         layers, below = [], x
         for i, size in enumerate(architecture.sizes[1:-1], start=1):
             hidden = arrays.workspace.new(size + 1, arrays.n)
@@ -84,7 +89,9 @@ class Step:
         gradient = self.kernel.probabilities if self.probabilities else self.kernel.gradient
         assert gradient is not None
         gradient(do, output, y, delta)
-        if self.count != 1:
+        if self.shares is not None:
+            do(np.multiply, delta, do.broadcast(self.first[-1], delta), out=delta)
+        elif self.count != 1:
             do(np.divide, delta, self.count, out=delta)
         for layer in reversed(layers):
             delta = layer.backward(do, delta, layer.layer > 1 or arrays.keep)
@@ -106,8 +113,11 @@ class Step:
     def _value(self) -> list[Call]:
         do = Program(self.arrays.workspace)
         self.kernel.value(do, self.output, self.y, self.terms)
+        if self.shares is not None:
+            do(np.multiply, self.terms, do.broadcast(self.shares, self.terms), out=self.terms)
         do(np.add.reduce, self.terms, axis=(1, 2), out=self.sums)
-        do(np.divide, self.sums, self.count, out=self.sums)
+        if self.shares is None:
+            do(np.divide, self.sums, self.count, out=self.sums)
         return do.calls
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import manual
+from manual.chain import symbol
 from manual.compiled import losses, optimizers
 from manual.compiled.layout import (
     DA,
@@ -20,16 +21,20 @@ from manual.compiled.layout import (
     TRAIN,
     A,
     Buffer,
+    FlatData,
     H,
     Z,
     aligned,
+    fit,
     views,
 )
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, together
 from manual.losses import LOSSES, Reduction
+from manual.network import targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from manual.training import NumPyEngine
 
@@ -39,16 +44,8 @@ PREDICTED_ROWS, DRAWN, DRAWN_BY_THREADS = 256, 2**17, 2**20
 NOTHING, ZERO = np.zeros(0), np.zeros(())
 
 
-class FlatData(NamedTuple):
-    """x and y flat, and labels; what there is none of is empty."""
-
-    x: Array
-    y: Array
-    labels: Array
-
-
 class CompiledEngine(NumPyEngine):
-    """`ManualEngine` compiled: the same network, loss, optimizer and penalty, and the same formulas.
+    """`ManualEngine` compiled: the same network, loss, optimizer and recipe, and the same formulas.
 
     With several `threads` each takes its share of every batch. Their number belongs to the result, as
     sums are taken share by share; what else the machine does meanwhile does not.
@@ -58,15 +55,22 @@ class CompiledEngine(NumPyEngine):
     """
 
     def __init__(
-        self, model: manual.MLP, loss: str, optimizer: Optimizer, l1: float = 0.0, threads: int = 1
+        self,
+        model: manual.MLP,
+        loss: str,
+        optimizer: Optimizer,
+        recipe: Recipe = PLAIN,
+        threads: int = 1,
     ) -> None:
         reason = unsupported(model.architecture, model.dtype)
         if reason is None and type(optimizer) not in optimizers.ROWS:
             reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
+        if reason is None and recipe.accumulate > 1:
+            reason = "the compiled engine updates after every batch"
         if reason is not None:
             raise ValueError(reason)
         super().__init__(model, loss)
-        self.optimizer, self.l1 = optimizer, l1
+        self.optimizer, self.recipe = optimizer, recipe
         self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count, self.threads = model.counts.parameters, threads
@@ -86,7 +90,8 @@ class CompiledEngine(NumPyEngine):
         self.arrivals, self.shares = np.zeros(threads * SLOT, np.int64), np.zeros(threads * SLOT)
         self.buffers: dict[int, list[Buffer]] = {}
         self.uniforms = NOTHING
-        self.nothing = FlatData(*(np.zeros(0, kind) for kind in (self.dtype, self.dtype, np.int64)))
+        kinds = self.dtype, self.dtype, np.int64, np.float64
+        self.nothing = FlatData(*(np.zeros(0, kind) for kind in kinds))
         self._adopt()
 
     @property
@@ -94,9 +99,18 @@ class CompiledEngine(NumPyEngine):
         """Whether dropout acts."""
         return self.model.training and self.model.architecture.dropout > 0
 
-    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+    def epoch(
+        self,
+        x: Array,
+        y: Array,
+        indices: Array,
+        batch_size: int,
+        rates: Array,
+        weights: Array | None = None,
+    ) -> Array:
         """As `manual.training.Engine` says; it stops after a loss that is not finite."""
-        data, indices, rates = self._data(x, y), _fit(indices, np.int64), _fit(rates, np.float64)
+        data = self._data(x, y, weights)
+        indices, rates = fit(indices, np.int64), fit(rates, np.float64)
         if len(rates) != -(-len(indices) // batch_size):
             raise ValueError(f"{len(rates)} rates for {len(indices)} indices in batches of {batch_size}")
         self._adopt()
@@ -130,15 +144,22 @@ class CompiledEngine(NumPyEngine):
         return results.astype(self.dtype)
 
     def trace(
-        self, x: Array, y: Array, masks: Mapping[str, Array] | None = None, reduction: Reduction = "mean"
+        self,
+        x: Array,
+        y: Array,
+        masks: Mapping[str, Array] | None = None,
+        reduction: Reduction = "mean",
+        weights: Array | None = None,
     ) -> Trace:
-        """The stages of one pass by the compiled loops, named as in `manual.chain`, without the penalty.
+        """The stages of one pass by the compiled loops, named as in `manual.chain`.
 
-        x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them.
+        x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them,
+        `weights` (N,) say how much each sample counts.
         """
-        stages, architecture = self.model.stages(self.loss, reduction), self.model.architecture
-        leaves = {**self.model.leaves(np.asarray(x, self.dtype), masks), "y": np.asarray(y)}
-        data, n, depth = self._data(x, y), len(x), architecture.depth
+        stages = self.model.stages(self.loss, reduction, weights is not None, self.recipe)
+        architecture = self.model.architecture
+        leaves = self.model.leaves(np.asarray(x, self.dtype), masks) | targets(y, weights, self.dtype)
+        data, n, depth = self._data(x, y, leaves.get("weights")), len(x), architecture.depth
         self._adopt()
         buffers, loss, gradients = self._buffers(n), np.empty(1), self.flat_gradients.copy()
         ends = [n * i // self.threads for i in range(self.threads + 1)]
@@ -147,7 +168,8 @@ class CompiledEngine(NumPyEngine):
             for i in range(1, depth if self.drops else 1):
                 mask = leaves[f"mask{i}"][share]
                 buffer.stage(i - 1, MASK, len(mask))[...] = mask
-        self._run(TRACE, n, buffers, data, np.arange(n), loss, gradients, reduction=reduction)
+        given: dict[str, Any] = {"reduction": reduction}
+        self._run(TRACE, n, buffers, data, np.arange(n), loss, gradients, **given, penalized=False)
 
         def stage(layer: int, column: int) -> Array:
             return np.concatenate([b.stage(layer, column, s.stop - s.start) for b, s in shares])
@@ -161,8 +183,12 @@ class CompiledEngine(NumPyEngine):
             places = {f"z{i}": Z, f"a{i}": A if self.drops else H, f"h{i}": H}
             places |= {f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
             found |= {name: stage(i - 1, column) for name, column in places.items()}
-        named = views(architecture, gradients)
-        found |= {stage.name: named[stage.parameter] for stage in stages if stage.parameter is not None}
+        found |= {f"d{symbol(n)}": gradient for n, gradient in views(architecture, gradients).items()}
+        if self.recipe.penalized:  # the same pass once more, with the penalties
+            whole, objective = self.flat_gradients.copy(), np.empty(1)
+            self._run(TRACE, n, buffers, data, np.arange(n), objective, whole, **given)
+            found |= {f"g{symbol(n)}": gradient for n, gradient in views(architecture, whole).items()}
+            found["objective"] = self.dtype.type(objective[0])
         return Trace(stages, leaves, found)
 
     def _run(
@@ -178,6 +204,7 @@ class CompiledEngine(NumPyEngine):
         rates: Array = NOTHING,
         reduction: str = "mean",
         drops: bool | None = None,
+        penalized: bool = True,
     ) -> int:
         """The compiled function on batches of that size, a thread a buffer; how many it went through."""
         optimizer, architecture, threads = self.optimizer, self.model.architecture, len(buffers)
@@ -191,7 +218,9 @@ class CompiledEngine(NumPyEngine):
             self.specs[thread] = (*asked, thread, threads, YIELD_ADDRESS, *buffer.places)
         self.numbers[:] = (
             *optimizers.hyperparameters(optimizer),
-            self.l1,
+            *((self.recipe.l1, self.recipe.l2) if penalized else (0.0, 0.0)),
+            self.recipe.clip_norm or 0.0,
+            self.recipe.clip_value or 0.0,
             architecture.dropout,
             self.slope,
             reduction == "sum",
@@ -229,16 +258,19 @@ class CompiledEngine(NumPyEngine):
         inputs = self.model.architecture.sizes[0]
         if x.ndim != 2 or x.shape[1] != inputs:
             raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
-        return _fit(x, self.dtype).reshape(-1)
+        return fit(x, self.dtype).reshape(-1)
 
-    def _data(self, x: Array, y: Array) -> FlatData:
+    def _data(self, x: Array, y: Array, weights: Array | None = None) -> FlatData:
         """The arrays that the compiled code reads. Raises ValueError where one does not fit."""
+        if weights is not None and weights.shape != (len(x),):
+            raise ValueError(f"the weights have shape {weights.shape}, not {(len(x),)}")
         flat, y, outputs = self._inputs(x), np.asarray(y), self.model.architecture.sizes[-1]
         if self.row.target == "label" or y.shape != (len(x), outputs):
             self.row.check(np.broadcast_to(ZERO, (len(x), outputs)), y)
+        w = self.nothing.weights if weights is None else fit(weights, np.float64)
         if y.ndim == 1:
-            return self.nothing._replace(x=flat, labels=_fit(y, np.int64))
-        return self.nothing._replace(x=flat, y=_fit(y, self.dtype).reshape(-1))
+            return self.nothing._replace(x=flat, labels=fit(y, np.int64), weights=w)
+        return self.nothing._replace(x=flat, y=fit(y, self.dtype).reshape(-1), weights=w)
 
     def _adopt(self) -> None:
         """Take over what was assigned from outside since the last call, parameters and moments."""
@@ -263,10 +295,3 @@ class CompiledEngine(NumPyEngine):
                 for name, view in by_name.items():
                     self.optimizer.state[name][kind] = view
             self.shown = True
-
-
-def _fit(array: Array, dtype: Any) -> Array:
-    """The array in the one layout that the compiled code knows: that dtype, row-major, writeable."""
-    if array.dtype == dtype and array.flags.carray:
-        return array
-    return np.require(array, dtype, ("C", "A", "W"))

@@ -6,7 +6,7 @@ lie side by side. A layer's input lies there a second time, transposed, as dW = 
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,8 +61,8 @@ SPEC = (
     SCRATCH,
     DX,
 ) = range(len(SPEC))
-L1, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 4)
-NUMBERS = HYPERPARAMETERS + 4
+L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 7)
+NUMBERS = HYPERPARAMETERS + 7
 LINE = 64  # bytes
 
 
@@ -130,3 +130,19 @@ class Buffer:
 
     def piece(self, start: int, features: int, n: int) -> Array:
         return self.numbers[start : start + features * n].reshape(features, n).T
+
+
+class FlatData(NamedTuple):
+    """x and y flat, labels and weights; what there is none of is empty."""
+
+    x: Array
+    y: Array
+    labels: Array
+    weights: Array
+
+
+def fit(array: Array, dtype: Any) -> Array:
+    """The array in the one layout that the compiled code knows: that dtype, row-major, writeable."""
+    if array.dtype == dtype and array.flags.carray:
+        return array
+    return np.require(array, dtype, ("C", "A", "W"))

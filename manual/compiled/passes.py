@@ -15,6 +15,8 @@ from manual.compiled.batches import draw, gather, multiply, ones
 from manual.compiled.layout import (
     BATCH_SIZE,
     BELOW,
+    CLIP_NORM,
+    CLIP_VALUE,
     DA,
     DH,
     DROPOUT,
@@ -24,6 +26,7 @@ from manual.compiled.layout import (
     FRESH,
     INPUTS,
     L1,
+    L2,
     LOSS,
     MASK,
     MODE,
@@ -53,12 +56,14 @@ from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import FASTMATH, at, loops, pointer
 from manual.compiled.optimizers import update
 from manual.compiled.products import product, transpose
+from manual.compiled.recipe import clip, norm_of, penalize, squares, weighted_loss
 from manual.compiled.threads import PIECE, SLOT, add_up, barrier, part
 
 # The arguments of `run`: int64, float64 or the network's dtype, and the number of axes.
 ENTRY: tuple[tuple[str, int], ...] = (
     *(("i", 1), ("i", 2), ("f", 1)),  # spec, layers, numbers
-    *(("T", 1), ("T", 1), ("i", 1), ("i", 1), ("f", 1), ("f", 1)),  # x, y, labels, indices, rates, uniforms
+    *(("T", 1), ("T", 1), ("i", 1), ("f", 1), ("i", 1)),  # x, y, labels, weights, indices
+    *(("f", 1), ("f", 1)),  # rates, uniforms
     *(("T", 1), ("T", 1), ("T", 1), ("T", 1), ("T", 1), ("i", 1), ("f", 1)),  # p, g, m, v, w, chosen, results
     *(("i", 1), ("f", 1)),  # arrivals, shares
 )
@@ -144,22 +149,6 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, g: Any, w: Any, n: in
             product(pointer(p, weight), 1, k, dz, n, d_below, n, inputs, n, outputs)
 
 
-@loops
-def penalize(layers: Any, coefficient: float, p: Any, g: Any) -> float:
-    """λ Σ |w| over the weights, whose gradient λ sign w is added to g; biases are left alone."""
-    T = p.dtype.type
-    scale, zero, total = T(coefficient), T(0), 0.0
-    for i in range(len(layers)):
-        inputs = layers[i, INPUTS]
-        for j in range(layers[i, OUTPUTS]):
-            start = layers[i, WEIGHT] + j * (inputs + 1)
-            weight, gradient = at(p, start, inputs), at(g, start, inputs)
-            for k in range(inputs):
-                total += abs(weight[k])
-                gradient[k] += scale if weight[k] > zero else (-scale if weight[k] < zero else zero)
-    return coefficient * total
-
-
 def entry(sources: str) -> Callable[..., int]:
     """`run`, compiled at its first call for a dtype and kept on disk under the hash of these rooms.
 
@@ -174,6 +163,7 @@ def entry(sources: str) -> Callable[..., int]:
         x: Any,
         y: Any,
         labels: Any,
+        weights: Any,
         indices: Any,
         rates: Any,
         uniforms: Any,
@@ -220,14 +210,18 @@ def entry(sources: str) -> Callable[..., int]:
                 continue
             loss = 0.0
             if n > 0:
-                loss = loss_and_gradient(
-                    spec, layers, numbers, w, y, labels, chosen, indices, start, n, whole
-                )
+                if len(weights) > 0:
+                    targets = y, labels, weights, chosen, indices
+                    loss = weighted_loss(spec, layers, numbers, w, *targets, begin, first, n, whole)
+                else:
+                    loss = loss_and_gradient(
+                        spec, layers, numbers, w, y, labels, chosen, indices, start, n, whole
+                    )
                 backward(spec, layers, numbers, p, mine, w, n)
             else:
                 mine[:] = w.dtype.type(0)
-            if numbers[L1] != 0.0 and spec[MODE] == TRAIN and thread == 0:
-                loss += penalize(layers, numbers[L1], p, mine)
+            if (numbers[L1] != 0.0 or numbers[L2] != 0.0) and thread == 0:
+                loss += penalize(layers, numbers[L1], numbers[L2], p, mine)
             if threads > 1:
                 shares[thread * SLOT] = loss
                 barriers += 1
@@ -240,6 +234,23 @@ def entry(sources: str) -> Callable[..., int]:
             if spec[MODE] == TRAIN and not math.isfinite(loss):
                 break
             step, fresh = spec[STEPS] + done, spec[FRESH] and done == 1
+            if spec[MODE] == TRAIN and (numbers[CLIP_NORM] != 0.0 or numbers[CLIP_VALUE] != 0.0):
+                add_up(g, room, threads, low, high - low)
+                own, norm = at(g, low, high - low), 0.0
+                if numbers[CLIP_NORM] != 0.0:
+                    shares[thread * SLOT + 1] = squares(own)
+                    if threads > 1:
+                        barriers += 1
+                        barrier(arrivals, barriers, thread, threads, spec[YIELD])
+                    norm = norm_of(shares, threads, SLOT)
+                clip(own, norm, numbers[CLIP_NORM], numbers[CLIP_VALUE])
+                moments = at(m, low, high - low), at(v, low, high - low)
+                theta = at(p, low, high - low)
+                update(spec[OPTIMIZER], numbers, rates[done - 1], step, fresh, theta, own, *moments)
+                if threads > 1:
+                    barriers += 1
+                    barrier(arrivals, barriers, thread, threads, spec[YIELD])
+                continue
             piece = PIECE if threads > 1 else high  # what was added up is used before it leaves the cache
             for at_once in range(low, high, piece):
                 count = min(piece, high - at_once)

@@ -90,10 +90,10 @@ class Resident:
     """NumPy arrays as tensors on the device, by the array's identity: each is copied once.
 
     On the CPU a tensor shares a contiguous array's memory; elsewhere a later change of the array is not
-    seen. The four arrays that were used last are kept: x and y of training, and two to predict.
+    seen. The five arrays that were used last are kept: x, y and weights of training, and two to predict.
     """
 
-    KEPT = 4
+    KEPT = 5
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

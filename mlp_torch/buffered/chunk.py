@@ -16,7 +16,9 @@ from mlp_torch.buffered.step import Step, run
 
 Replay = Callable[[], object]
 Capture = Callable[[Callable[[], None]], Replay]
-Build = Callable[[Buffers, Tensor, Tensor, Tensor], Step]
+Build = Callable[[Buffers, Tensor, Tensor, Tensor, Tensor | None], Step]
+
+Rows = tuple[Tensor, ...]  # x, y and weights, if any
 
 
 def cuda_graph(record: Callable[[], None]) -> Replay:
@@ -33,18 +35,17 @@ def cuda_graph(record: Callable[[], None]) -> Replay:
 class Chunk:
     """`steps` steps on batches of `batch_size` rows; `capture` records them after a first eager run.
 
-    `build` makes the step of one batch, `update` its optimizer's kernels for a learning rate; `buffers`
-    are this chunk's own, and x and y tell what a row is like. The first run is eager because libraries set
-    themselves up then, and SGD's first step is another one.
+    `build` makes the step of one batch, `update` what follows the k-th for a learning rate; `buffers` are
+    this chunk's own, and the data (x, y and weights, if any) tells what a row is like. The first run is
+    eager because libraries set themselves up then, and SGD's first step is another one.
     """
 
     def __init__(
         self,
         build: Build,
-        update: Callable[[Tensor], list[Op]],
+        update: Callable[[Tensor, int], list[Op]],
         buffers: Buffers,
-        x: Tensor,
-        y: Tensor,
+        data: Rows,
         batch_size: int,
         steps: int,
         capture: Capture | None = None,
@@ -57,27 +58,30 @@ class Chunk:
         rate_dtype = torch.float32 if buffers.device.type == "cuda" else torch.float64
         self.rates = buffers("rates", steps, dtype=rate_dtype)
         self.losses = buffers("losses", steps)
-        self.x = buffers("rows of x", rows, *x.shape[1:], dtype=x.dtype)
-        self.y = buffers("rows of y", rows, *y.shape[1:], dtype=y.dtype)
+        self.rows = [
+            buffers(f"rows of {name}", rows, *of.shape[1:], dtype=of.dtype)
+            for name, of in zip(("x", "y", "weights"), data, strict=False)
+        ]
         self.built: list[Step] = []
         self.updates: list[list[Op]] = []
         for k in range(steps):
             batch = slice(k * batch_size, (k + 1) * batch_size)
-            self.built.append(build(buffers, self.x[batch], self.y[batch], self.losses[k]))
-            self.updates.append(update(self.rates[k]))
+            x, y, *weights = (of[batch] for of in self.rows)
+            self.built.append(build(buffers, x, y, self.losses[k], weights[0] if weights else None))
+            self.updates.append(update(self.rates[k], k))
         self.ops = [[*step.ops(), *update] for step, update in zip(self.built, self.updates, strict=True)]
-        self.data: tuple[Tensor, Tensor] | None = None
+        self.data: Rows = ()
         self.gather: list[Op] = []
         self.warm = False
         self.replay: Replay | None = None
 
-    def __call__(self, x: Tensor, y: Tensor, index: Tensor, rates: Tensor, losses: Tensor) -> None:
-        """One step on each batch of x[index], y[index] at its rate, the losses into `losses`.
+    def __call__(self, data: Rows, index: Tensor, rates: Tensor, losses: Tensor) -> None:
+        """One step on each batch of the data's rows `index` at its rate, the losses into `losses`.
 
         Fewer than `steps` batches run eagerly.
         """
         k = len(rates)
-        self._bind(x, y)
+        self._bind(data)
         self.index[: len(index)].copy_(index)
         self.rates[:k].copy_(rates)
         if k < self.steps or self.capture is None or not self.warm:
@@ -89,10 +93,10 @@ class Chunk:
             self.replay()
         losses.copy_(self.losses[:k])
 
-    def one(self, x: Tensor, y: Tensor, lr: float, masks: Mapping[str, Tensor] | None) -> Tensor:
+    def one(self, data: Rows, lr: float, masks: Mapping[str, Tensor] | None) -> Tensor:
         """A first step on just these rows, eagerly, with the masks if they are given; its loss ()."""
-        self.x[: len(x)].copy_(x)
-        self.y[: len(y)].copy_(y)
+        for buffer, of in zip(self.rows, data, strict=True):
+            buffer[: len(of)].copy_(of)
         self.rates[0].fill_(lr)
         for layer, mask in self.built[0].masks.items():
             if masks is not None:
@@ -100,19 +104,18 @@ class Chunk:
         run([*self.built[0].ops(*(["draw"] if masks is not None else [])), *self.updates[0]])
         return self.losses[0]
 
-    def _bind(self, x: Tensor, y: Tensor) -> None:
+    def _bind(self, data: Rows) -> None:
         """Gather from these tensors from now on; a graph that gathered from others is forgotten."""
-        if self.data is not None and self.data[0] is x and self.data[1] is y:
+        if len(self.data) == len(data) and all(a is b for a, b in zip(self.data, data, strict=True)):
             return
-        self.data, self.replay = (x, y), None
+        self.data, self.replay = data, None
         self.gather = self._gather(self.steps)
 
     def _gather(self, k: int) -> list[Op]:
-        assert self.data is not None
         rows = k * self.batch_size
         return [
-            partial(torch.index_select, data, 0, self.index[:rows], out=buffer[:rows])
-            for data, buffer in zip(self.data, (self.x, self.y), strict=True)
+            partial(torch.index_select, of, 0, self.index[:rows], out=buffer[:rows])
+            for of, buffer in zip(self.data, self.rows, strict=True)
         ]
 
     def _run(self, k: int) -> None:

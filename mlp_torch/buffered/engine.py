@@ -13,14 +13,17 @@ from manual.architecture import choose
 from manual.chain import symbol
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
+from manual.network import targets
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
-from mlp_torch.buffered.buffers import Buffers, FlatParameters, Resident
-from mlp_torch.buffered.chunk import Capture, Chunk, cuda_graph
+from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
+from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
 from mlp_torch.buffered.products import precision
-from mlp_torch.buffered.step import Step, Task, take_down
+from mlp_torch.buffered.recipe import Rules
+from mlp_torch.buffered.step import Step, Task, run, take_down
 from mlp_torch.config import PRECISIONS
 from mlp_torch.model import MLP, load_arrays, state_arrays
 from mlp_torch.trace import stages_of, to_array
@@ -45,11 +48,11 @@ def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee
 class TorchEngine:
     """The hand-written gradient and update in torch's kernels; answers `manual.training.Engine`.
 
-    `options` are the optimizer's beside lr, as torch.optim names them; `l1` adds λ Σ|W|. The module's
-    parameters become views of one tensor and stay live: train, then use `model` as any module, but do
-    not move it to another device. Dropout draws from torch's generator. `fp32_precision` is torch's
-    word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only inside; bf16 on
-    CUDA rounds in training alone.
+    `options` are the optimizer's beside lr, as torch.optim names them; for `recipe` see `manual.recipe`.
+    The module's parameters become views of one tensor and stay live: train, then use `model` as any
+    module, but do not move it to another device. Dropout draws from torch's generator. `fp32_precision`
+    is torch's word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only
+    inside; bf16 on CUDA rounds in training alone.
 
     On CUDA, `steps_per_graph` steps are recorded once and replayed; that path has not been run on a
     GPU yet. Raises ValueError for an unknown row, an unknown option or what `unsupported` names.
@@ -61,7 +64,7 @@ class TorchEngine:
         loss: str,
         optimizer: str,
         options: Mapping[str, Any],
-        l1: float = 0.0,
+        recipe: Recipe = PLAIN,
         *,
         fp32_precision: str = "ieee",
         steps_per_graph: int = STEPS_PER_GRAPH,
@@ -76,41 +79,76 @@ class TorchEngine:
             raise ValueError(reason)
         # torch's setting knows bf16 on the CPU alone; on CUDA the step itself rounds what it multiplies
         bf16 = fp32_precision == "bf16" and self.device.type == "cuda"
-        self.task, self.fp32_precision = Task(loss, "mean", l1, bf16), "ieee" if bf16 else fp32_precision
-        self.update = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
+        self.recipe = recipe
+        self.task, self.fp32_precision = Task(loss, "mean", recipe, bf16), "ieee" if bf16 else fp32_precision
+        self.rules = Rules(recipe, self.flat.gradients)
+        self.optimizer = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
         self.resident = Resident(self.device)
         self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
         self.steps_per_graph = steps_per_graph
         self.chunks: dict[Any, Chunk] = {}
 
-    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+    def epoch(
+        self,
+        x: Array,
+        y: Array,
+        indices: Array,
+        batch_size: int,
+        rates: Array,
+        weights: Array | None = None,
+    ) -> Array:
         """As `manual.training.Engine` says; it does not stop at a loss that is not finite."""
         with self._working(), advised(batch_size, self.device, self._needed, self._release):
-            rows, targets = self._data(x, y)
+            data = self._data(x, y, weights)
+            self.rules.forget()
             index = torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64)).to(self.device)
             rate = torch.from_numpy(np.asarray(rates, dtype=np.float64)).to(self.device)
             losses = torch.empty(len(rates), dtype=self.dtype, device=self.device)
             whole, done = len(indices) // batch_size, 0
             while done < whole:
-                chunk = self._chunk(rows, targets, batch_size, self._steps(rows, batch_size))
+                chunk = self._chunk(data, batch_size, self._steps(data[0], batch_size))
                 end = min(whole, done + chunk.steps)
                 batches = index[done * batch_size : end * batch_size]
-                chunk(rows, targets, batches, rate[done:end], losses[done:end])
+                chunk(data, batches, rate[done:end], losses[done:end])
                 done = end
             if done < len(rates):
                 rest = index[done * batch_size :]
-                chunk = self._chunk(rows, targets, len(rest), 1)
-                chunk(rows, targets, rest, rate[done:], losses[done:])
+                chunk = self._chunk(data, len(rest), 1)
+                chunk(data, rest, rate[done:], losses[done:])
+            if self.recipe.accumulate > 1 and (whole < len(rates) or whole % self.recipe.accumulate):
+                run(
+                    self._close(chunk.rates[0].copy_(rate[-1]), (len(rates) - 1) % self.recipe.accumulate + 1)
+                )
             return losses.double().cpu().numpy()
 
-    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
+    def update(self, rate: Tensor, k: int = 0) -> list[Op]:
+        """What follows the k-th step of a chunk, which begins where a group of batches does."""
+        if self.recipe.accumulate == 1:
+            return [*self.rules.clipping, *self.optimizer(rate)]
+        last = (k + 1) % self.recipe.accumulate == 0
+        return [*self.rules.collect(), *(self._close(rate, self.recipe.accumulate) if last else [])]
+
+    def _close(self, rate: Tensor, batches: int) -> list[Op]:
+        """The update by the mean gradient of the batches that were collected."""
+        return [*self.rules.mean(batches), *self.rules.clipping, *self.optimizer(rate)]
+
+    def step(
+        self,
+        x: Array,
+        y: Array,
+        lr: float,
+        masks: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
+    ) -> float:
         """One step on a batch; `masks` gives the dropout masks as in `manual.MLP.trace`."""
         with self._working(), advised(len(x), self.device, self._needed, self._release):
-            rows, targets = (self.resident.tensor(array) for array in (x, y))
-            self._check(rows, y)
-            chunk = self._chunk(rows, targets, len(x), 1)
+            data = self._tensors(x, y, weights)
+            chunk = self._chunk(data, len(x), 1)
             given = None if masks is None else {n: self.resident.tensor(m) for n, m in masks.items()}
-            return float(chunk.one(rows, targets, lr, given))
+            loss = float(chunk.one(data, lr, given))
+            if self.recipe.accumulate > 1:
+                run(self._close(chunk.rates[0], 1))
+            return loss
 
     def predict(self, x: Array) -> Array:
         """The output (N, out) in evaluation mode; the module's mode is left as it was."""
@@ -142,38 +180,48 @@ class TorchEngine:
         y: Array,
         masks: Mapping[str, Array] | None = None,
         reduction: Reduction = "mean",
+        weights: Array | None = None,
     ) -> Trace:
         """One pass by the kernels of a step under the stages' names, in the module's mode; no update.
 
         Without `masks`, dropout draws. What moves are `gradients` and torch's generator.
         """
-        stages = stages_of(self.model, self.loss, reduction)
+        stages = stages_of(self.model, self.loss, reduction, weights is not None, self.recipe)
         leaves = {symbol(name): array for name, array in self.parameters().items()}
         with self._working():
-            rows, targets = (self.resident.tensor(array) for array in (x, y))
-            self._check(rows, y)
+            rows, y_rows, *w = self._tensors(x, y, weights)
             buffers = Buffers(self.device, self.dtype)
-            task = replace(self.task, reduction=reduction, l1=0.0)
-            options = {"training": self.model.training, "with_dx": True}
-            step = Step(self.model, self.flat, buffers, task, rows, targets, buffers("loss"), **options)
+            task = replace(self.task, reduction=reduction)
+            options: dict[str, Any] = {"training": self.model.training, "with_dx": True}
+            options |= {"weights": w[0] if w else None}
+            step = Step(self.model, self.flat, buffers, task, rows, y_rows, buffers("loss"), **options)
             given = {n: self.resident.tensor(m) for n, m in masks.items()} if masks else None
             values: dict[str, Any] = {n: to_array(v) for n, v in take_down(step, given).items()}
         leaves |= {f"mask{layer}": values[f"mask{layer}"] for layer in step.masks}
-        values["loss"] = values["loss"][()]
-        return Trace(stages, {"x": np.asarray(x), **leaves, "y": np.asarray(y)}, values)
+        for name in ("loss", "objective"):
+            if name in values:
+                values[name] = values[name][()]
+        leaves |= targets(y, weights, values["z1"].dtype)
+        return Trace(stages, {"x": np.asarray(x), **leaves}, values)
 
     @contextmanager
     def _working(self) -> Iterator[None]:
         with torch.inference_mode(), precision(self.device.type, self.fp32_precision):
             yield
 
-    def _data(self, x: Array, y: Array) -> tuple[Tensor, Tensor]:
-        """x and y on the device; they are looked at when they come there, not in every epoch."""
+    def _data(self, x: Array, y: Array, weights: Array | None) -> Rows:
+        """x, y and weights on the device; they are looked at when they come there, not in every epoch."""
         new = x not in self.resident or y not in self.resident
-        rows, targets = self.resident(x), self.resident(y)
+        data = tuple(self.resident(array) for array in (x, y, weights) if array is not None)
         if new:
-            self._check(rows, y)
-        return rows, targets
+            self._check(data[0], y)
+        return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
+
+    def _tensors(self, x: Array, y: Array, weights: Array | None) -> Rows:
+        """The same for one batch, which is not kept."""
+        data = tuple(self.resident.tensor(array) for array in (x, y, weights) if array is not None)
+        self._check(data[0], y)
+        return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
 
     def _check(self, x: Tensor, y: Array) -> None:
         """Raise ValueError where x or y does not fit the network and the loss."""
@@ -186,22 +234,21 @@ class TorchEngine:
         MANUAL_LOSSES[self.loss].check(np.broadcast_to(np.zeros((), np.float32), (len(x), sizes[-1])), y)
 
     def _steps(self, x: Tensor, batch_size: int) -> int:
-        """How many batches make a chunk."""
-        if self.capture is not None:
-            return self.steps_per_graph
-        batch = batch_size * x.shape[1] * x.element_size()
-        return min(GATHERED_STEPS, max(1, GATHERED_BYTES // batch))
+        """How many batches make a chunk: whole groups of those that make an update together."""
+        batch, group = batch_size * x.shape[1] * x.element_size(), self.recipe.accumulate
+        most = self.steps_per_graph if self.capture else min(GATHERED_STEPS, max(1, GATHERED_BYTES // batch))
+        return max(1, most // group) * group
 
-    def _chunk(self, x: Tensor, y: Tensor, batch_size: int, steps: int) -> Chunk:
-        key = batch_size, steps, y.dtype, y.shape[1:]
+    def _chunk(self, data: Rows, batch_size: int, steps: int) -> Chunk:
+        key = batch_size, steps, len(data), data[1].dtype, data[1].shape[1:]
         if key not in self.chunks:
             buffers = Buffers(self.device, self.dtype)
             capture = self.capture if steps > 1 else None
-            self.chunks[key] = Chunk(self._build, self.update, buffers, x, y, batch_size, steps, capture)
+            self.chunks[key] = Chunk(self._build, self.update, buffers, data, batch_size, steps, capture)
         return self.chunks[key]
 
-    def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor) -> Step:
-        return Step(self.model, self.flat, buffers, self.task, x, y, loss)
+    def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor, weights: Tensor | None) -> Step:
+        return Step(self.model, self.flat, buffers, self.task, x, y, loss, weights=weights)
 
     def _needed(self, batch_size: int) -> int:
         """The bytes of all buffers of training with that batch size, counted without making them."""
@@ -212,7 +259,7 @@ class TorchEngine:
         shape, dtype = ((1,), torch.int64) if per_sample else ((1, sizes[-1]), self.dtype)
         y = torch.empty(shape, dtype=dtype, device="meta")
         steps = self.steps_per_graph if self.device.type == "cuda" else 1
-        Chunk(self._build, lambda lr: [], counted, x, y, batch_size, steps)
+        Chunk(self._build, lambda lr, k: [], counted, (x, y), batch_size, steps)
         return counted.bytes
 
     def _release(self) -> None:

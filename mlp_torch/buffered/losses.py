@@ -18,7 +18,10 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the network ends: ŷ = `output` (N, K), the target y, the loss () and d = ∂L/∂ŷ (N, K)."""
+    """Where the network ends: ŷ = `output` (N, K), the target y, the loss () and d = ∂L/∂ŷ (N, K).
+
+    With weights, `share` (N, 1) is what a term of each sample counts.
+    """
 
     output: Tensor
     y: Tensor
@@ -26,14 +29,42 @@ class Ends:
     d: Tensor
     count: int
     buffers: Buffers
+    share: Tensor | None = None
 
     def scratch(self, name: str) -> Tensor:
         """A further buffer (N, K)."""
         return self.buffers(f"{name} of the loss", *self.output.shape)
 
-    def divide(self, sum_or_gradient: Tensor, factor: float = 1) -> Op:
-        """Over count · factor, in place: what makes a mean of a sum."""
-        return partial(sum_or_gradient.div_, self.buffers.constant(self.count * factor))
+    def value(self, terms: Tensor, factor: float = 1) -> list[Op]:
+        """Σ terms over count · factor, or Σ share · terms over factor, as the loss."""
+        work = self._weighted(terms)
+        return [
+            *work[1],
+            partial(torch.sum, work[0], (0, 1), out=self.loss),
+            *self._divided(self.loss, factor),
+        ]
+
+    def value_of_product(self, a: Tensor, b: Tensor, factor: float = 1) -> list[Op]:
+        """The same with terms a · b."""
+        work = self._weighted(a)
+        dot = partial(torch.dot, work[0].view(-1), b.view(-1), out=self.loss)
+        return [*work[1], dot, *self._divided(self.loss, factor)]
+
+    def gradient(self, factor: float = 1) -> list[Op]:
+        """d over count · factor, or times share over factor: what makes a mean of a sum."""
+        share = [] if self.share is None else [partial(self.d.mul_, self.share)]
+        return [*share, *self._divided(self.d, factor)]
+
+    def _divided(self, tensor: Tensor, factor: float) -> list[Op]:
+        if self.share is None:
+            return [partial(tensor.div_, self.buffers.constant(self.count * factor))]
+        return [] if factor == 1 else [partial(tensor.div_, self.buffers.constant(factor))]
+
+    def _weighted(self, terms: Tensor) -> tuple[Tensor, list[Op]]:
+        if self.share is None:
+            return terms, []
+        work = self.buffers("weighted terms", *terms.shape)
+        return work, [partial(torch.mul, terms, self.share, out=work)]
 
     def column(self, name: str) -> Tensor:
         """A further buffer (N, 1)."""
@@ -43,29 +74,22 @@ class Ends:
 LossKernel = Callable[[Ends], tuple[list[Op], list[Op]]]
 
 
-def _dot(a: Tensor, b: Tensor, out: Tensor) -> Op:
-    """Σ a b over all entries."""
-    return partial(torch.dot, a.view(-1), b.view(-1), out=out)
-
-
 # ℓ = (ŷ − y)², ∂ℓ/∂ŷ = 2 (ŷ − y)
 def mse(e: Ends) -> tuple[list[Op], list[Op]]:
     value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
-        _dot(e.d, e.d, e.loss),
-        e.divide(e.loss),
+        *e.value_of_product(e.d, e.d),
     ]
-    return value, [e.divide(e.d, 1 / 2)]
+    return value, e.gradient(1 / 2)
 
 
 # ℓ = ½ (y − ŷ)², ∂ℓ/∂ŷ = ŷ − y
 def half_squared_error(e: Ends) -> tuple[list[Op], list[Op]]:
     value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
-        _dot(e.d, e.d, e.loss),
-        e.divide(e.loss, 2),
+        *e.value_of_product(e.d, e.d, 2),
     ]
-    return value, [e.divide(e.d)]
+    return value, e.gradient()
 
 
 # ℓ = |ŷ − y|, ∂ℓ/∂ŷ = sign(ŷ − y)
@@ -74,10 +98,9 @@ def l1(e: Ends) -> tuple[list[Op], list[Op]]:
     value: list[Op] = [
         partial(torch.sub, e.output, e.y, out=e.d),
         partial(torch.abs, e.d, out=size),
-        partial(torch.sum, size, (0, 1), out=e.loss),
-        e.divide(e.loss),
+        *e.value(size),
     ]
-    return value, [partial(torch.sign, e.d, out=e.d), e.divide(e.d)]
+    return value, [partial(torch.sign, e.d, out=e.d), *e.gradient()]
 
 
 # ∂ℓ/∂ŷ = c = min(max(d, −1), 1), d = ŷ − y; ℓ = c (d − c/2): ½ d² where |d| < 1, else |d| − ½
@@ -87,10 +110,9 @@ def smooth_l1(e: Ends) -> tuple[list[Op], list[Op]]:
         partial(torch.sub, e.output, e.y, out=rest),
         partial(torch.clamp, rest, -1, 1, out=e.d),
         partial(rest.add_, e.d, alpha=-0.5),
-        _dot(e.d, rest, e.loss),
-        e.divide(e.loss),
+        *e.value_of_product(e.d, rest),
     ]
-    return value, [e.divide(e.d)]
+    return value, e.gradient()
 
 
 # ℓ = max(0, 1 − y ŷ), ∂ℓ/∂ŷ = −y, and 0 where 1 − y ŷ ≤ 0
@@ -101,13 +123,12 @@ def hinge(e: Ends) -> tuple[list[Op], list[Op]]:
         margin.neg_,
         partial(margin.add_, e.buffers.constant(1)),
         partial(margin.clamp_min_, 0),
-        partial(torch.sum, margin, (0, 1), out=e.loss),
-        e.divide(e.loss),
+        *e.value(margin),
     ]
     gradient: list[Op] = [
         partial(torch.neg, e.y, out=e.d),
         partial(aten.threshold_backward.grad_input, e.d, margin, 0, grad_input=e.d),
-        e.divide(e.d),
+        *e.gradient(),
     ]
     return value, gradient
 
@@ -123,15 +144,14 @@ def multi_margin(e: Ends) -> tuple[list[Op], list[Op]]:
         partial(torch.add, e.output, one, out=margin),
         partial(margin.scatter_, 1, label, 0),
         partial(margin.clamp_min_, 0),
-        partial(torch.sum, margin, (0, 1), out=e.loss),
-        e.divide(e.loss, classes),
+        *e.value(margin, classes),
     ]
     gradient: list[Op] = [
         partial(torch.sign, margin, out=e.d),
         partial(torch.sum, e.d, 1, keepdim=True, out=one),
         one.neg_,
         partial(e.d.scatter_, 1, label, one),
-        e.divide(e.d, classes),
+        *e.gradient(classes),
     ]
     return value, gradient
 
@@ -144,13 +164,12 @@ def bce_with_logits(e: Ends) -> tuple[list[Op], list[Op]]:
         partial(torch.sub, e.buffers.constant(1), e.y, out=terms),
         partial(terms.mul_, e.output),
         partial(terms.sub_, log_s),
-        partial(torch.sum, terms, (0, 1), out=e.loss),
-        e.divide(e.loss),
+        *e.value(terms),
     ]
     gradient: list[Op] = [
         partial(torch.sigmoid, e.output, out=e.d),
         partial(e.d.sub_, e.y),
-        e.divide(e.d),
+        *e.gradient(),
     ]
     return value, gradient
 
@@ -168,7 +187,7 @@ def cross_entropy(e: Ends) -> tuple[list[Op], list[Op]]:
     ]
     normalized: list[Op] = [partial(e.d.div_, total)]
     value, gradient = (_labels if e.y.ndim == 1 else _probabilities)(e, shifted, log_total)
-    return [*softmax, *value, e.divide(e.loss)], [*normalized, *gradient, e.divide(e.d)]
+    return [*softmax, *value], [*normalized, *gradient, *e.gradient()]
 
 
 # y a label: ℓ = log S − s_y, ∂ℓ/∂ŷ = p, minus 1 at y
@@ -178,7 +197,7 @@ def _labels(e: Ends, shifted: Tensor, log_total: Tensor) -> tuple[list[Op], list
     value: list[Op] = [
         partial(torch.gather, shifted, 1, label, out=term),
         partial(torch.sub, log_total, term, out=term),
-        partial(torch.sum, term, (0, 1), out=e.loss),
+        *e.value(term),
     ]
     return value, [partial(e.d.scatter_add_, 1, label, minus_one)]
 
@@ -189,7 +208,7 @@ def _probabilities(e: Ends, shifted: Tensor, log_total: Tensor) -> tuple[list[Op
     value: list[Op] = [
         partial(torch.sub, log_total, shifted, out=shifted),
         partial(shifted.mul_, e.y),
-        partial(torch.sum, shifted, (0, 1), out=e.loss),
+        *e.value(shifted),
     ]
     gradient: list[Op] = [
         partial(torch.sum, e.y, 1, keepdim=True, out=weight),

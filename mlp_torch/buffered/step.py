@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.recipe import PLAIN, Recipe
 from mlp_torch.buffered import layers, products
 from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op
@@ -23,8 +24,8 @@ from mlp_torch.model import MLP
 class StageKernels:
     """One row: its name in `manual.chain`, the kernels, and the tensor that then holds its value.
 
-    `kind` tells what is no stage of the chain rule: to "draw" a mask, to "move" running statistics, the
-    "penalty".
+    `kind` tells what is no stage of the chain rule: to "draw" a mask, to "move" running statistics, to
+    "weigh" the samples.
     """
 
     name: str
@@ -35,19 +36,19 @@ class StageKernels:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be minimized: the loss, how its terms are put together, and λ of λ Σ|W|.
+    """What is to be minimized: the loss, how its terms are put together, and the penalties.
 
     With `bf16` the products' factors are rounded to bfloat16.
     """
 
     loss: str
     reduction: str = "mean"
-    l1: float = 0.0
+    recipe: Recipe = PLAIN
     bf16: bool = False
 
 
 class Step:
-    """The stages of one pass over `x` (N, in) and `y`, the loss in `loss` ().
+    """The stages of one pass over `x` (N, in) and `y`, weighted by `weights` (N,), the loss in `loss` ().
 
     In `training`, dropout and batch statistics act; `with_dx` adds ∂L/∂x, which no update needs. Raises
     ValueError for one sample and batch_norm.
@@ -63,6 +64,7 @@ class Step:
         y: Tensor,
         loss: Tensor,
         *,
+        weights: Tensor | None = None,
         training: bool = True,
         with_dx: bool = False,
     ) -> None:
@@ -80,10 +82,10 @@ class Step:
             raise ValueError("batch_norm needs at least 2 samples in a training batch, got 1")
         for layer in range(1, self.depth + 1):
             self._forward(layer)
-        self._loss(y, loss)
+        self._loss(y, loss, weights)
         for layer in range(self.depth, 0, -1):
             self._backward(layer, with_dx or layer > 1)
-        if task.l1:
+        if task.recipe.penalized:
             self._penalty(loss)
 
     def ops(self, *leave_out: str) -> list[Op]:
@@ -152,14 +154,29 @@ class Step:
         self.normalizations[layer] = normalization
         return n
 
-    def _loss(self, y: Tensor, loss: Tensor) -> None:
+    def _loss(self, y: Tensor, loss: Tensor, weights: Tensor | None) -> None:
         output, d = self.inputs[self.depth + 1], self._d(self.depth)
         row = MANUAL_LOSSES[self.task.loss]
-        count = len(output) if row.per_sample else output.numel()
-        ends = Ends(output, y, loss, d, count if self.task.reduction == "mean" else 1, self.buffers)
+        mean = self.task.reduction == "mean"
+        count = 1 if not mean else len(output) if row.per_sample else output.numel()
+        share = None if weights is None else weights.view(-1, 1)
+        if share is not None and mean:
+            share = self._shares(share, count // len(output))
+        ends = Ends(output, y, loss, d, count, self.buffers, share)
         value, gradient = LOSSES[self.task.loss](ends)
         self._write("loss", value, loss)
         self._write("dloss", gradient, d)
+
+    # wᵢ / (Σ w · terms a sample)
+    def _shares(self, weights: Tensor, terms: int) -> Tensor:
+        total, shares = self.buffers("Σw"), self.buffers("shares", self.n, 1)
+        ops: list[Op] = [
+            partial(torch.sum, weights, (0, 1), out=total),
+            partial(total.mul_, self.buffers.constant(terms)),
+            partial(torch.div, weights, total, out=shares),
+        ]
+        self._write("shares", ops, shares, "weigh")
+        return shares
 
     def _backward(self, layer: int, with_input: bool) -> None:
         """From ∂L/∂h to ∂L/∂(the input of the layer): each row multiplies by one local derivative."""
@@ -188,21 +205,30 @@ class Step:
             ops = products.backward_input(dz, weight, d_below, self.rounded)
             self._write(f"d{below}", ops, d_below)
 
-    # L ← L + λ Σ|W|, ∂L/∂W ← ∂L/∂W + λ sign W
+    # L ← L + λ₁ Σ|W| + ½ λ₂ ΣW², ∂L/∂W ← ∂L/∂W + λ₁ sign W + λ₂ W
     def _penalty(self, loss: Tensor) -> None:
-        l1, total = self.task.l1, self.buffers("Σ|W|")
+        recipe, total = self.task.recipe, self.buffers("Σ|W|")
         for layer in range(1, self.depth + 1):
             name = f"layers.{layer - 1}.weight"
             weight, gradient = self.flat.parameter[name], self.flat.gradient[name]
-            work = self.buffers(f"penalty{layer}", *weight.shape)
-            ops: list[Op] = [
-                partial(torch.abs, weight, out=work),
-                partial(torch.sum, work, (0, 1), out=total),
-                partial(loss.add_, total, alpha=l1),
-                partial(torch.sign, weight, out=work),
-                partial(gradient.add_, work, alpha=l1),
-            ]
-            self._write(f"penalty{layer}", ops, loss, "penalty")
+            ops: list[Op] = []
+            if recipe.l1:
+                work = self.buffers(f"penalty{layer}", *weight.shape)
+                ops += [
+                    partial(torch.abs, weight, out=work),
+                    partial(torch.sum, work, (0, 1), out=total),
+                    partial(loss.add_, total, alpha=recipe.l1),
+                    partial(torch.sign, weight, out=work),
+                    partial(gradient.add_, work, alpha=recipe.l1),
+                ]
+            if recipe.l2:
+                ops += [
+                    partial(torch.dot, weight.view(-1), weight.view(-1), out=total),
+                    partial(loss.add_, total, alpha=recipe.l2 / 2),
+                    partial(gradient.add_, weight, alpha=recipe.l2),
+                ]
+            self._write(f"gW{layer}", ops, gradient)
+        self._write("objective", [], loss)
 
 
 def run(ops: list[Op]) -> None:
@@ -214,11 +240,11 @@ def run(ops: list[Op]) -> None:
 def take_down(step: Step, masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """A copy of every stage's value (and mask's) right after its kernels ran: later ones write over it.
 
-    With `masks` given none is drawn. Weights and running statistics do not move, and no penalty is added.
+    With `masks` given none is drawn. Weights and running statistics do not move.
     """
     found = {}
     for stage in step.stages:
-        if stage.kind in ("move", "penalty"):
+        if stage.kind == "move":
             continue
         if stage.kind == "draw" and masks is not None:
             stage.value.copy_(masks[stage.name])

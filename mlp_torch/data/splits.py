@@ -58,27 +58,35 @@ class Data:
     def score(self, output: Array, split: Split) -> tuple[float, float | None]:
         """Loss and accuracy of the network's output (N, K) on a split; real targets have no accuracy.
 
+        Both are means over the samples, weighted where they have weights.
+
         The decision is the class of the largest output; a single output decides for class 1 above 0,
         or above ½ where the loss is one of real numbers.
         """
         row = LOSSES[self.loss]
         with np.errstate(all="ignore"):  # the loop asks if the loss is finite
-            loss = float(row.value(output, split.y))
+            loss = float(row.value(output, split.y, weights=split.weights))
         if split.labels is None:
             return loss, None
-        return loss, float((decide(output, self.loss) == split.labels).mean())
+        right = decide(output, self.loss) == split.labels
+        return loss, float(
+            right.mean() if split.weights is None else np.average(right, weights=split.weights)
+        )
 
     def evaluate(self, predict: Callable[[Array], Array], split: Split) -> tuple[float, float | None]:
         """Loss and accuracy of what a network predicts on a split, piece by piece where it lies on disk."""
         if isinstance(split.x, np.ndarray):
             return self.score(predict(split.x), split)
-        sums = np.zeros(2)
+        sums, counted = np.zeros(2), 0.0
         for part in split.x.slices():
-            labels = None if split.labels is None else split.labels[part]
-            piece = Split(split.x.rows(part.start, part.stop), split.y[part], labels)
+            labels, w = (None if v is None else v[part] for v in (split.labels, split.weights))
+            count = float(part.stop - part.start if w is None else w.sum())
+            if count == 0:
+                continue
+            piece = Split(split.x.rows(part.start, part.stop), split.y[part], labels, w)
             loss, accuracy = self.score(predict(piece.x), piece)
-            sums += len(piece) * np.array([loss, accuracy or 0.0])
-        loss, accuracy = (sums / len(split)).tolist()
+            sums, counted = sums + count * np.array([loss, accuracy or 0.0]), counted + count
+        loss, accuracy = (sums / counted).tolist()
         return loss, None if split.labels is None else accuracy
 
 

@@ -42,7 +42,6 @@ class Flags(Train):
     """The flags that say what an estimator's parameters say; `more` are the optimizer's beyond them."""
 
     more: tuple[tuple[str, Any], ...] = ()
-    l2: float = 0.0  # TEMP
 
     def optimizer_options(self) -> dict[str, Any]:
         """As `Train`'s, and `more`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from manual import MLP, OPTIMIZERS, fit
+from manual import MLP, OPTIMIZERS, Recipe, fit
 from manual.buffered import BufferedEngine
 from manual.training import NotFiniteError
 from mlp_torch.config import Train
@@ -63,7 +63,7 @@ def train(setting: Train, *, samples: int | None = None, until: float | None = N
     sizes = setting.sizes(data.inputs, data.outputs)
     model = MLP(sizes, dtype=np.float32, **setting.model_options())
     optimizer = OPTIMIZERS[setting.optimizer](model.parameters, setting.lr, **setting.optimizer_options())
-    engine = BufferedEngine(model, data.loss, optimizer, setting.l1)
+    engine = BufferedEngine(model, data.loss, optimizer, Recipe(l1=setting.l1))
     best, kept, curve, seconds, last = np.inf, engine.parameters(), [], 0.0, 0
     assert setting.epochs is not None
     epochs = fit(

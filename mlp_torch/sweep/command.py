@@ -18,10 +18,11 @@ from mlp_torch.config import Train
 from mlp_torch.data.loading import load
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import held
+from mlp_torch.outcome import Kept
 from mlp_torch.sweep.config import TRIALS, Sweep
 from mlp_torch.sweep.space import Dimension, Raw, combinations, with_values, words
 from mlp_torch.terminal import Terminal
-from mlp_torch.training import Kept, Training, check_batches, resolve
+from mlp_torch.training import Training, check_batches, resolve
 from mlp_torch.training import run as train
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.verify import local_losses, local_normalization
+from mlp_torch.verify import local_losses, local_normalization, penalties
 from mlp_torch.verify.enclosure import proven
 from mlp_torch.verify.local import RULES as LAYER_RULES
 from mlp_torch.verify.local import Context, Local, Rule
@@ -23,7 +23,12 @@ NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN, WIDE)
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
 # One row a kind of stage.
-RULES: dict[str, Rule] = {**LAYER_RULES, **local_normalization.RULES, **local_losses.RULES}
+RULES: dict[str, Rule] = {
+    **LAYER_RULES,
+    **local_normalization.RULES,
+    **local_losses.RULES,
+    **penalties.RULES,
+}
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
 """`mlp compare`: both engines on one batch of real data, as tables or JSON."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
-from manual.training import first_batch
+from manual.batches import first_batch
+from manual.recipe import Recipe
 from mlp_torch.config import Compare
 from mlp_torch.data.loading import load
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import to_torch
+from mlp_torch.objective import prepared
 from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
@@ -22,22 +26,24 @@ def run(config: Compare) -> int:
     user can put right.
     """
     device = resolve_device(config.device, config.dtype)
-    data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
+    data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
     architecture = config.architecture(data.inputs, data.outputs)
     reason = STEPS[config.engine].unsupported(architecture)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
-    x, y = first_batch(data.train.x, data.train.y, config.seed, config.batch_size)
+    train = data.train
+    x, y, weights = first_batch(train.x, train.y, config.seed, config.batch_size, train.weights)
     if config.normalization == "batch_norm" and config.hidden and len(x) < 2:
         raise UserError("--batch-size 1: batch_norm needs at least 2 samples; use --batch-size 2")
     torch.manual_seed(config.seed)
     model = to_torch(manual_model(config, architecture)).to(device)
     with threads(architecture.sizes, len(x)):
-        report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine)
+        options: dict[str, Any] = {"weights": weights, "recipe": Recipe(config.l1, config.l2)}
+        report = compare(model, x, y, loss=data.loss, tier=config.tier, engine=config.engine, **options)
         if config.plot is not None:
             from mlp_torch.verify.plot import draw, save_figure
 
-            save_figure(draw(model, x, y, data.loss, engine=config.engine), config.plot)
+            save_figure(draw(model, x, y, data.loss, engine=config.engine, **options), config.plot)
     if config.json:
         print(report.to_json())
     else:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from manual.architecture import choose
+from manual.batches import check_weights
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
@@ -31,6 +33,8 @@ def compare(
     reduction: Reduction = "mean",
     tier: str = "certified",
     engine: str = "manual",
+    weights: Array | Tensor | None = None,
+    recipe: Recipe = PLAIN,
 ) -> ComparisonReport:
     """Judge the hand-written gradients of `model` against autograd's, stage by stage.
 
@@ -38,9 +42,10 @@ def compare(
     `mlp_torch.steps.STEPS`, by the very code that trains.
 
     x (N, in) and y as the loss takes it (see `manual.losses`; cross_entropy takes logits here, where
-    `check_gradients` takes it over probabilities); both are cast to the model's dtype. The
-    model itself is run, hooks included, in the mode it is in; its `.grad`, buffers and the random state
-    stay as they are. `tier` "certified" judges this very batch; "exact" judges the dyadic twin of the
+    `check_gradients` takes it over probabilities); both are cast to the model's dtype. `weights` (N,) say
+    how much a sample counts, `recipe` which penalties are added (`manual.Recipe(l2=0.01)`). The model
+    itself is run, hooks included, in the mode it is in; its `.grad`, buffers and the random state stay as
+    they are. `tier` "certified" judges this very batch; "exact" judges the dyadic twin of the
     architecture, where no operation rounds and only bit-equality counts; "all" does both.
 
     Under torch.no_grad() and torch.inference_mode() it works as outside of them.
@@ -56,23 +61,40 @@ def compare(
     choose("reduction", reduction, ("mean", "sum"))
     with torch.inference_mode(False):
         x, y = check_batch(model, x, y, loss)
-        return _compare(model, x, y, loss, reduction, tier, engine)
+        w = None if weights is None else _array("weights", weights).astype(x.dtype)
+        try:
+            check_weights(w, len(x))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        return _compare(model, x, y, w, loss, reduction, tier, engine, recipe)
 
 
 def _compare(
-    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, tier: str, engine: str
+    model: MLP,
+    x: Array,
+    y: Array,
+    weights: Array | None,
+    loss: str,
+    reduction: Reduction,
+    tier: str,
+    engine: str,
+    recipe: Recipe,
 ) -> ComparisonReport:
+    def twin() -> tuple[ComparisonReport | None, str]:
+        weighted = weights is not None
+        return compare_twin(model, loss, len(x), reduction, engine, weighted=weighted, recipe=recipe)
+
     if tier == "exact":
-        twin, note = compare_twin(model, loss, len(x), reduction, engine)
-        if twin is not None:
-            return replace(twin, twin_note=f"this is the dyadic twin: {note}")
-        here = compare_here(model, x, y, loss, reduction, engine)
+        found, note = twin()
+        if found is not None:
+            return replace(found, twin_note=f"this is the dyadic twin: {note}")
+        here = compare_here(model, x, y, loss, reduction, engine, weights, recipe)
         return replace(here, twin_note=f"{note}; the certificate judges")
-    report = compare_here(model, x, y, loss, reduction, engine)
+    report = compare_here(model, x, y, loss, reduction, engine, weights, recipe)
     if tier == "certified":
         return report
-    twin, note = compare_twin(model, loss, len(x), reduction, engine)
-    return replace(report, twin=twin, twin_note=note)
+    found, note = twin()
+    return replace(report, twin=found, twin_note=note)
 
 
 def _array(name: str, values: Any) -> Array:
@@ -121,12 +143,19 @@ def check_batch(model: MLP, x: Any, y: Any, loss: str) -> tuple[Array, Array]:
 
 
 def compare_here(
-    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction, engine: str = "manual"
+    model: MLP,
+    x: Array,
+    y: Array,
+    loss: str,
+    reduction: Reduction,
+    engine: str = "manual",
+    weights: Array | None = None,
+    recipe: Recipe = PLAIN,
 ) -> ComparisonReport:
     """Both engines on this very batch."""
-    by_hand = hand_written(engine, model, loss)
-    theirs = trace(model, x, y, loss, reduction=reduction)
+    by_hand = hand_written(engine, model, loss, recipe)
+    theirs = trace(model, x, y, loss, reduction=reduction, weights=weights, recipe=recipe)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
     with np.errstate(all="ignore"):  # a pass that overflows is a verdict, not a warning
-        ours = by_hand(x, y, reduction=reduction, masks=masks)
+        ours = by_hand(x, y, reduction=reduction, masks=masks, weights=weights)
     return compare_traces(ours, theirs, (engine, "autograd"))

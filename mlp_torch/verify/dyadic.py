@@ -17,11 +17,14 @@ import manual
 from manual.architecture import Architecture
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
 
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
 SLOPE = 0.25  # of prelu and leaky_relu
+WEIGHTS = (0.5, 1.5)  # of the samples, in turn: their mean is 1
+COEFFICIENT = 0.25  # of the penalties
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,35 @@ class Problem:
     reduction: Reduction
     masks: dict[str, Array]
     ledger: Ledger
+    weights: Array | None = None
+    recipe: Recipe = PLAIN
 
     def trace(self) -> Trace:
         """The manual trace."""
-        return self.model.trace(self.x, self.y, self.loss, reduction=self.reduction, masks=self.masks)
+        return self.model.trace(self.x, self.y, self.loss, recipe=self.recipe, **self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How a pass is asked for, beside x and y."""
+        return {"reduction": self.reduction, "masks": self.masks, "weights": self.weights}
 
 
 def problem(
-    architecture: Architecture, loss: str, n: int, *, reduction: Reduction = "mean", dtype: Any, seed: int
+    architecture: Architecture,
+    loss: str,
+    n: int,
+    *,
+    reduction: Reduction = "mean",
+    dtype: Any,
+    seed: int,
+    weighted: bool = False,
+    recipe: Recipe = PLAIN,
 ) -> Problem:
     """A dyadic problem of this architecture, with about n samples.
 
-    Dropout becomes p = ½, the slope of leaky_relu ¼; a mean over a number that is no power of two
-    becomes a sum. Raises RefusedError where no row of the architecture or no number of bits allows a proof.
+    Samples weigh ½ and 3/2 in turn where they are `weighted`, and a penalty has the coefficient ¼.
+    Dropout becomes p = ½, the slope of leaky_relu ¼; a mean over a number that is no power of two becomes
+    a sum. Raises RefusedError where no row of the architecture or no number of bits allows a proof.
     """
     if architecture.normalization != "none":
         raise RefusedError(f"{architecture.normalization} divides by a square root")
@@ -69,7 +88,8 @@ def problem(
     for attempt, (build, settings) in enumerate(_LADDER[lattice]):
         rng = np.random.default_rng([seed, 7, attempt])
         try:
-            return _finish(build(architecture, loss, n, rng, settings), loss, reduction, dtype)
+            raw = build(architecture, loss, n, rng, settings)
+            return _finish(raw, loss, reduction, dtype, weighted, recipe)
         except RefusedError as error:
             refusal = error
     assert refusal is not None
@@ -79,7 +99,7 @@ def problem(
 Raw = tuple[Architecture, dict[str, Array], Array, Array, dict[str, Array]]
 
 
-def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any) -> Problem:
+def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any, weighted: bool, recipe: Recipe) -> Problem:
     architecture, parameters, x, y, masks = raw
     model = manual.MLP(architecture.sizes, **architecture.options(), dtype=dtype)
     for name, value in parameters.items():
@@ -88,8 +108,10 @@ def _finish(raw: Raw, loss: str, reduction: Reduction, dtype: Any) -> Problem:
         y = y.astype(dtype)
     masks = {name: mask.astype(dtype) for name, mask in masks.items()}
     x = x.astype(dtype)
-    ledger = prove(model.trace(x, y, loss, reduction=reduction, masks=masks))
-    return Problem(model, x, y, loss, reduction, masks, ledger)
+    weights = np.resize(WEIGHTS, len(x)).astype(dtype) if weighted else None
+    recipe = Recipe(COEFFICIENT * bool(recipe.l1), COEFFICIENT * bool(recipe.l2))
+    made = Problem(model, x, y, loss, reduction, masks, Ledger(0), weights, recipe)
+    return replace(made, ledger=prove(made.trace()))
 
 
 def _slopes(architecture: Architecture) -> dict[str, Array]:

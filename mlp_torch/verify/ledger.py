@@ -119,9 +119,19 @@ def _count(stage: Stage, output: Array) -> int:
     return n
 
 
+def _weigh(stage: Stage, v: dict[str, Array], terms: Array) -> tuple[Array, int]:
+    """Terms (N, …) times the samples' weights, whose sum is to be the number of samples; and their unit."""
+    if len(stage.reads) < 3:
+        return terms, 0
+    w = v[stage.reads[2]]
+    if stage.options["reduction"] == "mean" and w.sum() != len(w):
+        raise RefusedError(f"{stage.name}: a mean over weights that sum to {w.sum():g} rounds")
+    return terms * w.reshape(-1, *[1] * (terms.ndim - 1)), max(unit(w), 0)
+
+
 def _loss_terms(stage: Stage, v: dict[str, Array]) -> tuple[Array, int]:
     """What the loss and its gradient form before they sum, and its unit."""
-    output, y = (v[name] for name in stage.reads)
+    output, y = (v[name] for name in stage.reads[:2])
     k = output.shape[1]
     if stage.row in ("half_squared_error", "mse", "l1", "smooth_l1"):
         return np.abs(output) + np.abs(y), max(unit(output), unit(y))
@@ -144,14 +154,33 @@ def _loss(stage: Stage, v: dict[str, Array]) -> int:
     terms, q = _loss_terms(stage, v)
     _count(stage, v[stage.reads[0]])
     if stage.row in ("half_squared_error", "mse", "smooth_l1"):
-        return _bits((terms * terms).sum(), 2 * q + 1)
-    return _bits(terms.sum(), q + int(v[stage.reads[0]].shape[1]).bit_length())
+        terms, more = _weigh(stage, v, terms * terms)
+        return _bits(terms.sum(), 2 * q + 1 + more)
+    terms, more = _weigh(stage, v, terms)
+    return _bits(terms.sum(), q + more + int(v[stage.reads[0]].shape[1]).bit_length())
 
 
 def _loss_gradient(stage: Stage, v: dict[str, Array]) -> int:
     terms, q = _loss_terms(stage, v)
     _count(stage, v[stage.reads[0]])
-    return _bits(2 * terms, q + 1)
+    terms, more = _weigh(stage, v, terms)
+    return _bits(2 * terms, q + 1 + more)
+
+
+def _objective(stage: Stage, v: dict[str, Array]) -> int:
+    recipe, (loss, *weights) = stage.options["recipe"], (v[name] for name in stage.reads)
+    units = [
+        max(unit(w) + unit(np.asarray(recipe.l1)), 2 * unit(w) + unit(np.asarray(recipe.l2 / 2)))
+        for w in weights
+    ]
+    sizes = [recipe.l1 * np.abs(w).sum() + recipe.l2 * (w * w).sum() for w in weights]
+    return _bits(np.abs(loss) + sum(sizes), max(unit(loss), *units))
+
+
+def _penalty_gradient(stage: Stage, v: dict[str, Array]) -> int:
+    recipe, (dw, w) = stage.options["recipe"], (v[name] for name in stage.reads)
+    q = max(unit(dw), unit(np.asarray(recipe.l1)), unit(w) + unit(np.asarray(recipe.l2)))
+    return _bits(np.abs(dw) + recipe.l1 + recipe.l2 * np.abs(w), q)
 
 
 def _dropout(stage: Stage, v: dict[str, Array]) -> int:
@@ -184,6 +213,8 @@ ENTRIES: dict[str, Callable[[Stage, dict[str, Array]], int]] = {
     "dropout_backward": _dropout,
     "loss": _loss,
     "loss_gradient": _loss_gradient,
+    "penalty": _objective,
+    "penalty_gradient": _penalty_gradient,
 }
 
 
@@ -208,8 +239,8 @@ def prove(trace: Trace) -> Ledger:
         except _OutOfRangeError:
             text = f"{stage.name}: its numbers leave the range from 2^{LOWEST} to 2^{HIGHEST}"
             raise RefusedError(text) from None
-        if stage.name == "loss" and bits > precision:
-            ledger.inexact.add("loss")  # nothing follows from the loss's value
+        if stage.kind in ("loss", "penalty") and bits > precision:
+            ledger.inexact.add(stage.name)  # no gradient follows from the loss's value
             continue
         if bits > precision:
             raise RefusedError(f"{stage.name}: needs {bits} bits of {precision}")

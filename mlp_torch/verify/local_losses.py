@@ -59,19 +59,64 @@ def _times_pair(e: Enclosure, hi: float, lo: float) -> Enclosure:
     return first + lo_part
 
 
+# What a term of each sample counts where samples are weighted, (N, 1): wᵢ / (Σ w · terms a sample), or wᵢ
+def _shares(stage: Stage, output: Array, w: Array) -> Enclosure:
+    if stage.options["reduction"] == "sum":
+        return exact(w[:, None])
+    whole = sum(balls(w), arb(0)) * (1 if LOSSES[stage.row].per_sample else output.shape[1])
+    return from_balls([v / whole for v in balls(w)], (len(w), 1))
+
+
+def share_rounding(w: Array, size: Array, per: int, r: Rounding) -> tuple[float, Array]:
+    """How far a term times its share may stray: of itself, and by underflow where terms are of that size.
+
+    A sum of N weights, two products and a quotient; nothing is claimed where the weights themselves vanish.
+    """
+    whole = w.sum() * per
+    flushed = r.tiny * (1 + w.max() + size + 1 / whole)
+    return r.gamma(len(w) + 4), np.where(whole * r.u > r.tiny, flushed, np.inf)
+
+
+def _widened(e: Enclosure, like: Enclosure) -> Enclosure:
+    return Enclosure(*(np.broadcast_to(part, like.hi.shape) for part in (e.hi, e.lo, e.radius)))
+
+
+# the rule of a sum, each sample's term times its share
+def _weighted_gradient(stage: Stage, c: Context) -> Local:
+    output, _, w = c.read(stage)
+    one = replace(stage, reads=stage.reads[:2], options={"reduction": "sum"})
+    local, shares = _loss_gradient(one, c), _shares(stage, output, w)
+    truth = elementwise.times(local.truth, _widened(shares, local.truth))
+    rounding, flushed = share_rounding(w, np.abs(local.truth.hi), output.shape[1], c.r)
+    allowed = local.bound * np.abs(shares.hi) * (1 + rounding) + rounding * np.abs(truth.hi) + flushed
+    other = None
+    if local.other is not None and local.kink is not None:
+        other = elementwise.times(local.other, _widened(shares, local.other))
+        allowed = np.maximum(allowed, np.where(local.kink, rounding * np.abs(other.hi) + allowed, 0))
+    largest = np.maximum(local.size * np.maximum(1, w.max()), w.sum() * output.shape[1])
+    return Local(truth, up(allowed, len(w)), largest, local.kink, other)
+
+
 def _loss(stage: Stage, c: Context) -> Local:
-    output, y = c.read(stage)
-    n = _count(stage, output)
+    output, y, *w = c.read(stage)
+    n = 1 if w else _count(stage, output)
+    stage = replace(stage, reads=stage.reads[:2])
     if stage.row == "cross_entropy":
         terms, errors = _cross_entropy_terms(output, y, c.r)
     elif stage.row == "multi_margin":
         terms, errors = _margin_terms(output, y, c.r)
     else:
         terms, _, errors, _ = _elementwise(stage, c)
+    largest = _loss_size(stage, output, y)
+    if w:
+        shares = _shares(stage, output, w[0])
+        rounding, flushed = share_rounding(w[0], np.abs(terms.hi), output.shape[1], c.r)
+        terms = elementwise.times(terms, _widened(shares, terms))
+        errors = errors * (1 + rounding) * np.abs(shares.hi) + rounding * np.abs(terms.hi) + flushed
+        largest = largest * np.maximum(1, w[0].max()) + w[0].sum()
     size = terms.hi.size + 4
     bound = (errors.sum() + c.r.gamma(size) * (np.abs(terms.hi) + errors).sum()) / n
-    largest = _loss_size(stage, output, y).sum()
-    return Local(_divided(total(terms), n), np.asarray(up(bound + size * c.r.tiny, size)), largest)
+    return Local(_divided(total(terms), n), np.asarray(up(bound + size * c.r.tiny, size)), largest.sum())
 
 
 def _loss_size(stage: Stage, output: Array, y: Array) -> Array:
@@ -91,6 +136,8 @@ def _sized(local: Local, stage: Stage, output: Array, y: Array) -> Local:
 
 
 def _loss_gradient(stage: Stage, c: Context) -> Local:
+    if len(stage.reads) > 2:
+        return _weighted_gradient(stage, c)
     output, y = c.read(stage)
     return _sized(_loss_gradient_rule(stage, c), stage, output, y)
 

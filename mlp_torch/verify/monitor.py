@@ -6,11 +6,13 @@ in the dtype of the run.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 import manual
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from mlp_torch.engines import AnyEngine
 from mlp_torch.model import MLP, to_manual, to_torch
 from mlp_torch.steps import Pass
@@ -25,15 +27,22 @@ class Monitor:
     The bound is the sum of both sides' propagated rounding, a unit at a kink counted in on both sides.
     """
 
-    def __init__(self, loss: str, every: int) -> None:
-        self.loss, self.every = loss, every
+    def __init__(self, loss: str, every: int, recipe: Recipe = PLAIN) -> None:
+        self.loss, self.every, self.recipe = loss, every, recipe
         self.ratios: dict[str, float] = {}
 
     def reset(self) -> None:
         """Forget the ratios so far, at the end of an epoch."""
         self.ratios = {}
 
-    def observe(self, model: MLP | manual.MLP, x: Array, y: Array, step: Pass | None = None) -> None:
+    def observe(
+        self,
+        model: MLP | manual.MLP,
+        x: Array,
+        y: Array,
+        step: Pass | None = None,
+        weights: Array | None = None,
+    ) -> None:
         """Judge the model's gradients on this batch: those of `step`, or of the plain formulas.
 
         Raises WrongGradientError, with the full certificate's evidence, where a bound is broken.
@@ -44,11 +53,13 @@ class Monitor:
         module.train()
         by_hand.training = True
         try:
-            theirs = trace(module, x, y, self.loss)
+            theirs = trace(module, x, y, self.loss, weights=weights, recipe=self.recipe)
         finally:
             module.train(training)
         masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-        ours = step(x, y, masks=masks) if step else by_hand.trace(x, y, self.loss, masks=masks)
+        if step is None:
+            step = partial(by_hand.trace, loss=self.loss, recipe=self.recipe)
+        ours = step(x, y, masks=masks, weights=weights)
         bounds = propagate(ours), propagate(theirs)
         for stage in ours:
             if stage.parameter is None:
@@ -71,19 +82,31 @@ class Watched:
         self.engine, self.monitor, self.model = engine, monitor, engine.model
         self.until_next = 0
 
-    def epoch(self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array) -> Array:
+    def epoch(
+        self,
+        x: Array,
+        y: Array,
+        indices: Array,
+        batch_size: int,
+        rates: Array,
+        weights: Array | None = None,
+    ) -> Array:
         """The engine's own epoch, in pieces that end where the next batch is to be observed."""
         losses: list[Array] = []
         step = 0
         while step < len(rates):
             if self.until_next == 0:
                 batch = indices[step * batch_size : (step + 1) * batch_size]
-                self.monitor.observe(self.model, x[batch], y[batch], getattr(self.engine, "trace", None))
+                given = {} if weights is None else {"weights": weights[batch]}
+                step_of = getattr(self.engine, "trace", None)
+                self.monitor.observe(self.model, x[batch], y[batch], step_of, **given)
                 self.until_next = self.monitor.every
-            last = min(len(rates), step + self.until_next)
+            group = self.monitor.recipe.accumulate  # batches that make one update stay together
+            last = min(len(rates), -(-(step + self.until_next) // group) * group)
             piece = indices[step * batch_size : last * batch_size]
-            losses.append(self.engine.epoch(x, y, piece, batch_size, rates[step:last]))
-            self.until_next -= last - step
+            whole = {} if weights is None else {"weights": weights}
+            losses.append(self.engine.epoch(x, y, piece, batch_size, rates[step:last], **whole))
+            self.until_next = max(0, self.until_next - (last - step))
             step = last
             if not np.isfinite(losses[-1]).all():
                 break

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from manual.losses import Reduction
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP
@@ -23,13 +24,20 @@ MARKERS = "os^vDPX"
 
 
 def draw(
-    model: MLP, x: Array, y: Array, loss: str, reduction: Reduction = "mean", engine: str = "manual"
+    model: MLP,
+    x: Array,
+    y: Array,
+    loss: str,
+    reduction: Reduction = "mean",
+    engine: str = "manual",
+    weights: Array | None = None,
+    recipe: Recipe = PLAIN,
 ) -> Figure:
     """Two panels for one batch: that hand-written step against autograd, and both errors under the bound."""
-    by_hand = hand_written(engine, model, loss)
-    theirs = trace(model, x, y, loss, reduction=reduction)
+    by_hand = hand_written(engine, model, loss, recipe)
+    theirs = trace(model, x, y, loss, reduction=reduction, weights=weights, recipe=recipe)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
-    ours = by_hand(x, y, reduction=reduction, masks=masks)
+    ours = by_hand(x, y, reduction=reduction, masks=masks, weights=weights)
     figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     names = _scatter(left, ours, theirs)

@@ -10,7 +10,7 @@ there is counted in. One row of `STEPS` a kind of stage, written in the rooms be
 import numpy as np
 
 from manual.trace import Trace
-from mlp_torch.verify import propagation_layers, propagation_losses, propagation_normalization
+from mlp_torch.verify import penalties, propagation_layers, propagation_losses, propagation_normalization
 from mlp_torch.verify.propagation_layers import Bounds, Step
 from mlp_torch.verify.rounding import Rounding
 
@@ -18,6 +18,7 @@ STEPS: dict[str, Step] = {
     **propagation_layers.STEPS,
     **propagation_normalization.STEPS,
     **propagation_losses.STEPS,
+    **penalties.STEPS,
 }
 
 

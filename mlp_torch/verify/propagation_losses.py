@@ -7,7 +7,7 @@ import numpy as np
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage
-from mlp_torch.verify.local_losses import near_margins, term_errors
+from mlp_torch.verify.local_losses import near_margins, share_rounding, term_errors
 from mlp_torch.verify.propagation_layers import Bounds, Shape, Step
 from mlp_torch.verify.rounding import softmax_errors, up
 
@@ -28,7 +28,7 @@ def _count(stage: Stage, output: Array) -> int:
 
 # |L − L*| ≤ Σ (|ℓ′| + sup|ℓ″| e + jump) e / n, plus the value's own rounding
 def _loss(stage: Stage, b: Bounds) -> Array:
-    output, y = b.read(stage)
+    output, y, *w = b.read(stage)
     e = b.error(stage.reads[0])
     row = LOSSES[stage.row]
     y_native: Any = y.astype(int) if row.target == "label" and y.ndim == 1 else y
@@ -49,9 +49,24 @@ def _loss(stage: Stage, b: Bounds) -> Array:
         moved = (derivative + shape.curvature * e + jump) * e
         own, _ = term_errors(stage.row, output, y, derivative, b.r)
     size = output.size + 4
-    total = np.abs(row.terms(output, y_native)).sum()
-    n = _count(stage, output)
+    terms = np.abs(row.terms(output, y_native)).reshape(len(output), -1)
+    if w:
+        share, rounding, flushed = _weighted(stage, output, w[0], terms, b)
+        moved, own = (
+            moved * share,
+            own * share + np.broadcast_to(rounding * terms * share + flushed, own.shape),
+        )
+        terms = terms * share
+    total = terms.sum()
+    n = 1 if w else _count(stage, output)
     return np.asarray(up((moved + own).sum() / n + b.r.gamma(size) * (total + (moved + own).sum()) / n, size))
+
+
+def _weighted(stage: Stage, output: Array, w: Array, size: Array, b: Bounds) -> tuple[Array, float, Array]:
+    """What a term of each sample counts (N, 1), and how far terms of that size times it may stray."""
+    share = LOSSES[stage.row].shares(output, w, stage.options["reduction"])[:, None]
+    rounding, flushed = share_rounding(w, size, output.shape[1], b.r)
+    return share * (1 + b.r.gamma(1)), rounding, flushed
 
 
 def _log_softmax(name: str, b: Bounds) -> tuple[Array, Array, Array]:
@@ -65,10 +80,13 @@ def _log_softmax(name: str, b: Bounds) -> tuple[Array, Array, Array]:
 
 
 def _loss_gradient(stage: Stage, b: Bounds) -> Array:
-    output, y = b.read(stage)
+    output, y, *w = b.read(stage)
     e = b.error(stage.reads[0])
-    n, k = _count(stage, output), output.shape[1]
+    n, k = 1 if w else _count(stage, output), output.shape[1]
     gradient = np.abs(b.values[stage.name]) * n
+    if w:
+        y_native: Any = y.astype(int) if y.ndim == 1 else y
+        gradient = np.abs(LOSSES[stage.row].derivative(output, y_native))
     if stage.row == "cross_entropy":
         p, _, relative = _log_softmax(stage.reads[0], b)
         moved = np.expm1(np.minimum(2 * e.max(axis=1, keepdims=True), 700))
@@ -100,6 +118,9 @@ def _loss_gradient(stage: Stage, b: Bounds) -> Array:
             + b.r.gamma(4) * gradient
             + np.where(near & b.jumps, shape.jump * size, 0)
         )
+    if w:
+        share, rounding, flushed = _weighted(stage, output, w[0], gradient, b)
+        error = (error + rounding * (gradient + error)) * share + flushed
     return up(error / n + b.r.tiny, k)
 
 

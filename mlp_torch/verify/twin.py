@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from manual.losses import Reduction
+from manual.recipe import PLAIN, Recipe
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
-from mlp_torch.verify.dyadic import SLOPE, Problem, problem
+from mlp_torch.verify.dyadic import COEFFICIENT, SLOPE, Problem, problem
 from mlp_torch.verify.ledger import RefusedError
 from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
@@ -22,9 +23,9 @@ def compare_problem(
     """A hand-written step against autograd on a dyadic problem: a row that is not bit-equal is wrong."""
     module = to_torch(p.model)
     module = module.to(device) if device is not None else module
-    theirs = trace(module, p.x, p.y, p.loss, reduction=p.reduction, masks=p.masks)
-    options: Any = {"reduction": p.reduction, "masks": p.masks}
-    ours = p.trace() if engine == "manual" else hand_written(engine, module, p.loss)(p.x, p.y, **options)
+    theirs = trace(module, p.x, p.y, p.loss, recipe=p.recipe, **p.options)
+    by_hand = hand_written(engine, module, p.loss, p.recipe)
+    ours = p.trace() if engine == "manual" else by_hand(p.x, p.y, **p.options)
     report = compare_traces(ours, theirs, (engine, "autograd"))
 
     def exactly(row: ComparisonRow) -> ComparisonRow:
@@ -44,7 +45,14 @@ def compare_problem(
 
 
 def compare_twin(
-    model: MLP, loss: str, n: int, reduction: Reduction, engine: str = "manual"
+    model: MLP,
+    loss: str,
+    n: int,
+    reduction: Reduction,
+    engine: str = "manual",
+    *,
+    weighted: bool = False,
+    recipe: Recipe = PLAIN,
 ) -> tuple[ComparisonReport | None, str]:
     """The dyadic twin of a model's architecture, compared; or None and why there is none."""
     weight = next(model.parameters())
@@ -53,7 +61,8 @@ def compare_twin(
     if not model.training:
         architecture = replace(architecture, dropout=0.0)
     try:
-        twin = problem(architecture, loss, n, reduction=reduction, dtype=dtype, seed=0)
+        options: Any = {"reduction": reduction, "weighted": weighted, "recipe": recipe}
+        twin = problem(architecture, loss, n, dtype=dtype, seed=0, **options)
     except RefusedError as refusal:
         return None, f"no dyadic twin: {refusal}"
     changes = ["weights and data are small integers over powers of two"]
@@ -65,5 +74,9 @@ def compare_twin(
         changes.append(f"dropout {architecture.dropout} → 0.5")
     if twin.model.architecture.negative_slope != architecture.negative_slope:
         changes.append(f"slope of leaky_relu {architecture.negative_slope} → {SLOPE}")
+    if weighted:
+        changes.append("the samples weigh ½ and 3/2 in turn")
+    if recipe.penalized:
+        changes.append(f"the penalty's coefficient is {COEFFICIENT}")
     note = f"{'; '.join(changes)}; {twin.ledger.most} of {twin.ledger.precision} bits used"
     return compare_problem(twin, weight.device, engine), note

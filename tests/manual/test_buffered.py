@@ -14,6 +14,7 @@ from manual.buffered import BufferedEngine, activations, losses, optimizers
 from manual.buffered.erf import erf
 from manual.buffered.program import Program, Workspace
 from manual.numbers import Array
+from manual.recipe import Recipe
 from manual.training import ManualEngine, NotFiniteError
 from tests.problems import DTYPES, Problem, disagreements, near_kink, problems, share_of_gradients
 
@@ -32,7 +33,7 @@ RULES: dict[str, list[dict[str, Any]]] = {
 
 
 def engine(kind: Any, model: MLP, loss: str, optimizer: str = "sgd", l1: float = 0.0, **options: Any) -> Any:
-    return kind(model, loss, OPTIMIZERS[optimizer](model.parameters, **options), l1)
+    return kind(model, loss, OPTIMIZERS[optimizer](model.parameters, **options), Recipe(l1=l1))
 
 
 def test_every_row_has_its_buffered_kernel() -> None:

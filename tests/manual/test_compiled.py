@@ -24,6 +24,7 @@ from manual.compiled import (
 from manual.compiled import activations as compiled_activations
 from manual.compiled.memory import loops
 from manual.numbers import Array
+from manual.recipe import Recipe
 from manual.training import ManualEngine, NotFiniteError, fit
 from tests.problems import DTYPES, Problem, disagreements, gap, near_kink, problems, targets
 
@@ -59,8 +60,8 @@ def pair(
     plain, ours = copy.deepcopy(model), copy.deepcopy(model)
     rule = OPTIMIZERS[optimizer]
     return (
-        ManualEngine(plain, loss, rule(plain.parameters, 0.1, **options), l1),
-        CompiledEngine(ours, loss, rule(ours.parameters, 0.1, **options), l1, threads),
+        ManualEngine(plain, loss, rule(plain.parameters, 0.1, **options), Recipe(l1=l1)),
+        CompiledEngine(ours, loss, rule(ours.parameters, 0.1, **options), Recipe(l1=l1), threads),
     )
 
 

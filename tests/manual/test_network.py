@@ -12,6 +12,7 @@ from manual.activations import softmax, softmax_jacobian_product
 from manual.architecture import INITIALIZATIONS, NORMALIZATIONS
 from manual.losses import d_zero_one, predict, zero_one
 from manual.numbers import Array
+from manual.recipe import Recipe
 from manual.training import ManualEngine, NotFiniteError
 from mlp_torch.model import load_arrays, state_arrays, to_manual, to_torch
 from mlp_torch.trace import trace as torch_trace
@@ -430,7 +431,7 @@ XOR = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 
 
 def engine(model: MLP, loss: str, optimizer: str, l1: float = 0.0, **options: Any) -> ManualEngine:
-    return ManualEngine(model, loss, OPTIMIZERS[optimizer](model.parameters, **options), l1)
+    return ManualEngine(model, loss, OPTIMIZERS[optimizer](model.parameters, **options), Recipe(l1=l1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
+from manual.recipe import PLAIN, Recipe
 from mlp_torch.autograd import AutogradEngine
 from mlp_torch.buffered import TorchEngine
 from mlp_torch.model import MLP, OPTIMIZERS, to_torch
@@ -42,10 +43,10 @@ def both(
     problem: Problem, loss: str, rule: tuple[str, dict[str, Any]], dtype: Any = np.float64, **more: Any
 ) -> tuple[TorchEngine, AutogradEngine]:
     """The two engines with the same weights."""
-    l1 = more.pop("l1", 0.0)
+    recipe = more.pop("recipe", PLAIN)
     ours, theirs = module(problem, dtype, **more), module(problem, dtype, **more)
     optimizer = OPTIMIZERS[rule[0]](theirs.parameters(), lr=1.0, **rule[1])
-    return TorchEngine(ours, loss, *rule, l1), AutogradEngine(theirs, loss, optimizer, l1)
+    return TorchEngine(ours, loss, *rule, recipe), AutogradEngine(theirs, loss, optimizer, recipe)
 
 
 def masks(problem: Problem, dropout: float, dtype: Any = np.float64) -> dict[str, Array]:
@@ -97,7 +98,7 @@ def data(n: int, seed: int = 0) -> tuple[Array, Array]:
 
 def engine(rule: Any = ("adam", {}), **more: Any) -> TorchEngine:
     """The torch engine on WIDE in float32."""
-    return TorchEngine(module(WIDE, np.float32, **more), "cross_entropy", *rule, l1=1e-4)
+    return TorchEngine(module(WIDE, np.float32, **more), "cross_entropy", *rule, Recipe(l1=1e-4))
 
 
 def train(trained: TorchEngine, x: Any, y: Any, epochs: int = 3, batch_size: int = 5) -> list[Any]:

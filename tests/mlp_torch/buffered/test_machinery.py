@@ -10,6 +10,7 @@ import torch
 
 from manual import LOSSES
 from manual.architecture import NORMALIZATIONS
+from manual.recipe import Recipe
 from manual.training import NotFiniteError, fit
 from mlp_torch.buffered import products, unsupported
 from mlp_torch.buffered.engine import TorchEngine
@@ -68,7 +69,7 @@ def test_a_step_after_the_first_allocates_nothing(normalization: str, loss: str)
     y = labels if LOSSES[loss].target == "label" else np.ones((48, 3), np.float32)
     for rule in RULES if loss == "cross_entropy" else RULES[:1]:
         model = module(WIDE, np.float32, normalization=normalization, dropout=0.3, activation="prelu")
-        trained = TorchEngine(model, loss, *rule, l1=1e-4)
+        trained = TorchEngine(model, loss, *rule, Recipe(l1=1e-4))
         trained.step(x, y, 1e-3)
         (made,) = trained.chunks.values()
         places = {name: t.data_ptr() for name, t in made.buffers.tensors.items()}
@@ -169,7 +170,7 @@ def test_the_precision_holds_inside_and_is_put_back_after_an_error(device: str) 
 def test_the_cpu_takes_every_precision(fp32_precision: str) -> None:
     x, y = data(48)
     coarse = TorchEngine(
-        module(WIDE, np.float32), "cross_entropy", "adam", {}, 1e-4, fp32_precision=fp32_precision
+        module(WIDE, np.float32), "cross_entropy", "adam", {}, Recipe(l1=1e-4), fp32_precision=fp32_precision
     )
     np.testing.assert_allclose(train(coarse, x, y), train(engine(), x, y), rtol=0.02)
 

@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from manual import ACTIVATIONS, LOSSES
 from manual.architecture import NORMALIZATIONS
-from manual.training import fit, order
+from manual.batches import order
+from manual.recipe import Recipe
+from manual.training import fit
 from mlp_torch.buffered import activations, layers, losses, optimizers, products
 from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.model import OPTIMIZERS
@@ -145,7 +147,7 @@ def test_epochs_are_autograds(
     rule: Any, problem: Problem, activation: str, loss: str, network: Any, l1: float
 ) -> None:
     """Ragged last batches, a rate for each batch, masks drawn from the same random state."""
-    ours, theirs = both(problem, loss, rule, activation=activation, l1=l1, **network)
+    ours, theirs = both(problem, loss, rule, activation=activation, recipe=Recipe(l1=l1), **network)
     rng = problem.generator()
     x, n = rng.normal(0, 1, (17, problem.sizes[0])), 17
     y = targets(loss, (n, problem.sizes[-1]), rng, np.float64)
@@ -160,7 +162,7 @@ def test_epochs_are_autograds(
 @pytest.mark.parametrize("rule", ["rmsprop", "adagrad", "adam"])
 def test_an_eps_of_zero_leaves_no_trace_of_what_lies_between_parameters(rule: str) -> None:
     """There 0 / 0 is NaN, which no loss, no penalty and no parameter may see."""
-    ours, theirs = both(FIXED, "mse", (rule, {"eps": 0.0}), activation="tanh", l1=1e-2)
+    ours, theirs = both(FIXED, "mse", (rule, {"eps": 0.0}), activation="tanh", recipe=Recipe(l1=1e-2))
     x, y = FIXED.batch("mse")
     epoch = x, y, np.arange(FIXED.n), 3, np.full(3, 1e-3)
     np.testing.assert_allclose(seeded(0, ours, epoch, epoch), seeded(0, theirs, epoch, epoch), rtol=1e-9)

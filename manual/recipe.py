@@ -1,0 +1,76 @@
+"""What is minimized beside the loss, and what becomes of its gradient before the weights move.
+
+    objective = loss + λ₁ Σ|W| + ½ λ₂ Σ W²      over the weights of the layers; biases are left alone
+    g ← mean of the gradients of `accumulate` batches; then clipped; then the optimizer's step
+
+Clipping is torch's: `clip_grad_norm_` and `clip_grad_value_` over all parameters.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manual.losses import l1_penalty, l2_penalty
+from manual.numbers import Array
+
+EPSILON = 1e-6  # torch's, beside the norm that is divided by
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """λ₁ and λ₂ of the penalties, the limits of clipping, and how many batches make one update."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in (("clip_norm", self.clip_norm), ("clip_value", self.clip_value)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is a finite number above 0, not {value}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("clip_norm and clip_value: choose one of them")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate is a number of batches, at least 1, not {self.accumulate}")
+
+    @property
+    def penalized(self) -> bool:
+        """Whether anything is added to the loss."""
+        return self.l1 != 0 or self.l2 != 0
+
+    def batches(self, step: int, steps: int) -> int:
+        """Of how many batches the update after batch `step` of 0 … steps − 1 is the mean; 0 for none."""
+        if step + 1 == steps:
+            return step % self.accumulate + 1
+        return self.accumulate if (step + 1) % self.accumulate == 0 else 0
+
+    def penalty(self, weights: Array) -> tuple[Any, Array]:
+        """λ₁ Σ|w| + ½ λ₂ Σ w² and its gradient λ₁ sign w + λ₂ w."""
+        value, gradient = l1_penalty(weights, self.l1) if self.l1 else l2_penalty(weights, self.l2)
+        if not (self.l1 and self.l2):
+            return value, gradient
+        more, along = l2_penalty(weights, self.l2)
+        return value + more, gradient + along
+
+    def clip(self, gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """g · min(1, c / (‖g‖ + 10⁻⁶)), ‖g‖ over all of them; or each entry kept within ±c."""
+        if self.clip_value is not None:
+            return {n: np.clip(g, -self.clip_value, self.clip_value) for n, g in gradients.items()}
+        if self.clip_norm is None:
+            return dict(gradients)
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
+        scale = min(1.0, self.clip_norm / (norm + EPSILON))
+        return {n: g * g.dtype.type(scale) for n, g in gradients.items()}
+
+
+PLAIN = Recipe()
+
+
+def is_weight(parameter: str) -> bool:
+    """Whether the penalties are over this parameter: a layer's weight, by its `state_dict` name."""
+    return parameter.startswith("layers.") and parameter.endswith(".weight")
