@@ -162,8 +162,9 @@ class MLPClassifier(Engined, sk.MLPClassifier):  # type: ignore[misc]  # scikit-
     """scikit-learn's `MLPClassifier`, several times as fast: its parameters, attributes and meanings.
 
     Beyond scikit-learn's: `class_weight`, `dropout`, `normalization`, `schedule` (of the rate, over
-    `max_iter`), torch's activations, the solvers adamw, rmsprop and adagrad, and `engine`, `dtype` ("auto" is X's
-    own) and `device` as the flags of `mlp train`. `engine_` says which engine trained; lbfgs is scikit-learn's own.
+    `max_iter`), torch's activations, the solvers adamw, rmsprop and adagrad, and `engine`, `dtype` ("auto" is
+    X's own) and `device` as the flags of `mlp train`. `engine_` says which engine trained; lbfgs is
+    scikit-learn's own.
     """
 
     _parameter_constraints = (

@@ -48,8 +48,11 @@ class Flags(Train):
         return super().optimizer_options() | dict(self.more)
 
 
-def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any]) -> Flags:
-    """The estimator's parameters as checked flags, its engine chosen; UserError names the parameter."""
+def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any], weight: float = 1.0) -> Flags:
+    """The estimator's parameters as checked flags, its engine chosen; UserError names the parameter.
+
+    `weight` is the mean of the samples' weights: ½ α Σ‖W‖² is divided by the weight of a batch, as there.
+    """
     sizes = estimator.hidden_layer_sizes
     hidden = tuple(np.atleast_1d(sizes).astype(int).tolist()) if np.size(sizes) else ()
     outputs, solver = estimator.n_outputs_, estimator.rule_
@@ -62,7 +65,7 @@ def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any]) -> Flags:
         activation=ACTIVATION_NAMES.get(estimator.activation, estimator.activation),
         loss=LOSSES[estimator.out_activation_],
         optimizer=solver,
-        l2=float(estimator.alpha) / batch_size / k,
+        l2=float(estimator.alpha) / (batch_size * weight) / k,
         momentum=float(estimator.momentum) if sgd else 0.0,
         nesterov=bool(sgd and estimator.nesterovs_momentum and estimator.momentum > 0),
         lr=float(estimator.learning_rate_init),
@@ -98,8 +101,8 @@ def _scale(estimator: Any) -> int:
 class Epochs:
     """An engine that holds the estimator's weights, and what an epoch of it takes."""
 
-    def __init__(self, estimator: Any, X: Any, dtype: np.dtype[Any]) -> None:
-        self.config = flags(estimator, X.shape[0], X.shape[1], dtype)
+    def __init__(self, estimator: Any, X: Any, dtype: np.dtype[Any], weight: float) -> None:
+        self.config = flags(estimator, X.shape[0], X.shape[1], dtype, weight)
         self.architecture = self.config.architecture(X.shape[1], estimator.n_outputs_)
         assert self.config.loss is not None
         self.engine: AnyEngine = build(self.config, self.architecture, self.config.loss)
@@ -172,7 +175,8 @@ def fit_stochastic(estimator: Any, X: Any, y: Array, sample_weight: Array | None
         X, X_val, y, y_val, sample_weight, weight_val = _held_back(estimator, X, y, sample_weight)
     epochs = getattr(estimator, "_epochs", None) if incremental else None
     if epochs is None or epochs.config.batch_size > X.shape[0]:
-        epochs = estimator._epochs = Epochs(estimator, X, dtype)
+        weight = 1.0 if sample_weight is None else float(np.mean(sample_weight)) or 1.0
+        epochs = estimator._epochs = Epochs(estimator, X, dtype, weight)
     estimator.engine_ = epochs.config.engine
     epochs.take(estimator)
     data = X if issparse(X) else np.ascontiguousarray(X, dtype=dtype)
@@ -190,8 +194,8 @@ def fit_stochastic(estimator: Any, X: Any, y: Array, sample_weight: Array | None
         estimator.coefs_, estimator.intercepts_ = estimator._best_coefs, estimator._best_intercepts
     elif not np.isfinite(estimator.loss_):
         raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-            "be preprocessed, or learning_rate_init is too large."
+            "Solver produced non-finite parameter weights. The input data may contain large values and "
+            "need to be preprocessed, or learning_rate_init is too large."
         )
     if not incremental:
         del estimator._epochs
