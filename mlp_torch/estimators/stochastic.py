@@ -20,6 +20,7 @@ from sklearn.neural_network._stochastic_optimizers import BaseOptimizer, SGDOpti
 from sklearn.utils import shuffle
 
 from manual.numbers import Array
+from manual.recipe import is_weight
 from manual.schedules import learning_rate
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.engines import AnyEngine, build, choose_engine
@@ -130,6 +131,7 @@ class Epochs:
     def run(self, X: Any, y: Array, weights: Array | None, order: Array, rates: Array) -> float:
         """One epoch in that order; the mean loss of its samples, each before its update."""
         batch, losses, n = self.config.batch_size, [], len(order)
+        lacking = self._lacking_penalty()
         step = max(1, DENSE // (X.shape[1] * batch)) * batch if issparse(X) else n
         for first in range(0, n, step):
             rows = order[first : first + step]
@@ -146,7 +148,15 @@ class Epochs:
         sizes = np.full(len(found), batch)
         sizes[-1] = n - batch * (len(found) - 1)
         mean = float(found @ sizes) / n
-        return mean * self.scale if self.config.loss == "bce_with_logits" else mean
+        return mean * self.scale if self.config.loss == "bce_with_logits" else mean + lacking
+
+    def _lacking_penalty(self) -> float:
+        """What the penalty of several real outputs lacks, there divided by N and here by N·K as well."""
+        if self.scale == 1 or self.config.loss == "bce_with_logits":
+            return 0.0
+        arrays = self.engine.parameters()
+        squares = sum(float((a * a).sum()) for n, a in arrays.items() if is_weight(n))
+        return (self.scale - 1) * self.config.l2 * squares / 2
 
 
 def targets_of(estimator: Any, y: Array, dtype: Any) -> Array:
