@@ -85,7 +85,7 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Stochastic gradient descent; How do we select which sample?",
         "descent",
-        ((TRAINING, "order"), (TRAINING, "fit")),
+        (("manual/batches.py", "order"), (TRAINING, "fit")),
     ),
     (
         "Do we need to use only one sample?; Why not do gradient descent with all samples?",
