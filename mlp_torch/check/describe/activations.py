@@ -169,6 +169,20 @@ FORMS: dict[str, Form] = {
 }
 
 
+# What one ε of a leaves of f′ as people write it from a: 1 − a², a(1 − a), a + α lose all digits at a
+# saturated neuron, and da is huge there where the loss divides by p(1 − p); 1 + erf and 1 + tanh cancel too.
+LOST: dict[str, Callable[[Array, Array, Mapping[str, Any]], Array]] = {
+    "sigmoid": lambda z, a, p: a,
+    "tanh": lambda z, a, p: a * a,
+    "softplus": lambda z, a, p: np.exp(-a),
+    "elu": lambda z, a, p: np.where(z > 0, 0.0, np.asarray(p["alpha"])),
+    "selu": lambda z, a, p: np.where(z > 0, 0.0, np.asarray(p["alpha"]) * p["scale"]),
+    "gelu": lambda z, a, p: np.ones_like(z),
+    "gelu_tanh": lambda z, a, p: 1 + np.abs(z) + np.abs(z) ** 3 / 9,
+    "silu": lambda z, a, p: np.abs(a),
+}
+
+
 def jacobian(da: Array, a: Array) -> Array:
     """dz = Jᵀda of softmax along each row: aⱼ (daⱼ − Σᵢ daᵢ aᵢ).
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlp_torch.check.describe import judged, kinks, layout, noise, readings, shapes, units
-from mlp_torch.check.describe.compared import Asked, ambiguous, forward_mismatch, same_loss, same_output
+from mlp_torch.check.describe import kinks, layout, noise, readings, scope, shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import DOUBLE, SINGLE
-from mlp_torch.check.describe.targets import MisfitError
+from mlp_torch.check.describe.scope import Asked, ambiguous, forward_mismatch, same_loss, same_output
+from mlp_torch.check.describe.shapes import MisfitError
 from mlp_torch.check.report import CheckReport
 from mlp_torch.check.search.diagnosis import Case, diagnose
 from mlp_torch.errors import UserError
@@ -26,10 +26,10 @@ def judge(given: layout.Given, case: Case, asked: Asked) -> CheckReport:
     """The report. Raises UserError where the shapes leave a choice."""
     case = replace(case, output_known=asked.output is not None, loss_given=asked.loss_value is not None)
     report, p = _as_described(given, case, asked)
-    uncovered = any(name in case.hand for name in judged.unmentioned(given))
+    uncovered = any(name in case.hand for name in scope.unmentioned(given))
     if (report.verdict != "right" or uncovered) and (p is not None or asked.output is not None):
         report = _reread(given, case, asked, report)
-    return judged.told(report, given, case.hand, p)
+    return scope.told(report, given, case.hand, p)
 
 
 def _as_described(given: layout.Given, case: Case, asked: Asked) -> tuple[CheckReport, Network | None]:
@@ -77,9 +77,9 @@ def _right(p: Network, case: Case, asked: Asked) -> CheckReport | None:
 def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
     """The report on one network, faults and all."""
     if not _finite(p, case):
-        return judged.nothing("the loss of the network described, or its gradient, is not finite here")
+        return scope.nothing("the loss of the network described, or its gradient, is not finite here")
     report = _right(p, case, asked)
-    held = asked.unit == DOUBLE and units.held(case.hand) == SINGLE
+    held = asked.unit == DOUBLE and noise.held(case.hand) == SINGLE
     if report is not None:
         apart = any(row.relative > noise.EXACT for row in report.arrays.values())
         return _with_resolution(
@@ -96,7 +96,7 @@ def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
         loose = replace(case, floors={**_excused(p, case), **full})
         report = diagnose(p, loose, value, search=False)
         if report is not None:
-            return judged.hidden(report, list(full), p.unit)
+            return scope.hidden(report, list(full), p.unit)
         case = loose
     else:
         case = replace(case, floors=_excused(p, case))
@@ -108,7 +108,7 @@ def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
     report = diagnose(p, case, value)
     assert report is not None
     if asked.unit > SINGLE:
-        words = f"note: {units.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
+        words = f"note: {noise.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
         report = replace(report, notes=(*report.notes, words))
     if report.faults and not any(word in f.detail for f in report.faults for word in KINKED):
         return report
@@ -250,4 +250,4 @@ def _reread(given: layout.Given, case: Case, asked: Asked, report: CheckReport) 
         (proved if known or mismatch else fitting).append(reading)
         if len(proved) + len(fitting) >= 3:
             break
-    return judged.reread(report, [*proved, *fitting], bool(proved), forward)
+    return scope.reread(report, [*proved, *fitting], bool(proved), forward)
