@@ -1,4 +1,4 @@
-"""What a verdict covers, in words: the author's output and loss, the arrays judged, what no layer mentions."""
+"""What a verdict covers, in words: the author's output and loss, what was judged, what no layer mentions."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,17 @@
-"""Entry by entry: what lies beyond its own rounding, and what no comparison can see."""
+"""Array by array and entry by entry: what lies beyond its own rounding, and what no comparison can see."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.describe.noise import by_entry as rounded
 from mlp_torch.check.faults.claims import norm
 from mlp_torch.check.faults.evidence import Evidence
+from mlp_torch.check.report import ArrayRow, row
 
 LOOSE = 1e-5  # of an entry's terms: what an ε that costs an array 3e-7 may cost its entries
 LEAST = 1e-300  # what a kink's sides may differ by
@@ -96,3 +98,82 @@ def unseen(c: Evidence, true: Mapping[Part, Array], entries: Mapping[Part, Entry
         said = ", ".join(f"d{n}" for n in zero)
         notes.append(f"note: every true entry of {said} is 0: a fault in what goes into it cannot be seen")
     return tuple(notes)
+
+
+def right_arrays(
+    c: Evidence, true: Mapping[Part, Array], entries: Mapping[Part, Entry]
+) -> tuple[dict[str, bool], bool]:
+    """Per name: equal to the truth; and whether all are within 1e-6, as an ε in a log leaves them."""
+    sums: dict[str, list[Part]] = {}
+    for part in true:
+        sums.setdefault(part.name, []).append(part)
+    right, loose = {}, True
+    for name, members in sums.items():
+        fine = True
+        for group in _groups(members):
+            part, h = group[-1], c.h[group[-1]]
+            t = sum((_turn(q, true[q], part) for q in group), np.zeros(1))
+            good = h is not None and bool(np.isfinite(h).all()) and c.same(h, t, part)
+            entry = entries.get(part)
+            if good and h is not None and entry is not None:
+                good = not entry.beyond(h, c.rtol).any() and not entry.penalty_lost(h)
+            fine &= good
+            if not good:
+                near = h is not None and h.shape == t.shape and bool(np.isfinite(h).all())
+                gap = np.inf if h is None or not near else float(np.linalg.norm(h - t))
+                loose &= gap <= 3e-7 * float(np.linalg.norm(t))
+                if loose and h is not None and entry is not None:
+                    loose = not entry.beyond(h, LOOSE).any() and not entry.penalty_lost(h)
+        right[name] = fine
+    return right, loose
+
+
+def _groups(members: list[Part]) -> list[list[Part]]:
+    """Parts of one array that hold the same entries: one each, or all the layers that use it."""
+    by_role: dict[str, list[Part]] = {}
+    for part in members:
+        by_role.setdefault(part.role, []).append(part)
+    return list(by_role.values())
+
+
+def _turn(part: Part, value: Array, like: Part) -> Array:
+    return value if part.layout == like.layout else value.T
+
+
+def table(
+    c: Evidence,
+    raw: Mapping[str, Array],
+    true: Mapping[Part, Array],
+    right: Mapping[str, bool],
+    entries: Mapping[Part, Entry],
+) -> dict[str, ArrayRow]:
+    p, natural_shapes = c.problem, {}
+    for part, _ in true.items():
+        lay = p.layers[part.layer - 1]
+        full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
+        natural = full if part.layout == "in,out" else full[::-1]
+        size = int(np.prod(full)) if part.role == "W" else p.theta(part).size
+        if part.role == "b" and part.fold:
+            continue
+        own = raw[part.name].shape
+        natural_shapes[part.name] = (
+            own
+            if int(np.prod(own)) == size and shapes.canonical(part, raw[part.name], p) is not None
+            else (natural if part.role == "W" else (size,))
+        )
+    truth = shapes.author(true, natural_shapes)
+    floor: dict[str, float] = {}
+    for part in true:
+        floor[part.name] = floor.get(part.name, 0.0) + c.floor[part]
+    rows = {}
+    for name, t in truth.items():
+        with np.errstate(invalid="ignore"):
+            rows[name] = row(name, raw[name], t, right[name])
+        if not min(norm(t), norm(raw[name])) > floor[name] or not np.isfinite(
+            rows[name].ratio
+        ):  # what is 0 but for rounding has no ratio
+            nan = np.nan
+            rows[name] = replace(rows[name], ratio=nan, spread=nan, cosine=nan)
+            if not right[name] and norm(t) <= floor[name]:
+                rows[name] = replace(rows[name], verdict="wrong")
+    return rows
