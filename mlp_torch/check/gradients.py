@@ -60,7 +60,8 @@ def check_gradients(
 
     `right` lists what was scope. A parameter that no layer mentions is never passed over: with a gradient it
     makes `right` `not_comparable`, without one it is a note. At a kink (z = 0 of relu, a hinge's margin,
-    θ = 0 under l1) the derivatives from below, from above and their mean are right, and said. Rounding
+    θ = 0 under l1) the derivatives from below, from above and their mean are right, and said; another between
+    them is `not_comparable`, with the kink named. Rounding
     excuses at most a thousandth of an array's norm (8 ε of float16 and bfloat16); what it hides beyond that
     is `not_comparable`. A description under which all is right is told beside the faults, or for want of any.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlp_torch.check.describe import kinks, layout, noise, readings, scope, shapes
+from mlp_torch.check.describe import kinks, layout, noise, readings, scope, shapes, subgradients
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import DOUBLE, SINGLE
 from mlp_torch.check.describe.scope import Asked, ambiguous, forward_mismatch, same_loss, same_output
@@ -66,12 +66,38 @@ def _right(p: Network, case: Case, asked: Asked) -> CheckReport | None:
     report = diagnose(p, strict, value, search=False)
     if report is not None:
         return report
-    for words, q in kinks.conventions(p):
-        if _matches(q, case) == len(_parts(q, case)):
-            report = diagnose(q, strict, value, search=False)
-            if report is not None:
-                return replace(report, notes=(*report.notes, f"note: {words}"))
+    for way, report in _taken(p, strict, value):
+        if way.agreed:
+            return replace(report, notes=(*report.notes, f"note: {way.words()}"))
+        if way.between and (way.one or way.proven):
+            return scope.between(report, way, _moved(p, way.network, case))
     return None
+
+
+def _taken(p: Network, case: Case, value: float | None) -> Iterator[tuple[kinks.Taken, CheckReport]]:
+    """The ways to take derivatives at the kinks under which everything is right, and the report on each."""
+    sign, h = -1.0 if case.ascent else 1.0, {}
+    for part in _parts(p, case):
+        own = shapes.canonical(part, sign * case.hand[part.name], p)
+        if own is None or not np.isfinite(own).all():
+            return
+        h[part] = own
+    for way in subgradients.taken(p, h):
+        if _matches(way.network, case) == len(h):
+            report = diagnose(way.network, case, value, search=False)
+            if report is not None:
+                yield way, report
+
+
+def _moved(p: Network, q: Network, case: Case) -> list[str]:
+    """The arrays that the derivatives at the kinks reach."""
+    one, other = p.true(), q.true()
+    reached = [
+        part.name
+        for part in _parts(p, case)
+        if np.abs(one[part] - other[part]).max(initial=0) > 1e-12 * np.abs(one[part]).max(initial=0)
+    ]
+    return list(dict.fromkeys(reached))
 
 
 def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
@@ -107,6 +133,8 @@ def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
             return _with_resolution(replace(report, notes=(*report.notes, INSIDE)), q)
     report = diagnose(p, case, value)
     assert report is not None
+    if not report.faults:
+        report = _outside(p, case, value, report)
     if asked.unit > SINGLE:
         words = f"note: {noise.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
         report = replace(report, notes=(*report.notes, words))
@@ -115,14 +143,29 @@ def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
     return _beside_kinks(p, case, value, report)
 
 
+def _outside(p: Network, case: Case, value: float | None, report: CheckReport) -> CheckReport:
+    """What nothing explains but a derivative at the kinks: between both sides, or outside."""
+    for way, right in _taken(p, case, value):
+        names = _moved(p, way.network, case)
+        if way.between:
+            return scope.between(right, way, names)
+        if way.one:
+            return scope.outside(report, way, names)
+    return report
+
+
 def _beside_kinks(p: Network, case: Case, value: float | None, report: CheckReport) -> CheckReport:
     """What else is wrong, under the convention at the kinks that leaves the fewest faults."""
-    ways = sorted(kinks.conventions(p), key=lambda way: -_matches(way[1], case))[:TRIED]
-    for words, q in ways:
+    sign = -1.0 if case.ascent else 1.0
+    own = {q: shapes.canonical(q, sign * case.hand[q.name], p) for q in _parts(p, case)}
+    h = {q: v for q, v in own.items() if v is not None}
+    ways = sorted((*kinks.conventions(p), *subgradients.beside(p, h)), key=lambda q: -_matches(q, case))
+    for q in ways[:TRIED]:
         other = diagnose(q, case, value)
         if other is None or not other.faults or any(w in f.detail for f in other.faults for w in KINKED):
             continue
         if not report.faults or len(other.faults) < len(report.faults):
+            words = kinks.Taken(q, kinks.places(p), False, True).words()
             report = replace(other, notes=(*other.notes, f"note: {words}"))
     return report
 

@@ -203,14 +203,14 @@ def chain(name: str, da: Array, z: Array, a: Array, constants: Mapping[str, Any]
 
 
 def moved(name: str, z: Array, side: Array) -> Array:
-    """z, with what `side` puts at a kink moved there (0.5), or beside it by the least there is (0, 1)."""
+    """z, with what `side` puts beside a kink (0, 1) moved there by the least there is, others onto it."""
     kinks = np.array(FORMS[name].kinks)
     at = kinks[np.argmin(np.abs(z[..., None] - kinks), axis=-1)]
     small = np.finfo(float).tiny
     beside = np.where(
         at == 0, np.where(side > 0.5, small, -small), np.nextafter(at, np.where(side > 0.5, 9e9, -9e9))
     )
-    return np.where(np.isnan(side), z, np.where(side == 0.5, at, beside))
+    return np.where(np.isnan(side), z, np.where(np.isin(side, (0.0, 1.0)), beside, at))
 
 
 def are_constants(given: Any) -> bool:

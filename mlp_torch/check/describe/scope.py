@@ -10,6 +10,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe import arguments as must
 from mlp_torch.check.describe.forward import Network
+from mlp_torch.check.describe.kinks import Taken
 from mlp_torch.check.describe.layout import Given
 from mlp_torch.check.describe.noise import DOUBLE, SINGLE
 from mlp_torch.check.describe.readings import Reading
@@ -136,6 +137,51 @@ def hidden(report: CheckReport, names: Sequence[str], unit: float) -> CheckRepor
     rest = [n for n in rows if n not in names]
     text += f". Right: {sentence(rest)}" if rest else ""
     return replace(report, verdict="not_comparable", arrays=rows, message=text)
+
+
+NEITHER = (
+    "a kink has no derivative, and this is neither of the one-sided ones nor their mean: move x, a weight or "
+    "a bias a little, so that nothing lies on the kink, and check again"
+)
+
+
+def between(report: CheckReport, way: Taken, names: Sequence[str]) -> CheckReport:
+    """All is right but what was taken at a kink, which lies between its sides."""
+    rows = {
+        n: replace(row, verdict="not_comparable") if n in names else row for n, row in report.arrays.items()
+    }
+    rest = [n for n in rows if n not in names]
+    said = _taken(way) if way.one or way.proven else f"{_taken(way)}, or others between them"
+    text = f"at a kink, {said}: {NEITHER}. {sentence(names)} {_is(names)} right away from it"
+    text += f". Right: {sentence(rest)}" if rest else ""
+    return replace(report, verdict="not_comparable", arrays=rows, message=text)
+
+
+def outside(report: CheckReport, way: Taken, names: Sequence[str]) -> CheckReport:
+    """All is right but what was taken at a kink, which neither side of it nor anything between them is."""
+    layers = [place.key for place, _ in way.odd() if isinstance(place.key, int)]
+    kind = "wrong_activation_derivative" if layers else "wrong_loss_derivative"
+    if not layers and any(place.group == "l1" for place, _ in way.odd()):
+        kind = "wrong_regulariser"
+    words = f"at a kink, {_taken(way)}"
+    wrong = [n for n in names if n in report.arrays and report.arrays[n].verdict != "right"]
+    fault = Fault(kind, layers[0] if len(layers) == 1 else None, tuple(wrong), words, words)
+    text = f"{words}, outside both: {sentence(wrong)} {_is(wrong)} right away from it [{kind}]."
+    right = [n for n, row in report.arrays.items() if row.verdict == "right"]
+    text += f" Right: {sentence(right)}." if right else ""
+    return replace(report, verdict="wrong", faults=[fault], message=text, first_wrong=None)
+
+
+def _taken(way: Taken) -> str:
+    said = []
+    for place, value in way.odd():
+        more = f" (and {place.count - 1} more)" if place.count > 1 else ""
+        said.append(f"{place.shown}{more}, your {value}")
+    return "; ".join(dict.fromkeys(said))
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def reread(
