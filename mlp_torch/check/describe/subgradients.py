@@ -41,7 +41,7 @@ def taken(p: Network, h: Hand) -> Iterator[Taken]:
 def beside(p: Network, h: Hand) -> Iterator[Network]:
     """The same from single arrays, where another one is wrong."""
     met = places(p)
-    for part in h:
+    for part in h if met else ():
         with np.errstate(all="ignore"):
             sides = _by_layer(p, {part: h[part]}, met)
         if sides is not None:

@@ -9,7 +9,8 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.describe.noise import by_entry as rounded
-from mlp_torch.check.faults.claims import norm
+from mlp_torch.check.faults import regions
+from mlp_torch.check.faults.claims import Claim, Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.report import ArrayRow, row
 
@@ -140,36 +141,53 @@ def _turn(part: Part, value: Array, like: Part) -> Array:
     return value if part.layout == like.layout else value.T
 
 
-def table(
-    c: Evidence,
-    raw: Mapping[str, Array],
-    true: Mapping[Part, Array],
-    right: Mapping[str, bool],
-    entries: Mapping[Part, Entry],
-) -> dict[str, ArrayRow]:
+@dataclass(frozen=True)
+class Shaped:
+    """One array as the author shaped it: theirs, the true one, and how far each entry may be off."""
+
+    hand: Array
+    true: Array
+    allowed: Array
+
+    @property
+    def comparable(self) -> bool:
+        return self.hand.shape == self.true.shape and bool(np.isfinite(self.hand).all())
+
+
+def shaped(c: Evidence, true: Mapping[Part, Array], entries: Mapping[Part, Entry]) -> dict[str, Shaped]:
+    """The arrays by name; one that misfits keeps its own shape beside the parameter's."""
     p, natural_shapes = c.problem, {}
-    for part, _ in true.items():
+    for part in true:
         lay = p.layers[part.layer - 1]
         full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
         natural = full if part.layout == "in,out" else full[::-1]
         size = int(np.prod(full)) if part.role == "W" else p.theta(part).size
         if part.role == "b" and part.fold:
             continue
-        own = raw[part.name].shape
+        own = c.raw[part.name].shape
         natural_shapes[part.name] = (
             own
-            if int(np.prod(own)) == size and shapes.canonical(part, raw[part.name], p) is not None
+            if int(np.prod(own)) == size and shapes.canonical(part, c.raw[part.name], p) is not None
             else (natural if part.role == "W" else (size,))
         )
     truth = shapes.author(true, natural_shapes)
+    allowed = shapes.author({q: entry.allowed(c.rtol) for q, entry in entries.items()}, natural_shapes)
+    return {name: Shaped(c.raw[name], t, allowed[name]) for name, t in truth.items()}
+
+
+def table(
+    c: Evidence, arrays: Mapping[str, Shaped], true: Mapping[Part, Array], right: Mapping[str, bool]
+) -> dict[str, ArrayRow]:
+    """One row an array."""
     floor: dict[str, float] = {}
     for part in true:
         floor[part.name] = floor.get(part.name, 0.0) + c.floor[part]
     rows = {}
-    for name, t in truth.items():
+    for name, own in arrays.items():
+        h, t = own.hand, own.true
         with np.errstate(invalid="ignore"):
-            rows[name] = row(name, raw[name], t, right[name])
-        if not min(norm(t), norm(raw[name])) > floor[name] or not np.isfinite(
+            rows[name] = row(name, h, t, right[name], allowed=own.allowed)
+        if not min(norm(t), norm(h)) > floor[name] or not np.isfinite(
             rows[name].ratio
         ):  # what is 0 but for rounding has no ratio
             nan = np.nan
@@ -177,3 +195,25 @@ def table(
             if not right[name] and norm(t) <= floor[name]:
                 rows[name] = replace(rows[name], verdict="wrong")
     return rows
+
+
+def in_parts(
+    c: Evidence, arrays: Mapping[str, Shaped], right: Mapping[str, bool], searched: bool
+) -> list[Claims]:
+    """The set that says what a part of each wrong array holds. `searched`: nothing else explains them; before
+    that, one array alone, where another one of its layer is right.
+    """
+    bad = [name for name, fine in right.items() if not fine]
+    layers = {name: next(q.layer for q in c.h if q.name == name) for name in right}
+    beside = [n for n in right if right[n] and layers[n] in {layers[m] for m in bad}]
+    if not searched and (len(bad) > 1 or not beside):
+        return []
+    claims: Claims = ()
+    for name in bad:
+        own = arrays[name]
+        said = regions.told(own.hand, own.true, own.allowed) if own.comparable else None
+        if said is None:
+            return []
+        kind, variant, words = said
+        claims += (Claim(kind, variant, words, layers[name], name),)
+    return [claims]

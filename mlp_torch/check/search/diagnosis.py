@@ -10,6 +10,7 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
+from mlp_torch.check.faults import regions
 from mlp_torch.check.faults.claims import Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.limits import is_round
@@ -17,7 +18,7 @@ from mlp_torch.check.faults.loss import judge_loss
 from mlp_torch.check.faults.whole import common, each_scaled, overall
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, Fault
-from mlp_torch.check.search.comparison import by_entry, right_arrays, table, unseen
+from mlp_torch.check.search.comparison import by_entry, in_parts, right_arrays, shaped, table, unseen
 from mlp_torch.check.search.descriptions import another_loss, another_penalty
 from mlp_torch.check.search.explanation import explained
 
@@ -66,8 +67,10 @@ def diagnose(
     c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous, output_known=known)
     entries = by_entry(c, true, case.single, case.floors)
     right, loose = right_arrays(c, true, entries)
-    rows = table(c, raw, true, right, entries)
+    arrays = shaped(c, true, entries)
+    rows = table(c, arrays, true, right)
     notes: tuple[str, ...] = ()
+    claims: list[Claims]
     if all(right.values()) or (loose and not case.single):
         if not all(right.values()):
             gap = max(r.relative for r in rows.values() if np.isfinite(r.relative))
@@ -77,10 +80,10 @@ def diagnose(
             )
             rows = {n: ArrayRow(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
         notes = (*notes, *unseen(c, true, entries))
-        claims: list[Claims] = [()]
+        claims = [()]
     elif not search:
         return None
-    else:
+    elif not (claims := in_parts(c, arrays, right, searched=False)):
         hidden = len(entries) == len(true) and all(
             v is not None and c.same(v, true[q], q) for q, v in c.h.items()
         )
@@ -93,12 +96,14 @@ def diagnose(
         claims = [found for found in explained(c, true) if found]
         if hidden:  # other slips reproduce an array up to rounding, and not its entries
             claims = [found for found in claims if all(x.kind == "wrong_regulariser" for x in found)]
-    return _tell(c, case, claims, rows, true, loss_value, notes)
+        claims = claims or in_parts(c, arrays, right, searched=True)
+    parts_wrong = {n: regions.place(v.hand, v.true, v.allowed) for n, v in arrays.items() if v.comparable}
+    return _tell(c, case, claims, rows, true, loss_value, notes, parts_wrong)
 
 
 def _tell(
     c: Evidence, case: Case, sets: list[Claims], rows: Mapping[str, ArrayRow], true: Mapping[Part, Array],
-    loss_value: float | None, notes: tuple[str, ...],
+    loss_value: float | None, notes: tuple[str, ...], parts_wrong: Mapping[str, str],
 ) -> CheckReport:  # fmt: skip
     """Verdict, faults and the sentence."""
     p = c.problem
@@ -131,7 +136,9 @@ def _tell(
     given |= {"previous": bool(case.previous), "lr": case.lr is not None}
     missing = [option for option, known in given.items() if not known]
     places = {layer.index: c.names.place(layer.index) for layer in p.layers}
-    message = message_of(verdict, chosen, others, rows, first, places=places, reading=reading, ask=missing)
+    message = message_of(
+        verdict, chosen, others, rows, first, places=places, reading=reading, ask=missing, parts=parts_wrong
+    )
     return CheckReport(verdict, rows, chosen, others, message, notes, first)
 
 

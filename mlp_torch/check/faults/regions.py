@@ -1,0 +1,80 @@
+"""A part of an array that is wrong while the rest is right: rows, columns or entries, and what they hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from manual.numbers import Array
+
+FEW = 3  # rows, columns or entries that are listed one by one
+LEAST = 3  # entries that prove a constant
+
+
+@dataclass(frozen=True)
+class Region:
+    """`inside`: the entries; `words` says where they are, in the author's own indices."""
+
+    inside: Array
+    words: str
+
+
+def regions(wrong: Array) -> Iterator[Region]:
+    """Where the wrong entries are: single ones, rows, columns; nothing where that is the whole array."""
+    count = int(wrong.sum())
+    if not 0 < count < wrong.size:
+        return
+    lines = []
+    for axis, name in enumerate(("row", "column")) if wrong.ndim == 2 and 1 not in wrong.shape else ():
+        touched = np.flatnonzero(wrong.any(axis=1 - axis))
+        if len(touched) < wrong.shape[axis]:
+            inside = np.zeros(wrong.shape, dtype=bool)
+            inside[(touched,) if axis == 0 else (slice(None), touched)] = True
+            lines.append((int(inside.sum()), Region(inside, _listed(name, touched))))
+    if count <= FEW and not any(size == count for size, _ in lines):
+        places = " and ".join(str([int(i) for i in place]) for place in np.argwhere(wrong))
+        yield Region(wrong, f"at {places}")
+    yield from (region for _, region in sorted(lines, key=lambda line: line[0]))
+    if wrong.ndim < 2 or 1 in wrong.shape:
+        touched = np.flatnonzero(wrong)
+        if count > FEW and len(touched) == touched[-1] - touched[0] + 1:
+            yield Region(wrong, f"in entries {touched[0]} to {touched[-1]}")
+
+
+def _listed(name: str, at: Array) -> str:
+    if len(at) == 1:
+        return f"in {name} {at[0]}"
+    if len(at) == at[-1] - at[0] + 1 and len(at) > 2:
+        return f"in {name}s {at[0]} to {at[-1]}"
+    if len(at) > FEW:
+        return f"in {len(at)} {name}s, the first of them {at[0]}"
+    return f"in {name}s {', '.join(str(i) for i in at[:-1])} and {at[-1]}"
+
+
+def told(h: Array, t: Array, allowed: Array) -> tuple[str, str, str] | None:
+    """(kind, variant, words) of the one thing that makes h of the true t where it is wrong, or None."""
+    for region in regions(wrong(h, t, allowed)):
+        inside = region.inside
+        here, true, slack = h[inside], t[inside], allowed[inside]
+        if not here.any():
+            return "zero_gradient", f"part {region.words}", f"is zero {region.words}"
+        if (np.abs(here + true) <= slack).all():
+            return "sign", f"part {region.words}", f"has the other sign {region.words}"
+        if (np.abs(true) > slack).sum() < LEAST:
+            continue
+        c = float((here * true).sum()) / float((true * true).sum())
+        if c and (np.abs(here - c * true) <= slack * max(abs(c), 1)).all():
+            words = f"is the true one times {c:.6g} {region.words}"
+            return "constant_factor", f"part {region.words} {c:.9g}", words
+    return None
+
+
+def place(h: Array, t: Array, allowed: Array) -> str:
+    """Where an array is wrong, if that is a part of it."""
+    found = next(regions(wrong(h, t, allowed)), None)
+    return "" if found is None else found.words
+
+
+def wrong(h: Array, t: Array, allowed: Array) -> Array:
+    """The entries that rounding does not explain."""
+    return np.asarray(~(np.abs(h - t) <= allowed))
