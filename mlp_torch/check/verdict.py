@@ -27,7 +27,8 @@ def judge(given: layout.Given, case: Case, asked: Asked) -> CheckReport:
     case = replace(case, output_known=asked.output is not None, loss_given=asked.loss_value is not None)
     report, p = _as_described(given, case, asked)
     uncovered = any(name in case.hand for name in scope.unmentioned(given))
-    if (report.verdict != "right" or uncovered) and (p is not None or asked.output is not None):
+    blank = report.message.startswith(scope.NOTHING)
+    if (report.verdict != "right" or uncovered) and not blank and (p is not None or asked.output is not None):
         report = _reread(given, case, asked, report)
     return scope.told(report, given, case.hand, p)
 
@@ -48,7 +49,7 @@ def _as_described(given: layout.Given, case: Case, asked: Asked) -> tuple[CheckR
     if len(problems) > 1:
         for p in problems:
             report = _right(p, case, asked) if _finite(p, case) else None
-            if report is not None and report.verdict == "right":
+            if report is not None and (report.passed or report.message.startswith(scope.NOTHING)):
                 return report, p
         raise UserError(ambiguous(problems))
     return _diagnosed(problems[0], case, asked), problems[0]
@@ -65,13 +66,20 @@ def _right(p: Network, case: Case, asked: Asked) -> CheckReport | None:
     value = _loss(p, asked)
     report = diagnose(p, strict, value, search=False)
     if report is not None:
-        return report
+        blank = report.passed and _blank(p, case) and not kinks.places(p)
+        return scope.blank(report) if blank else report
     for way, report in _taken(p, strict, value):
         if way.agreed:
             return replace(report, notes=(*report.notes, f"note: {way.words()}"))
         if way.between and (way.one or way.proven):
             return scope.between(report, way, _moved(p, way.network, case))
     return None
+
+
+def _blank(p: Network, case: Case) -> bool:
+    """Every true gradient is 0, up to rounding."""
+    most = noise.floors(p).most
+    return all(most[part] == math.inf for part in _parts(p, case))
 
 
 def _taken(p: Network, case: Case, value: float | None) -> Iterator[tuple[kinks.Taken, CheckReport]]:

@@ -139,6 +139,18 @@ def hidden(report: CheckReport, names: Sequence[str], unit: float) -> CheckRepor
     return replace(report, verdict="not_comparable", arrays=rows, message=text)
 
 
+def blank(report: CheckReport) -> CheckReport:
+    """All is right because all of it is 0, as it would be of a wrong backward pass."""
+    rows = {n: replace(row, verdict="hidden") for n, row in report.arrays.items()}
+    exact = all(row.truth == 0 for row in rows.values())
+    text = (
+        f"{NOTHING}every true gradient is 0 here{'' if exact else ' up to rounding'}, and so are yours: the "
+        "loss has no slope at these values, and a wrong backward pass gives 0 too. Change y or a parameter, "
+        "and check again"
+    )
+    return replace(report, verdict="not_comparable", arrays=rows, message=text, notes=())
+
+
 NEITHER = (
     "a kink has no derivative, and this is neither of the one-sided ones nor their mean: move x, a weight or "
     "a bias a little, so that nothing lies on the kink, and check again"

@@ -45,7 +45,7 @@ def test_the_place_and_what_stands_there(name, at, words):
         report = judged(name, at, change)
         assert [(f.kind, f.arrays) for f in report.faults] == [(kind, (name,))]
         assert report.message.startswith(said)
-        assert P[name][report.arrays[name].index] in np.atleast_1d(P[name][at])  # the worst entry is one of them
+        assert P[name][report.arrays[name].index] in np.atleast_1d(P[name][at])  # the worst entry
 
 
 def test_a_constant_needs_three_entries():
