@@ -19,10 +19,10 @@ class Region:
     words: str
 
 
-def regions(wrong: Array) -> Iterator[Region]:
-    """Where the wrong entries are: single ones, rows, columns; nothing where that is the whole array."""
+def regions(wrong: Array, right: Array) -> Iterator[Region]:
+    """Where the wrong entries are, in few words; nothing where no other entry, 0 left out, is `right`."""
     count = int(wrong.sum())
-    if not 0 < count < wrong.size:
+    if not count or not right.any():
         return
     lines = []
     for axis, name in enumerate(("row", "column")) if wrong.ndim == 2 and 1 not in wrong.shape else ():
@@ -53,7 +53,7 @@ def _listed(name: str, at: Array) -> str:
 
 def told(h: Array, t: Array, allowed: Array) -> tuple[str, str, str] | None:
     """(kind, variant, words) of the one thing that makes h of the true t where it is wrong, or None."""
-    for region in regions(wrong(h, t, allowed)):
+    for region in _regions(h, t, allowed):
         inside = region.inside
         here, true, slack = h[inside], t[inside], allowed[inside]
         if not here.any():
@@ -71,10 +71,10 @@ def told(h: Array, t: Array, allowed: Array) -> tuple[str, str, str] | None:
 
 def place(h: Array, t: Array, allowed: Array) -> str:
     """Where an array is wrong, if that is a part of it."""
-    found = next(regions(wrong(h, t, allowed)), None)
+    found = next(_regions(h, t, allowed), None)
     return "" if found is None else found.words
 
 
-def wrong(h: Array, t: Array, allowed: Array) -> Array:
-    """The entries that rounding does not explain."""
-    return np.asarray(~(np.abs(h - t) <= allowed))
+def _regions(h: Array, t: Array, allowed: Array) -> Iterator[Region]:
+    wrong = ~(np.abs(h - t) <= allowed)
+    return regions(wrong, ~wrong & (np.abs(t) > allowed))

@@ -1,4 +1,4 @@
-"""At parameters that solve the loss every gradient is 0, right or wrong: no wrong one is called right there."""
+"""At parameters that solve the loss every gradient is 0: no wrong backward pass is called right there."""
 
 import numpy as np
 import pytest

@@ -59,14 +59,21 @@ def test_a_constant_needs_three_entries():
 
 def test_a_right_array_has_no_wrong_part():
     assert judged().verdict == "right"
-    assert next(regions.regions(np.zeros((3, 2), dtype=bool)), None) is None
-    assert next(regions.regions(np.ones((3, 2), dtype=bool)), None) is None
+    assert next(regions.regions(np.zeros((3, 2), dtype=bool), np.ones((3, 2), dtype=bool)), None) is None
+    assert next(regions.regions(np.ones((3, 2), dtype=bool), np.zeros((3, 2), dtype=bool)), None) is None
+
+
+def test_what_is_0_in_truth_makes_no_part_of_the_rest():
+    t = np.array([[1.0, 0, 2], [3, 0, 4], [5, 0, 6]])
+    allowed = np.full(t.shape, 1e-9)
+    assert regions.told(t / 2, t, allowed) is None
+    assert regions.place(t + 1, t, allowed) == ""
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**12 - 1))
 def test_a_region_holds_every_wrong_entry_and_not_the_whole(bits):
     wrong = np.array([bits >> i & 1 for i in range(12)], dtype=bool).reshape(3, 4)
-    for region in regions.regions(wrong):
+    for region in regions.regions(wrong, ~wrong):
         assert (region.inside | ~wrong).all()
         assert not region.inside.all()
