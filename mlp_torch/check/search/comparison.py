@@ -217,3 +217,13 @@ def in_parts(
         kind, variant, words = said
         claims += (Claim(kind, variant, words, layers[name], name),)
     return [claims]
+
+
+def lone_wrong(c: Evidence) -> Part | None:
+    """The one array that is wrong, where another one of its layer shows that its dz is right."""
+    true = c.problem.true()
+    wrong = [q for q, h in c.h.items() if h is None or not c.same(h, true[q], q)]
+    if len(wrong) != 1 or c.h[wrong[0]] is None or sum(q.name == wrong[0].name for q in true) > 1:
+        return None
+    beside = any(q.layer == wrong[0].layer and q != wrong[0] for q in c.h)
+    return wrong[0] if beside else None

@@ -48,7 +48,7 @@ def explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
             return [square]
     every = overall(c, true)[1] if not lost and not placed else ()
     found = [(*claims, *more) for more in search_sets(c).sets]
-    if not placed and not lost and far_fetched(found) and (exchanges := swapped(c)):
+    if not placed and not lost and far_fetched(found) and (exchanges := swapped(c, true)):
         found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
     if every and not any(_plain(c, sets) for sets in found[:1]):
         found = [every, *(sets for sets in found if not _plain(c, sets))]
@@ -80,11 +80,14 @@ def _of_other_layers(claims: Claims) -> bool:
     return any(x.kind == "wrong_layer" for x in claims)
 
 
-def swapped(c: Evidence) -> list[Claims]:
-    """Sets of an exchange and one mistake, the likeliest first."""
+def swapped(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
+    """Sets of an exchange of wrong arrays and one mistake, the likeliest first."""
     end = time.thread_time() + PATIENCE
     found: list[Claims] = []
+    right = {q for q, t in true.items() if (own := c.h[q]) is not None and c.same(own, t, q)}
     for pairs in _exchanges(c):
+        if any(q in right for pair in pairs for q in pair):
+            continue
         left = end - time.thread_time()
         if left <= 0:
             break

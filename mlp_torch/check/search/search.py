@@ -13,6 +13,7 @@ from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chai
 from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
 from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
+from mlp_torch.check.search.comparison import lone_wrong
 from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding
 from mlp_torch.check.search.ranking import doubtful, order, others, plausible, ranked
@@ -58,9 +59,9 @@ def _search(
     between: Callable[[], list[Claims]] = list,
 ) -> SearchResult:  # fmt: skip
     """`between`: other explanations, asked for where one mistake explains nothing."""
-    searcher, end = _Searcher(c, allowed), c.deadline
+    searcher, end, lone = _Searcher(c, allowed), c.deadline, lone_wrong(c)
     for budget in range(1, most + 1):
-        found = searcher.within(budget)
+        found = searcher.within(budget) if budget == 1 or lone is None else searcher.of_array(lone, budget)
         if found:
             sets = ranked(found)
             if budget < most and all(doubtful(c, claims) for claims in sets):
@@ -103,6 +104,14 @@ class _Searcher:
             if len(found) >= LIMIT or self.c.expired():
                 break
         return list(found.values())
+
+    def of_array(self, part: Part, budget: int) -> list[Claims]:
+        """The sets of mistakes that one array makes alone, what goes into it being right."""
+        c, dz = self.c, self.c.true_deltas()
+        above = None if part.layer == len(c.problem.layers) else dz[part.layer + 1]
+        da = c.problem.upstream(part.layer, above)
+        ways = arrays.explain(c, part, dz[part.layer], da, budget)
+        return [way for way in ways if cost(way) <= budget and self._may(way)]
 
     def _share(self, number: int) -> Array | float:
         """What softmax multiplies da with: a probability of almost 0 has a huge da and a plain dz."""
