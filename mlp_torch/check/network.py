@@ -106,12 +106,12 @@ def diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
             return _with_resolution(replace(report, notes=(*report.notes, INSIDE)), q)
     report = diagnose(p, case, value)
     assert report is not None
-    if not report.faults:
+    if _open(report):
         report = _outside(p, case, value, report)
     if asked.unit > SINGLE:
         words = f"note: {noise.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
         report = replace(report, notes=(*report.notes, words))
-    if report.faults and not any(word in f.detail for f in report.faults for word in KINKED):
+    if not _open(report) and not any(word in f.detail for f in report.faults for word in KINKED):
         return report
     return _beside_kinks(p, case, value, report)
 
@@ -127,17 +127,23 @@ def _outside(p: Network, case: Case, value: float | None, report: CheckReport) -
     return report
 
 
+def _open(report: CheckReport) -> bool:
+    """An array is wrong that no fault explains."""
+    told = {name for fault in report.faults for name in fault.arrays}
+    return any(row.verdict != "right" and name not in told for name, row in report.arrays.items())
+
+
 def _beside_kinks(p: Network, case: Case, value: float | None, report: CheckReport) -> CheckReport:
     """What else is wrong, under the convention at the kinks that leaves the fewest faults."""
     sign = -1.0 if case.ascent else 1.0
     own = {q: shapes.canonical(q, sign * case.hand[q.name], p) for q in parts_of(p, case)}
     h = {q: v for q, v in own.items() if v is not None}
-    ways = sorted((*kinks.conventions(p), *subgradients.beside(p, h)), key=lambda q: -matches(q, case))
+    ways = sorted((*subgradients.beside(p, h), *kinks.conventions(p)), key=lambda q: -matches(q, case))
     for q in ways[:TRIED]:
         other = diagnose(q, case, value)
         if other is None or not other.faults or any(w in f.detail for f in other.faults for w in KINKED):
             continue
-        if not report.faults or len(other.faults) < len(report.faults):
+        if (_open(other), len(other.faults)) < (_open(report), len(report.faults)):
             words = kinks.Taken(q, kinks.places(p), False, True).words()
             report = replace(other, notes=(*other.notes, f"note: {words}"))
     return report

@@ -140,7 +140,7 @@ class Taken:
 
     def words(self) -> str:
         """What was taken at each place."""
-        said = []
+        said = [f"at a kink: {place.shown}; your {value}" for place, value in self.odd()]
         for place in self.met:
             shares = self._shares(place)
             ways = [WORDS[s] for s in CONVENTIONS if (shares == s).any()]
@@ -161,16 +161,16 @@ def _shown(place: Place, out: Array) -> Place:
 def _value(p: Network, place: Place, out: Array) -> str:
     """The derivative taken, and the two that it lies between, or beyond."""
     shares = p.sides[place.key][out]
-    low, high, what = 0.0, 1.0, "[margin > 0]"
+    low, high, what = np.zeros(1), np.ones(1), "[margin > 0]"
     if isinstance(place.key, int):
         what = f"derivative of {p.layers[place.key - 1].activation}"
         below, above = slopes(p, place.key)
-        low, high = float(below[out][0]), float(above[out][0])
+        low, high = below[out], above[out]
     elif place.key != "loss" or p.loss == "absolute_error":
-        low, high, what = -1.0, 1.0, "sign of 0"
+        low, what = -np.ones(1), "sign of 0"
     values = low + (high - low) * shares
     text = f"{values.min():.6g}" if np.ptp(values) <= 1e-6 else f"{values.min():.6g} to {values.max():.6g}"
-    return f"{what} is {text}, the two one-sided ones are {low:.6g} and {high:.6g}"
+    return f"{what} is {text}, the two one-sided ones are {low[0]:.6g} and {high[0]:.6g}"
 
 
 def slopes(p: Network, number: int) -> tuple[Array, Array]:

@@ -18,6 +18,7 @@ Sides = Mapping[int | str, Array]
 Hand = Mapping[Part, Array]
 NEAR = 0.02  # of a convention: tried as it first, and counted as another share where that does not fit
 ROUNDS = 12
+FIT = 1e-6  # of the arrays: what may be left of them, before they are compared with care
 CORNERS = 12  # kinked entries of a unit whose sides are tried in all combinations
 MOST = 64  # margins of a loss that are solved for one by one
 
@@ -39,15 +40,16 @@ def taken(p: Network, h: Hand) -> Iterator[Taken]:
 
 
 def beside(p: Network, h: Hand) -> Iterator[Network]:
-    """The same from single arrays, where another one is wrong."""
+    """The same from single arrays, where another one is wrong, or all of them by one factor."""
     met = places(p)
     for part in h if met else ():
-        with np.errstate(all="ignore"):
-            sides = _by_layer(p, {part: h[part]}, met)
-        if sides is not None:
-            q = replace(p, sides=_snapped(sides), z=[], f=[], a=[])
-            if all(((s >= 0) & (s <= 1) | np.isnan(s)).all() for s in q.sides.values()):
-                yield q
+        for scaled in (False, True):
+            with np.errstate(all="ignore"):
+                sides = _by_layer(p, {part: h[part]}, met, scaled)
+            if sides is not None:
+                q = replace(p, sides=_snapped(sides), z=[], f=[], a=[])
+                if all(((s >= 0) & (s <= 1) | np.isnan(s)).all() for s in q.sides.values()):
+                    yield q
 
 
 def _snapped(sides: Sides) -> dict[int | str, Array]:
@@ -62,7 +64,10 @@ def _snapped(sides: Sides) -> dict[int | str, Array]:
 # One share for each layer and kink: h = t + Σ (s − s₀) ∂t/∂s, repeated, since t is linear in each share alone
 
 
-def _by_layer(p: Network, h: Hand, met: Sequence[Place]) -> dict[int | str, Array] | None:
+def _by_layer(
+    p: Network, h: Hand, met: Sequence[Place], scaled: bool = False
+) -> dict[int | str, Array] | None:
+    """`scaled`: h is t times a factor that is solved for as well."""
     groups = [(place, kink) for place in met for kink in np.unique(place.at[place.at >= 0])]
     # "l1" is one convention for all arrays
     keys = list(dict.fromkeys(("l1", 0) if g[0].group == "l1" else (g[0].key, int(g[1])) for g in groups))
@@ -91,17 +96,26 @@ def _by_layer(p: Network, h: Hand, met: Sequence[Place]) -> dict[int | str, Arra
             up, down = shares.copy(), shares.copy()
             up[i], down[i] = 1.0, 0.0
             columns.append((flat(up) - flat(down)) * weight)
-        A, rest = np.stack(columns, axis=1), target - flat(shares) * weight
+        here = flat(shares) * weight
+        A, rest = np.stack(columns, axis=1), target - here
         if not (np.isfinite(A).all() and np.isfinite(rest).all()):
             return None
         seen = np.linalg.norm(A, axis=0) > 1e-12 * max(float(np.linalg.norm(target)), 1e-300)
         if not seen.any():
             return None
-        step = np.linalg.lstsq(A[:, seen], rest, rcond=1e-10)[0]
+        if scaled:  # h = c t + Σ c (s − s₀) ∂t/∂s
+            c, *moves = np.linalg.lstsq(np.column_stack([here, A[:, seen]]), target, rcond=1e-10)[0]
+            step = np.asarray(moves) / c
+        else:
+            step = np.linalg.lstsq(A[:, seen], rest, rcond=1e-10)[0]
         shares[seen] += step
         if np.abs(step).max() <= 1e-13:
             break
-    if np.abs(shares).max() > 1e6:
+    reached = flat(shares) * weight
+    if scaled:
+        reached = reached * float(reached @ target) / max(float(reached @ reached), 1e-300)
+    coarse = max(FIT, 64 * p.unit)
+    if np.abs(shares).max() > 1e6 or not np.linalg.norm(reached - target) <= coarse * np.linalg.norm(target):
         return None
     unseen = {key for key, known in zip(keys, seen, strict=True) if not known}
     found = sides(shares)

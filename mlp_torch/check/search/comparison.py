@@ -1,5 +1,6 @@
 """Array by array and entry by entry: what lies beyond its own rounding, and what no comparison can see."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from mlp_torch.check.faults.claims import Claim, Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.report import ArrayRow, row
 
+AGAIN = 2.0  # seconds of work for the arrays that no part of them explains
 LOOSE = 1e-5  # of an entry's terms: what an ε that costs an array 3e-7 may cost its entries
 LEAST = 1e-300  # what a kink's sides may differ by
 FEW = 0.1  # of an entry: less is no difference, where rounding may be more than the entry
@@ -212,11 +214,19 @@ def in_parts(
     for name in bad:
         own = arrays[name]
         said = regions.told(own.hand, own.true, own.allowed) if own.comparable else None
-        if said is None:
-            return []
-        kind, variant, words = said
-        claims += (Claim(kind, variant, words, layers[name], name),)
-    return [claims]
+        if said is not None:
+            kind, variant, words = said
+            claims += (Claim(kind, variant, words, layers[name], name),)
+    return [claims] if claims else []
+
+
+def mended(
+    c: Evidence, true: Mapping[Part, Array], arrays: Mapping[str, Shaped], names: set[str]
+) -> Evidence:
+    """What is left to explain where the arrays `names` are explained: these as if they were right."""
+    h = {q: true[q] if q.name in names else v for q, v in c.h.items()}
+    raw = {n: arrays[n].true if n in names else v for n, v in c.raw.items()}
+    return replace(c, h=h, raw=raw, rests={}, slopes={}, found_limits=[], deadline=time.thread_time() + AGAIN)
 
 
 def lone_wrong(c: Evidence) -> Part | None:

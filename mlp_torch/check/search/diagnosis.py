@@ -18,7 +18,16 @@ from mlp_torch.check.faults.loss import judge_loss
 from mlp_torch.check.faults.whole import common, each_scaled, overall
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, Fault
-from mlp_torch.check.search.comparison import by_entry, in_parts, right_arrays, shaped, table, unseen
+from mlp_torch.check.search.comparison import (
+    Shaped,
+    by_entry,
+    in_parts,
+    mended,
+    right_arrays,
+    shaped,
+    table,
+    unseen,
+)
 from mlp_torch.check.search.descriptions import another_loss, another_penalty
 from mlp_torch.check.search.explanation import explained
 
@@ -96,9 +105,21 @@ def diagnose(
         claims = [found for found in explained(c, true) if found]
         if hidden:  # other slips reproduce an array up to rounding, and not its entries
             claims = [found for found in claims if all(x.kind == "wrong_regulariser" for x in found)]
-        claims = claims or in_parts(c, arrays, right, searched=True)
+        if not claims and (told := in_parts(c, arrays, right, searched=True)):
+            claims = _with_the_rest(c, true, arrays, right, told[0])
     parts_wrong = {n: regions.place(v.hand, v.true, v.allowed) for n, v in arrays.items() if v.comparable}
     return _tell(c, case, claims, rows, true, loss_value, notes, parts_wrong)
+
+
+def _with_the_rest(
+    c: Evidence, true: Mapping[Part, Array], arrays: Mapping[str, Shaped], right: Mapping[str, bool],
+    told: Claims,
+) -> list[Claims]:  # fmt: skip
+    """What parts of arrays hold, and what explains the other arrays."""
+    names = {x.name for x in told}
+    if names == {name for name, fine in right.items() if not fine}:
+        return [told]
+    return [(*told, *more) for more in explained(mended(c, true, arrays, names), true)] or [told]
 
 
 def _tell(

@@ -19,12 +19,13 @@ UNITS = {
 }
 
 
-def hidden(name, at, factor=1.0, of_second=1.0):
+def hidden(name, at, factor=1.0, of_second=1.0, row=1.0):
     f, below, above = UNITS[name]
     slope = np.where(Z > 0, above, below * np.exp(Z) if name == "elu" else below)
     slope = np.where(Z == 0, at, slope)
     d = 2 * (f(Z) @ P["W2"] - Y) / 7
     G = {"W1": factor * X.T @ (d @ P["W2"].T * slope), "W2": of_second * f(Z).T @ d}
+    G["W2"][0] *= row
     alpha = {"elu": {"alpha": 0.5}}.get(name, {})
     layers = [Layer("W1", None, name, alpha), Layer("W2")]
     return check_gradients(P, G, X, Y, layers=layers, loss="squared_error")
@@ -215,3 +216,14 @@ def test_sums_of_decimals_that_miss_0_by_rounding_may_fall_on_either_side():
             loss="half_squared_error",
         )  # fmt: skip
         assert report.verdict == "right", str(report)
+
+
+def test_what_lies_between_at_both_ends_of_hardtanh_is_one_value():
+    slope = np.where(np.abs(Z) == 1, 0.4, np.where(np.abs(Z) < 1, 1.0, 0.0))
+    a = np.clip(Z, -1, 1)
+    d = 2 * (a @ P["W2"] - Y) / 7
+    G = {"W1": X.T @ (d @ P["W2"].T * slope), "W2": a.T @ d}
+    layers = [Layer("W1", None, "hardtanh"), Layer("W2")]
+    report = check_gradients(P, G, X, Y, layers=layers, loss="squared_error")
+    assert report.verdict == "not_comparable"
+    assert "your derivative of hardtanh is 0.4, " in report.message

@@ -14,13 +14,15 @@ X[:, 2] *= 1e-7  # a row of dW1 that its norm does not show
 P = {"W1": r.normal(size=(4, 5)), "b1": r.normal(size=5), "W2": r.normal(size=(5, 3)), "b2": r.normal(size=3)}
 
 
-def judged(name=None, at=(), change=lambda part: part):
+def judged(name=None, at=(), change=lambda part: part, **more):
     a = np.tanh(X @ P["W1"] + P["b1"])
     d = (a @ P["W2"] + P["b2"] - Y) / 7
     dz = d @ P["W2"].T * (1 - a * a)
     G = {"W1": X.T @ dz, "b1": dz.sum(0), "W2": a.T @ d, "b2": d.sum(0)}
     if name:
         G[name][at] = change(G[name][at])
+    for other, way in more.items():
+        G[other] = way(G[other])
     layers = [Layer("W1", "b1", "tanh"), Layer("W2", "b2")]
     return check_gradients(P, G, X, Y, layers=layers, loss="half_squared_error")
 
@@ -55,6 +57,19 @@ def test_a_constant_needs_three_entries():
     report = judged("W2", np.s_[2, 1], lambda v: v / 4)
     assert not report.faults
     assert report.message.startswith("unexplained: dW2 is wrong at [2, 1] alone")
+
+
+def test_what_parts_do_not_explain_is_explained_beside_them():
+    report = judged("W1", np.s_[0], lambda v: -v, W2=lambda v: 2 * v)
+    assert [(f.kind, f.arrays) for f in report.faults] == [("sign", ("W1",)), ("constant_factor", ("W2",))]
+    assert "unexplained" not in report.message
+
+
+def test_units_in_another_order():
+    report = judged(W1=lambda v: v[:, ::-1].copy(), b1=lambda v: v[::-1].copy())
+    assert report.message.startswith("dW1 has its columns in reverse order [swapped_gradients]. db1 has its")
+    report = judged(W1=lambda v: v[[1, 0, 3, 2]].copy())
+    assert report.message.startswith("dW1 has its rows in another order: 1, 0, 3, 2 [swapped_gradients]")
 
 
 def test_a_right_array_has_no_wrong_part():
