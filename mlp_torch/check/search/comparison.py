@@ -16,6 +16,7 @@ from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.report import ArrayRow, row
 
 AGAIN = 2.0  # seconds of work for the arrays that no part of them explains
+BESIDE = 1e-3  # of what an array differs by: another that differs by less has no part in it
 LOOSE = 1e-5  # of an entry's terms: what an ε that costs an array 3e-7 may cost its entries
 LEAST = 1e-300  # what a kink's sides may differ by
 FEW = 0.1  # of an entry: less is no difference, where rounding may be more than the entry
@@ -111,6 +112,7 @@ def right_arrays(
     for part in true:
         sums.setdefault(part.name, []).append(part)
     right, loose = {}, True
+    apart: dict[int, list[tuple[bool, float]]] = {}
     for name, members in sums.items():
         fine = True
         for group in _groups(members):
@@ -121,6 +123,8 @@ def right_arrays(
             if good and h is not None and entry is not None:
                 good = not entry.beyond(h, c.rtol).any() and not entry.penalty_lost(h)
             fine &= good
+            if h is not None and h.shape == t.shape and (size := norm(t)) > 0:
+                apart.setdefault(part.layer, []).append((good, norm(h - t) / size))
             if not good:
                 near = h is not None and h.shape == t.shape and bool(np.isfinite(h).all())
                 gap = np.inf if h is None or not near else float(np.linalg.norm(h - t))
@@ -128,7 +132,16 @@ def right_arrays(
                 if loose and h is not None and entry is not None:
                     loose = not entry.beyond(h, LOOSE).any() and not entry.penalty_lost(h)
         right[name] = fine
-    return right, loose
+    return right, loose and not _of_one_array(apart)
+
+
+def _of_one_array(apart: Mapping[int, list[tuple[bool, float]]]) -> bool:
+    """An array differs and another of its layer does not: what goes into both, dz, holds no ε."""
+    return any(
+        not good and any(fine and other <= BESIDE * gap for fine, other in own)
+        for own in apart.values()
+        for good, gap in own
+    )
 
 
 def _groups(members: list[Part]) -> list[list[Part]]:

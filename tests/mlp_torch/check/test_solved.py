@@ -66,3 +66,13 @@ def test_a_function_is_judged_at_parameters_beside_them():
         assert report.verdict == "wrong"
         assert [(f.kind, f.arrays) for f in report.faults] == [(kind, arrays)]
         assert any("every true gradient is 0" in note for note in report.notes)
+
+
+def test_certain_and_right_classes_leave_nothing_to_judge():
+    W, labels = 1e3 * np.eye(4), np.arange(4)
+    report = check_gradients(
+        {"W": W}, {"W": 0 * W}, np.eye(4), labels, activations=["softmax"], loss="cross_entropy",
+        weight_layout="in,out", samples="rows",
+    )  # fmt: skip
+    assert report.verdict == "not_comparable"
+    assert "nothing was judged" in report.message
