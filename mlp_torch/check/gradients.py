@@ -8,15 +8,15 @@ import numpy as np
 from manual.architecture import choose
 from manual.numbers import Array
 from mlp_torch.check.describe import arguments as must
-from mlp_torch.check.describe import judged, layout, units
-from mlp_torch.check.describe.compared import Asked
+from mlp_torch.check.describe import layout, noise, scope
 from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten, layers_in_order
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
 from mlp_torch.check.describe.names import understood
 from mlp_torch.check.describe.noise import DOUBLE
-from mlp_torch.check.judging import judge
+from mlp_torch.check.describe.scope import Asked
 from mlp_torch.check.report import CheckReport
 from mlp_torch.check.search.diagnosis import Case
+from mlp_torch.check.verdict import judge
 from mlp_torch.errors import UserError
 
 
@@ -58,9 +58,10 @@ def check_gradients(
     gradient. `output` and `loss_value`: the author's, compared first. `lr`: lets a gradient that lacks or
     contains the learning rate be named. `previous`: the gradients of the call before, to tell stale ones.
 
-    `right` lists what was judged. A parameter that no layer mentions is never passed over: with a gradient it
+    `right` lists what was scope. A parameter that no layer mentions is never passed over: with a gradient it
     makes `right` `not_comparable`, without one it is a note. At a kink (z = 0 of relu, a hinge's margin,
-    θ = 0 under l1) the derivatives from below, from above and their mean are right, and said. Rounding
+    θ = 0 under l1) the derivatives from below, from above and their mean are right, and said; another between
+    them is `not_comparable`, with the kink named. Rounding
     excuses at most a thousandth of an array's norm (8 ε of float16 and bfloat16); what it hides beyond that
     is `not_comparable`. A description under which all is right is told beside the faults, or for want of any.
 
@@ -70,8 +71,8 @@ def check_gradients(
         must.need_rate(lr)
     names = flatten(parameters)
     if not names:
-        return judged.nothing("parameters are empty")
-    own = judged.listed(parameters, names)
+        return scope.nothing("parameters are empty")
+    own = scope.listed(parameters, names)
     aligned = {own[n]: v for n, v in align(names, flatten(gradients, what="gradients")).items()}
     before = None
     if previous is not None:
@@ -88,9 +89,9 @@ def check_gradients(
     must.need_gradients(given.layers, hand, "gradient")
     earlier = {n: as_float(v, f"previous: {n}") for n, v in (before or {}).items() if v is not None}
     must.need_previous(earlier, values)
-    unit = units.unit((*names.values(), *aligned.values(), x))
+    unit = noise.unit((*names.values(), *aligned.values(), x))
     case = Case(hand, single=unit > DOUBLE, lr=lr, ascent=ascent, previous=earlier)
-    return judged.spaced(judge(given, case, _asked(output, loss_value, unit)))
+    return scope.spaced(judge(given, case, _asked(output, loss_value, unit)))
 
 
 @understood
@@ -114,8 +115,8 @@ def check_step(
     must.need_rate(lr)
     old, new = flatten(before, what="before"), flatten(after, what="after")
     if not old:
-        return judged.nothing("parameters are empty")
-    own = judged.listed(before, old)
+        return scope.nothing("parameters are empty")
+    own = scope.listed(before, old)
     new = {own[name]: value for name, value in align(old, new).items()}
     old = {own[name]: value for name, value in old.items()}
     values = {name: as_float(value, name) for name, value in old.items() if value is not None}
@@ -128,7 +129,7 @@ def check_step(
         if later[name].shape != value.shape:
             raise UserError(f"{name} has shape {value.shape} before and {later[name].shape} after the step")
         hand[name] = sign * (value - later[name]) / lr
-        u = units.unit((old[name], new[name]))
+        u = noise.unit((old[name], new[name]))
         floors[name] = float(4 * u * np.linalg.norm(np.abs(value) + np.abs(later[name])) / lr)
     output, loss_value = options.pop("output", None), options.pop("loss_value", None)
     last = None if (p := options.pop("previous", None)) is None else align(old, flatten(p, what="previous"))
@@ -145,11 +146,11 @@ def check_step(
     must.need_gradients(given.layers, hand, "value after the step")
     if options:
         raise UserError(f"check_step has no option {', '.join(options)}")
-    unit = units.unit((*old.values(), *new.values(), x))
+    unit = noise.unit((*old.values(), *new.values(), x))
     case = Case(
         hand, single=unit > DOUBLE, lr=lr, ascent=ascent, after=later, previous=before_it, floors=floors
     )
-    return judged.spaced(judge(given, case, _asked(output, loss_value, unit)))
+    return scope.spaced(judge(given, case, _asked(output, loss_value, unit)))
 
 
 def _asked(output: Any, loss_value: Any, unit: float) -> Asked:

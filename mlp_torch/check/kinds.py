@@ -15,7 +15,7 @@ class Kind:
 
 FAULTS: dict[str, Kind] = {
     "constant_factor": Kind("1/N missing or twice; a slip of 2, ½, 4; a mean over the features"),
-    "sign": Kind("the overall sign, or one array's"),
+    "sign": Kind("the overall sign, or that of one array, row, column or entry"),
     "missing_learning_rate": Kind("the learning rate divided out"),
     "extra_learning_rate": Kind("the learning rate folded in"),
     "missing_activation_derivative": Kind(
@@ -57,7 +57,7 @@ FAULTS: dict[str, Kind] = {
     "stale_gradient": Kind("gradients not set to 0 between calls"),
     "mutated_input": Kind("a caller's array changed in place"),
     "clipping": Kind("clipped, one factor an array"),
-    "zero_gradient": Kind("all zero"),
+    "zero_gradient": Kind("all zero, or a row, column or entry that was never written"),
     "not_finite": Kind("NaN or infinite entries"),
     "broadcast": Kind("(N,) against (N, 1)"),
     "label_coding": Kind("labels one off, ±1 for 0/1, another axis"),

@@ -68,9 +68,11 @@ def message_of(
     places: Mapping[int, str],
     reading: str = "",
     ask: Sequence[str] = (),
+    parts: Mapping[str, str] | None = None,
 ) -> str:
     """The whole message. `places`: what layers are called; `reading`: a description under which all is right;
-    `ask`: the options not given that would settle what is unexplained.
+    `ask`: the options not given that would settle what is unexplained; `parts`: where an array is wrong, if
+    that is a part of it.
     """
     if verdict == "right":
         return "every gradient is right"
@@ -80,6 +82,8 @@ def message_of(
         bad = [n for n, r in rows.items() if r.verdict != "right"]
         zero = [n for n in bad if math.isnan(rows[n].ratio) and rows[n].index and rows[n].verdict == "wrong"]
         text = f"unexplained: {sentence(bad)} {'is' if len(bad) == 1 else 'are'} wrong"
+        if len(bad) == 1 and (where := (parts or {}).get(bad[0], "")):
+            text += f" {where} alone"
         if len(bad) > 1 and first:
             text += f", first at {places[first]}"
         if zero:

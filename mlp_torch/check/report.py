@@ -36,8 +36,9 @@ class Fault:
 class ArrayRow:
     """One array: its verdict, the worst entry with both values, ratio hand/true and its spread, the cosine.
 
-    `ratio` is the projection h·t/t·t; `spread` the largest deviation of an entry's ratio from it, both NaN
-    where the true gradient is zero; `relative` is ‖h − t‖/‖t‖.
+    The worst entry is the one farthest beyond its own rounding. `ratio` is the projection h·t/t·t; `spread`
+    the largest deviation of an entry's ratio from it, both NaN where the true gradient is zero; `relative` is
+    ‖h − t‖/‖t‖.
     """
 
     name: str
@@ -155,7 +156,7 @@ class CheckReport:
 
 def _cell(value: float, known: bool) -> str:
     """A number of the table; NaN is shown where it is the author's own."""
-    return ("NaN" if known else "–") if math.isnan(value) else f"{value:.6g}"
+    return ("NaN" if known else "–") if math.isnan(value) else f"{value + 0.0:.6g}"
 
 
 def _where(fault: Fault) -> str:
@@ -178,14 +179,21 @@ def length(v: Array) -> float:
     return top * float(np.linalg.norm(v / top)) if 0 < top < math.inf else top
 
 
-def row(name: str, h: Array, t: Array, right: bool, undecided: bool = False) -> ArrayRow:
-    """The comparison of one array in the author's shape; h may have another shape than t."""
+def row(
+    name: str, h: Array, t: Array, right: bool, undecided: bool = False, allowed: Array | None = None
+) -> ArrayRow:
+    """The comparison of one array in the author's shape; h may have another shape than t. `allowed`: how far
+    each entry may be off; the worst is the one farthest beyond its own, else the one with the largest gap.
+    """
     nan = math.nan
     if h.shape != t.shape and h.size == t.size and h.squeeze().shape == t.squeeze().shape:
         h = h.reshape(t.shape)
     if h.shape != t.shape:
         return ArrayRow(name, "wrong", h.shape, (), nan, nan, nan, nan, nan, nan)
     gap = np.abs(h - t)
+    if allowed is not None:
+        with np.errstate(all="ignore"):
+            gap = np.where(gap > 0, gap / allowed, 0.0) if np.isfinite(gap).all() else gap
     index = (
         np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), gap.shape) if gap.size else ()
     )

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS
+from mlp_torch.check.describe.activations import FORMS, LOST
 from mlp_torch.check.describe.forward import Affine, Network, Part
-from mlp_torch.check.describe.losses import LOSSES, STEPS, fused
-from mlp_torch.check.describe.lost import DIFFERENCES, LOST
+from mlp_torch.check.describe.losses import DIFFERENCES, LOSSES, STEPS, fused
 
 SINGLE, DOUBLE = (float(np.finfo(kind).eps) for kind in (np.float32, np.float64))
 LEAST = {2.0**-10: 6e-8, 2.0**-7: 1e-38, SINGLE: 1e-38}  # below these numbers float16 … have no digits

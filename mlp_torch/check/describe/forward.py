@@ -54,7 +54,7 @@ class Penalties:
     l2: float = 0.0
     l1: float = 0.0
 
-    def gradient(self, theta: Array, at_zero: float = 0.0) -> Array:
+    def gradient(self, theta: Array, at_zero: Array | float = 0.0) -> Array:
         """2 l2 θ + l1 sign(θ), with the sign `at_zero` where θ = 0."""
         return 2 * self.l2 * theta + self.l1 * np.where(theta == 0, at_zero, np.sign(theta))
 
@@ -69,7 +69,8 @@ class Network:
     `z`, `f`, `a` hold each layer's pre-activation, activation and output after dropout; a[0] is x.
     `penalties` is keyed by (layer, role). `unit` is the rounding (ε) of the author's arithmetic. `sides`
     says which derivative is taken at a kink, from 0 (that from below) to 1 (from above) and NaN elsewhere: of
-    layer number, like its z; of "loss", like its margin; of "l1", one number. Torch's where nothing is said.
+    layer number, like its z; of "loss", like its margin; of "l1 2 W", like the weight of layer 2. Torch's
+    where nothing is said.
     """
 
     layers: list[Affine]
@@ -120,7 +121,9 @@ class Network:
 
     def regulariser(self, part: Part) -> Array:
         """The penalty's gradient for a part, zero where there is none."""
-        at_zero = 2 * float(self.sides["l1"].item()) - 1 if "l1" in self.sides else 0.0
+        at_zero: Array | float = 0.0
+        if (side := self.sides.get(f"l1 {part.layer} {part.role}")) is not None:
+            at_zero = np.where(np.isnan(side), 0.0, 2 * side - 1)
         return self.penalties.get((part.layer, part.role), Penalties()).gradient(self.theta(part), at_zero)
 
     def loss_value(self, loss: str | None = None, weight: Array | None = None, penalty: bool = True) -> float:
@@ -162,19 +165,19 @@ class Network:
         return self._through(layer, upstream * layer.factor)
 
     def _through(self, layer: Affine, da: Array) -> Array:
-        """dz = da · f′(z); halfway at a kink is the mean of both sides."""
+        """dz = da · f′(z); a share of the way between both sides of a kink is that much of their f′."""
         number, name = layer.index, layer.activation
         dz = chain(name, da, self.z[number], self.f[number], layer.constants)
         side = self.sides.get(number)
-        if side is None or not (side == 0.5).any():
+        if side is None or not (part := ~np.isnan(side) & ~np.isin(side, (0.0, 1.0))).any():
             return dz
         form = FORMS[name]
         assert form.from_z is not None
         below, above = (
-            form.from_z(moved(name, self.z[number], np.where(side == 0.5, end, np.nan)), layer.constants)
+            form.from_z(moved(name, self.z[number], np.where(part, end, np.nan)), layer.constants)
             for end in (0.0, 1.0)
         )
-        return np.where(side == 0.5, da * (below + above) / 2, dz)
+        return np.where(part, da * (below + (above - below) * side), dz)
 
     def deltas(self, absolute: bool = False) -> list[Array]:
         """dz of every layer, [0] unused; `absolute` propagates magnitudes, the scale of the rounding."""

@@ -1,5 +1,6 @@
 """How a person describes their network: Layer, Dropout, Penalty, and parameters in any nesting by name."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,6 @@ from manual.architecture import choose
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, are_constants
 from mlp_torch.check.describe.names import activation as known
-from mlp_torch.check.describe.order import chains, is_bias
 from mlp_torch.errors import UserError
 
 LAYOUTS = ("in,out", "out,in")
@@ -222,6 +222,23 @@ def as_float(value: Any, name: str) -> Array:
         return array.astype(np.float64)
     except (TypeError, ValueError):
         raise UserError(f"{name}: is no array of real numbers") from None
+
+
+def is_bias(name: str) -> bool:
+    last = name.lower().rsplit(".", 1)
+    return last[-1].startswith(("b", "theta0")) or (last[-1].isdigit() and last[0].startswith(("b",)))
+
+
+def chains(weights: list[Array], biases: list[Array], x: Array) -> bool:
+    """Some orientation lets every weight follow the one before, with biases of its outputs' size."""
+    shapes = [w.shape if w.ndim == 2 else (w.size, 1) for w in weights]
+    widths = set(x.shape) | {x.size, 1}
+    for flips in itertools.product((False, True), repeat=min(len(shapes), 6)):
+        turned = [s[::-1] if f else s for s, f in zip(shapes, flips, strict=False)]
+        fits = turned[0][0] in widths and all(a[1] == b[0] for a, b in itertools.pairwise(turned))
+        if fits and all(b.size in (1, s[1]) for b, s in zip(biases, turned, strict=True)):
+            return True
+    return False
 
 
 def layers_in_order(values: Mapping[str, Array], activations: list[str], x: Array) -> list[Layer]:

@@ -10,7 +10,7 @@ from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.forward import Affine, Network, Part, Penalties
 from mlp_torch.check.describe.layers import LAYOUTS, Layer, Penalty, as_float
-from mlp_torch.check.describe.targets import MisfitError, orient, target
+from mlp_torch.check.describe.shapes import MisfitError, orient, target
 from mlp_torch.errors import UserError
 
 

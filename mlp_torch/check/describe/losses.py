@@ -138,6 +138,15 @@ STEPS: dict[str, Steps] = {
 }
 
 
+# What one ε leaves of the derivative where it is a difference
+DIFFERENCES: dict[str, Callable[[Array, Array], Array]] = {
+    "squared_error": lambda o, y: 2 * (np.abs(o) + np.abs(y)),
+    "half_squared_error": lambda o, y: np.abs(o) + np.abs(y),
+    "bce_with_logits": lambda o, y: sigmoid(o) + np.abs(y),
+    "cross_entropy_from_logits": lambda o, y: softmax(o) + np.abs(y),
+}
+
+
 def fused(loss: str, activation: str, o: Array, y: Array, z: Array) -> Array | None:
     """dz of the pairs that cancel, p − y, where the quotient alone would be 0/0 for a saturated p."""
     if loss == "cross_entropy" and activation == "softmax":

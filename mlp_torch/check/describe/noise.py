@@ -6,24 +6,25 @@ what one ε of a leaves of f′ as people write it from a, and the spread of the
 moves by one ε, the sides of all kinks held. `MOST` of an array's own scale is the most that is excused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS
+from mlp_torch.check.describe.activations import FORMS, LOST
 from mlp_torch.check.describe.entries import Entries, entries
 from mlp_torch.check.describe.forward import Affine, Network, Part
-from mlp_torch.check.describe.losses import STEPS, fused
-from mlp_torch.check.describe.lost import DIFFERENCES, LOST
+from mlp_torch.check.describe.layers import Brain
+from mlp_torch.check.describe.losses import DIFFERENCES, STEPS, fused
 
 EXACT = 1e-9  # float64: an ε = 1e-12 inside a log costs less
 MOST = 1e-3  # float64 and float32; of coarser numbers 8 ε, 0.8 % of float16 and 6 % of bfloat16
 SINGLE, DOUBLE = (float(np.finfo(kind).eps) for kind in (np.float32, np.float64))
 HALF, BRAIN = 2.0**-10, 2.0**-7
 UNITS = {"float32": SINGLE, "float16": HALF, "bfloat16": BRAIN}
+NAMES = {SINGLE: "float32", HALF: "float16", BRAIN: "bfloat16", DOUBLE: "float64"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,28 @@ class Floors:
     full: Mapping[Part, float]
     most: Mapping[Part, float]
     share: float
+
+
+def unit(values: Iterable[Any]) -> float:
+    """The ε of the coarsest floating dtype among the arrays."""
+    return max((_own(v) for v in values), default=DOUBLE)
+
+
+def _own(value: Any) -> float:
+    if isinstance(value, Brain):
+        return BRAIN
+    return UNITS.get(str(getattr(value, "dtype", "")).removeprefix("torch."), DOUBLE)
+
+
+def held(arrays: Mapping[str, Array], few: int = 4) -> float:
+    """float32's ε where every array in float64 holds float32 numbers that are no short fractions."""
+    values = np.concatenate([v.ravel() for v in arrays.values()]) if arrays else np.zeros(0)
+    with np.errstate(all="ignore"):
+        as_single = values.astype(np.float32)
+        short = values * 2**10 == np.round(values * 2**10)
+        if not np.isfinite(values).all() or (as_single != values).any() or (~short).sum() < few:
+            return DOUBLE
+    return SINGLE
 
 
 def relative(unit: float) -> float:

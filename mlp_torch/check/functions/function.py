@@ -3,6 +3,7 @@
 import copy
 import inspect
 import linecache
+import math
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ from mlp_torch.check.functions.purity import grown, judge_purity
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
 from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
-from mlp_torch.check.report import CheckReport, Fault, sentence
+from mlp_torch.check.report import CheckReport, Fault, row, sentence
 from mlp_torch.errors import UserError
 
 
@@ -168,6 +169,8 @@ def _also_elsewhere(
             message = f"{text}; at these the loss lies on a kink. Move the data or the parameters off it"
             return replace(report, verdict="not_comparable", message=message)
         return replace(report, notes=(*report.notes, f"note: {text}; it was judged at these"))
+    if all(math.isnan(r.cosine) for r in report.arrays.values()):
+        return _solved(report, wrong)
     text = (
         "is right at the parameters handed over and wrong at others: a number of an earlier call is used"
         " again (a cache), or one that belongs to these parameters is written into the code"
@@ -177,6 +180,26 @@ def _also_elsewhere(
     seen = f"moved by 2 to 6 %: {next(iter(wrong))} gives {h[place]:.6g}, the true one {t[place]:.6g}"
     fault = Fault("stale_gradient", None, tuple(wrong), text, seen)
     return replace(report, verdict="wrong", faults=[fault], message="")
+
+
+def _solved(report: CheckReport, wrong: Mapping[str, tuple[Array, Array]]) -> CheckReport:
+    """Every true gradient is 0 at the parameters handed over: judged at the ones that were moved."""
+    rows = {n: row(n, h.astype(float), t, right=False) for n, (h, t) in wrong.items()}
+    factors = {f"{r.ratio:.6g}" for r in rows.values()}
+    faults = []
+    if len(factors) == 1 and all(r.verdict == "scaled" for r in rows.values()):
+        factor = factors.pop()
+        words = "has the opposite sign" if factor == "-1" else f"is the true one times {factor}"
+        kind = "sign" if factor == "-1" else "constant_factor"
+        faults = [Fault(kind, None, tuple(wrong), words, "the parameters moved by 2 to 6 %")]
+    note = (
+        "note: at the parameters handed over every true gradient is 0, and a wrong one may be; the table is "
+    )
+    note += "that of parameters moved by 2 to 6 %"
+    arrays = {n: rows.get(n, r) for n, r in report.arrays.items()}
+    return replace(
+        report, verdict="wrong", arrays=arrays, faults=faults, message="", notes=(*report.notes, note)
+    )
 
 
 def _epsilon(function: Any) -> bool:

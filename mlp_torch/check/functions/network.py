@@ -9,7 +9,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe import layout
 from mlp_torch.check.describe.layers import Penalty
-from mlp_torch.check.describe.targets import MisfitError
+from mlp_torch.check.describe.shapes import MisfitError
 from mlp_torch.check.functions.reading import CLOSE, SIBLINGS, Gradient, Reading
 from mlp_torch.check.gradients import prepare
 from mlp_torch.check.search.diagnosis import Case, diagnose

@@ -1,5 +1,6 @@
 """From a problem and the author's gradients to the report: compare, search, tell."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -9,20 +10,26 @@ from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
-from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
+from mlp_torch.check.faults import regions
+from mlp_torch.check.faults.claims import Claims, norm
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.exchange import exchanged, with_momentum
+from mlp_torch.check.faults.limits import is_round
 from mlp_torch.check.faults.loss import judge_loss
-from mlp_torch.check.faults.square import wide
-from mlp_torch.check.faults.target import told_of_target
-from mlp_torch.check.faults.whole import common, overall
+from mlp_torch.check.faults.whole import common, each_scaled, overall
 from mlp_torch.check.message import message_of
-from mlp_torch.check.report import ArrayRow, CheckReport, row
-from mlp_torch.check.search.descriptions import another_penalty
-from mlp_torch.check.search.entries import LOOSE, Entry, by_entry, unseen
-from mlp_torch.check.search.search import search as search_sets
-from mlp_torch.check.search.swaps import far_fetched, swapped
-from mlp_torch.check.search.telling import first_wrong, merge, of_data, scaled_apart, whole
+from mlp_torch.check.report import ArrayRow, CheckReport, Fault
+from mlp_torch.check.search.comparison import (
+    Shaped,
+    by_entry,
+    in_parts,
+    mended,
+    right_arrays,
+    shaped,
+    table,
+    unseen,
+)
+from mlp_torch.check.search.descriptions import another_loss, another_penalty
+from mlp_torch.check.search.explanation import explained
 
 MOST = 2  # alternatives that are told
 
@@ -68,9 +75,11 @@ def diagnose(
     )
     c = Evidence(p, h, raw, rtol, floor, case.lr, case.ascent, after, previous, output_known=known)
     entries = by_entry(c, true, case.single, case.floors)
-    right, loose = _right(c, true, entries)
-    rows = _rows(c, raw, true, right, entries)
+    right, loose = right_arrays(c, true, entries)
+    arrays = shaped(c, true, entries)
+    rows = table(c, arrays, true, right)
     notes: tuple[str, ...] = ()
+    claims: list[Claims]
     if all(right.values()) or (loose and not case.single):
         if not all(right.values()):
             gap = max(r.relative for r in rows.values() if np.isfinite(r.relative))
@@ -80,10 +89,10 @@ def diagnose(
             )
             rows = {n: ArrayRow(**{**r.__dict__, "verdict": "right"}) for n, r in rows.items()}
         notes = (*notes, *unseen(c, true, entries))
-        claims: list[Claims] = [()]
+        claims = [()]
     elif not search:
         return None
-    else:
+    elif not (claims := in_parts(c, arrays, right, searched=False)):
         hidden = len(entries) == len(true) and all(
             v is not None and c.same(v, true[q], q) for q, v in c.h.items()
         )
@@ -93,148 +102,29 @@ def diagnose(
                 q: min(c.floor[q], norm(entries[q].rounding) + case.floors.get(q.name, 0.0)) for q in true
             }
             c = replace(c, rtol=1e-14, floor=tight)
-        claims = [found for found in _explained(c, true) if found]
+        claims = [found for found in explained(c, true) if found]
         if hidden:  # other slips reproduce an array up to rounding, and not its entries
             claims = [found for found in claims if all(x.kind == "wrong_regulariser" for x in found)]
-    return _tell(c, case, claims, rows, true, loss_value, notes)
+        if not claims and (told := in_parts(c, arrays, right, searched=True)):
+            claims = _with_the_rest(c, true, arrays, right, told[0])
+    parts_wrong = {n: regions.place(v.hand, v.true, v.allowed) for n, v in arrays.items() if v.comparable}
+    return _tell(c, case, claims, rows, true, loss_value, notes, parts_wrong)
 
 
-def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
-    """The sets of claims that make the author's arrays; arrays that are not finite are left out."""
-    lost = [q for q, v in c.h.items() if v is not None and not np.isfinite(v).all()]
-    claims: Claims = ()
-    for q in lost:
-        bad = np.argwhere(~np.isfinite(c.raw[q.name]))
-        first = c.raw[q.name][tuple(bad[0])]
-        what = "NaN" if np.isnan(first) else "an infinite entry"
-        words = f"holds {what} at {[int(i) for i in bad[0]]}" if len(bad[0]) else f"is {what}"
-        claims += (Claim("not_finite", f"{what} {q.layer}", words, q.layer, q.name),)
-    if lost:
-        c = replace(c, h={q: v for q, v in c.h.items() if q not in lost}, rests={}, slopes={})
-        true = {q: v for q, v in true.items() if q in c.h}
-    if c.previous and (moved := with_momentum(c, true)):
-        return [(*claims, *moved)]
-    c, placed = exchanged(c, true)
-    claims += placed
-    if claims and all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items()):
-        return [claims]
-    if not claims and (square := wide(c)):
-        ours = {x.name for x in square}
-        if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items() if q.name not in ours):
-            return [square]
-    every = overall(c, true)[1] if not lost and not placed else ()
-    found = [(*claims, *more) for more in search_sets(c).sets]
-    if not placed and not lost and far_fetched(found) and (exchanges := swapped(c)):
-        found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
-    if every and not any(_plain(c, sets) for sets in found[:1]):
-        found = [every, *(sets for sets in found if not _plain(c, sets))]
-    if found and any(told_of_target(x) for x in found[0]):  # likelier than what comes to the same
-        found = [sets for sets in found if any(told_of_target(x) for x in sets) or not _unlikely(sets)]
-    return found or ([claims] if claims else [])
-
-
-def _alone(c: Evidence, sets: list[Claims], true: Mapping[Part, Array]) -> float | None:
-    """The one constant on everything that the preferred set is."""
-    value, claims = overall(c, true)
-    return value if claims and sets and sets[0] == claims else None
-
-
-def _unlikely(claims: Claims) -> bool:
-    """What nobody writes to arrive at p or p + y."""
-    odd = {"wrong_softmax_jacobian", "not_multiplied_by_upstream", "wrong_activation_derivative"}
-    return bool({x.kind for x in claims} & odd)
-
-
-def _plain(c: Evidence, claims: Claims) -> bool:
-    """Nothing but one sign or one constant on everything."""
-    everywhere = {x.name for x in claims} == {q.name for q in c.h} or all(
-        not x.name and x.layer == len(c.problem.layers) for x in claims
-    )
-    return everywhere and {x.kind for x in claims} <= {"sign", "constant_factor"}
-
-
-def _right(
-    c: Evidence, true: Mapping[Part, Array], entries: Mapping[Part, Entry]
-) -> tuple[dict[str, bool], bool]:
-    """Per name: equal to the truth; and whether all are within 1e-6, as an ε in a log leaves them."""
-    sums: dict[str, list[Part]] = {}
-    for part in true:
-        sums.setdefault(part.name, []).append(part)
-    right, loose = {}, True
-    for name, members in sums.items():
-        fine = True
-        for group in _groups(members):
-            part, h = group[-1], c.h[group[-1]]
-            t = sum((_turn(q, true[q], part) for q in group), np.zeros(1))
-            good = h is not None and bool(np.isfinite(h).all()) and c.same(h, t, part)
-            entry = entries.get(part)
-            if good and h is not None and entry is not None:
-                good = not entry.beyond(h, c.rtol).any() and not entry.penalty_lost(h)
-            fine &= good
-            if not good:
-                near = h is not None and h.shape == t.shape and bool(np.isfinite(h).all())
-                gap = np.inf if h is None or not near else float(np.linalg.norm(h - t))
-                loose &= gap <= 3e-7 * float(np.linalg.norm(t))
-                if loose and h is not None and entry is not None:
-                    loose = not entry.beyond(h, LOOSE).any() and not entry.penalty_lost(h)
-        right[name] = fine
-    return right, loose
-
-
-def _groups(members: list[Part]) -> list[list[Part]]:
-    """Parts of one array that hold the same entries: one each, or all the layers that use it."""
-    by_role: dict[str, list[Part]] = {}
-    for part in members:
-        by_role.setdefault(part.role, []).append(part)
-    return list(by_role.values())
-
-
-def _turn(part: Part, value: Array, like: Part) -> Array:
-    return value if part.layout == like.layout else value.T
-
-
-def _rows(
-    c: Evidence,
-    raw: Mapping[str, Array],
-    true: Mapping[Part, Array],
-    right: Mapping[str, bool],
-    entries: Mapping[Part, Entry],
-) -> dict[str, ArrayRow]:
-    p, natural_shapes = c.problem, {}
-    for part, _ in true.items():
-        lay = p.layers[part.layer - 1]
-        full = (lay.W.shape[0] + bool(part.fold), lay.W.shape[1])
-        natural = full if part.layout == "in,out" else full[::-1]
-        size = int(np.prod(full)) if part.role == "W" else p.theta(part).size
-        if part.role == "b" and part.fold:
-            continue
-        own = raw[part.name].shape
-        natural_shapes[part.name] = (
-            own
-            if int(np.prod(own)) == size and shapes.canonical(part, raw[part.name], p) is not None
-            else (natural if part.role == "W" else (size,))
-        )
-    truth = shapes.author(true, natural_shapes)
-    floor: dict[str, float] = {}
-    for part in true:
-        floor[part.name] = floor.get(part.name, 0.0) + c.floor[part]
-    rows = {}
-    for name, t in truth.items():
-        with np.errstate(invalid="ignore"):
-            rows[name] = row(name, raw[name], t, right[name])
-        if not min(norm(t), norm(raw[name])) > floor[name] or not np.isfinite(
-            rows[name].ratio
-        ):  # what is 0 but for rounding has no ratio
-            nan = np.nan
-            rows[name] = replace(rows[name], ratio=nan, spread=nan, cosine=nan)
-            if not right[name] and norm(t) <= floor[name]:
-                rows[name] = replace(rows[name], verdict="wrong")
-    return rows
+def _with_the_rest(
+    c: Evidence, true: Mapping[Part, Array], arrays: Mapping[str, Shaped], right: Mapping[str, bool],
+    told: Claims,
+) -> list[Claims]:  # fmt: skip
+    """What parts of arrays hold, and what explains the other arrays."""
+    names = {x.name for x in told}
+    if names == {name for name, fine in right.items() if not fine}:
+        return [told]
+    return [(*told, *more) for more in explained(mended(c, true, arrays, names), true)] or [told]
 
 
 def _tell(
     c: Evidence, case: Case, sets: list[Claims], rows: Mapping[str, ArrayRow], true: Mapping[Part, Array],
-    loss_value: float | None, notes: tuple[str, ...],
+    loss_value: float | None, notes: tuple[str, ...], parts_wrong: Mapping[str, str],
 ) -> CheckReport:  # fmt: skip
     """Verdict, faults and the sentence."""
     p = c.problem
@@ -267,5 +157,130 @@ def _tell(
     given |= {"previous": bool(case.previous), "lr": case.lr is not None}
     missing = [option for option, known in given.items() if not known]
     places = {layer.index: c.names.place(layer.index) for layer in p.layers}
-    message = message_of(verdict, chosen, others, rows, first, places=places, reading=reading, ask=missing)
+    message = message_of(
+        verdict, chosen, others, rows, first, places=places, reading=reading, ask=missing, parts=parts_wrong
+    )
     return CheckReport(verdict, rows, chosen, others, message, notes, first)
+
+
+def _alone(c: Evidence, sets: list[Claims], true: Mapping[Part, Array]) -> float | None:
+    """The one constant on everything that the preferred set is."""
+    value, claims = overall(c, true)
+    return value if claims and sets and sets[0] == claims else None
+
+
+def of_data(c: Evidence, claims: Claims) -> str:
+    """The option that explains one constant on the data's part of every array."""
+    at_the_loss = [(x.name, x.layer) for x in claims] == [("", len(c.problem.layers))]
+    everywhere = {x.name for x in claims} == {q.name for q in c.h}
+    if len({x.key for x in claims}) != 1 or not (at_the_loss or everywhere):
+        return ""
+    return next((s for v in c.factors_of(claims[:1]) if (s := another_loss(c, v))), "")
+
+
+def scaled_apart(c: Evidence, true: Mapping[Part, Array], rows: Mapping[str, ArrayRow]) -> list[list[Fault]]:
+    """One or two arrays are the true ones times a number of their own; of more that is no explanation."""
+    faults: list[Fault] = []
+    factors = each_scaled(c, true)
+    for part, value in factors.items() if len(factors) < 3 else ():
+        text = f"is the true one times {_shown(value)}"
+        if true[part].size == 1:
+            text = f"is off by a factor of {_shown(value)}: one number proves no constant"
+        names = (part.name,)
+        faults.append(Fault("constant_factor", part.layer, names, text, _evidence(rows, names)))
+    return [faults] if faults else []
+
+
+def whole(
+    c: Evidence, value: float, faults: list[list[Fault]], rows: Mapping[str, ArrayRow]
+) -> tuple[str, list[list[Fault]], str]:
+    """Every array is the true one times one factor: scaled where it has a name, or clipped."""
+    names = tuple(rows)
+    readings, options = c.name_constant(value), another_loss(c, value)
+    words = readings[0][-1][2] if readings else f"is the true one times {_shown(value)}"
+    for reading in readings:
+        if reading[-1][0] == "constant_factor":
+            words = reading[-1][2]
+            break
+    constant = [Fault("constant_factor", None, names, words, _evidence(rows, names))]
+    others = [f for f in faults if "constant_factor" not in {x.kind for x in f}]
+    rates = [
+        [Fault(kind, None, names, text, _evidence(rows, names))]
+        for reading in readings
+        for kind, _, text in reading[:1]
+        if len(reading) == 1 and "rate" in kind
+    ]
+    others = [*rates, *(f for f in others if not any("rate" in x.kind for x in f))]
+    if readings:
+        if abs(value - round(value)) < 1e-9 and 2 <= value <= 9:
+            text = f"holds the sum of {value:.0f} calls: it was not set to 0 between them"
+            others.append([Fault("stale_gradient", None, names, text, _evidence(rows, names))])
+        told = [constant, *others]
+        if rates and not any(reading[-1][0] == "constant_factor" for reading in readings):
+            told = others  # the learning rate has a word of its own
+        return "scaled", told, options
+    if options:
+        other = [Fault("loss_mismatch", None, names, f"is right for {options}", _evidence(rows, names))]
+        return "other_loss", [other, *others], ""
+    total = float(np.sqrt(sum(norm(v) ** 2 for v in c.raw.values())))
+    if value < 1 and is_round(total, c.limits.slack):
+        text = f"is cut to {_shown(value)} of its length: all gradients together have the length {total:.6g}"
+        return "wrong", [[Fault("clipping", None, names, text, _evidence(rows, names))], constant], ""
+    return "wrong", [constant, *others], ""
+
+
+def _shown(value: float) -> str:
+    """Six digits, or as many as it takes to tell it from 1."""
+    return f"{value:.6g}" if f"{value:.6g}" != "1" else f"{value:.15g}"
+
+
+def merge(c: Evidence, claims: Claims, rows: Mapping[str, ArrayRow]) -> list[Fault]:
+    """Claims as faults: the same slip in several arrays is one fault."""
+    grouped: dict[tuple[object, ...], list[int]] = {}
+    for i, claim in enumerate(claims):
+        at = ("leaf",) if claim.name or claim.kind == "updated_weights_used" else (claim.layer,)
+        grouped.setdefault((claim.key, *at), []).append(i)
+    found = []
+    for members in grouped.values():
+        group = [claims[i] for i in members]
+        layers = {x.layer for x in group}
+        first = group[0]
+        if first.name:
+            arrays = tuple(dict.fromkeys(x.name for x in group))
+        else:
+            below = max(layers) - (
+                1
+                if first.line.startswith("da")
+                and first.kind
+                in (
+                    "transpose",
+                    "updated_weights_used",
+                    "missing_activation_derivative",
+                    "not_multiplied_by_upstream",
+                )
+                else 0
+            )
+            arrays = tuple(dict.fromkeys(q.name for q in c.h if q.layer <= below))
+        layer = next(iter(layers)) if len(layers) == 1 else None
+        detail = Counter(x.detail for x in group).most_common(1)[0][0]
+        evidence = f"{first.line}; {_evidence(rows, arrays)}" if first.line else _evidence(rows, arrays)
+        found.append(Fault(first.kind, layer, arrays, detail, evidence))
+    return found
+
+
+def _evidence(rows: Mapping[str, ArrayRow], arrays: tuple[str, ...]) -> str:
+    wrong = [rows[a] for a in arrays if a in rows and rows[a].verdict != "right"]
+    if not wrong:
+        return ""
+    r = wrong[0]
+    if np.isnan(r.value) and not r.index:
+        return f"d{r.name} has shape {r.shape}"
+    ratio = "" if np.isnan(r.ratio) else f" (ratio {r.ratio:.6g} ± {r.spread:.2g})"
+    return f"d{r.name}{list(r.index)} is {r.value:.6g}, the true one {r.truth:.6g}{ratio}"
+
+
+def first_wrong(p: Network, rows: Mapping[str, ArrayRow]) -> int | None:
+    for layer in reversed(p.layers):
+        if any(part.name in rows and rows[part.name].verdict != "right" for part in layer.parts):
+            return layer.index
+    return None

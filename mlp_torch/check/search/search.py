@@ -1,18 +1,19 @@
 """The search: hypotheses put into the backward pass, from the output down, fewest mistakes first."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.faults import arrays, chain, weights
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
 from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
 from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
-from mlp_torch.check.search import tied
+from mlp_torch.check.search.comparison import lone_wrong
 from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding
 from mlp_torch.check.search.ranking import doubtful, order, others, plausible, ranked
@@ -58,9 +59,9 @@ def _search(
     between: Callable[[], list[Claims]] = list,
 ) -> SearchResult:  # fmt: skip
     """`between`: other explanations, asked for where one mistake explains nothing."""
-    searcher, end = _Searcher(c, allowed), c.deadline
+    searcher, end, lone = _Searcher(c, allowed), c.deadline, lone_wrong(c)
     for budget in range(1, most + 1):
-        found = searcher.within(budget)
+        found = searcher.within(budget) if budget == 1 or lone is None else searcher.of_array(lone, budget)
         if found:
             sets = ranked(found)
             if budget < most and all(doubtful(c, claims) for claims in sets):
@@ -103,6 +104,14 @@ class _Searcher:
             if len(found) >= LIMIT or self.c.expired():
                 break
         return list(found.values())
+
+    def of_array(self, part: Part, budget: int) -> list[Claims]:
+        """The sets of mistakes that one array makes alone, what goes into it being right."""
+        c, dz = self.c, self.c.true_deltas()
+        above = None if part.layer == len(c.problem.layers) else dz[part.layer + 1]
+        da = c.problem.upstream(part.layer, above)
+        ways = arrays.explain(c, part, dz[part.layer], da, budget)
+        return [way for way in ways if cost(way) <= budget and self._may(way)]
 
     def _share(self, number: int) -> Array | float:
         """What softmax multiplies da with: a probability of almost 0 has a huge da and a plain dz."""
@@ -218,7 +227,7 @@ class _Searcher:
             if part not in c.h:
                 continue  # no gradient was given
             if part.role == "W" and part.name in self.lowest:
-                ways = tied.ways(c, part, da, dz, left, shared, self.lowest)
+                ways = _tied(c, part, da, dz, left, shared, self.lowest)
             else:
                 h = c.h[part]
                 hints = _hints(now, waiting) if h is not None and h.size <= 2 else ()
@@ -238,6 +247,40 @@ class _Searcher:
                 yield from combine(i + 1, (*claims, *way))
 
         yield from combine(0, now)
+
+
+def _tied(
+    c: Evidence, part: Part, da: Array, dz: Array, left: int, shared: dict[str, Array],
+    lowest: Mapping[str, int],
+) -> list[Claims]:  # fmt: skip
+    """A weight used in several layers is judged at the lowest; `shared` carries the sum of its paths."""
+    D = c.problem.leaf(part, dz)
+    own = D if part.layout == "in,out" else D.T
+    shared[f"{part.name} {part.layer}"] = own
+    total = np.sum([v for key, v in shared.items() if key.rpartition(" ")[0] == part.name], axis=0)
+    if part.layer > lowest[part.name]:
+        return [()]
+    h = c.h[part]
+    whole = total if part.layout == "in,out" else total.T
+    found = arrays.explain(c, part, dz, da, left, whole)
+    if left and h is not None and not any(len(w) == 0 for w in found):
+        R = c.regulariser(part)
+        above = whole - D
+        for kind, words, value in (
+            ("overwritten_gradient", "holds the lower layer's term alone: = for +=", D),
+            (
+                "missing_accumulation",
+                "holds the upper layer's term alone: the lower one is not added",
+                above,
+            ),
+            ("missing_accumulation", "holds the lower layer's term alone: the upper one is not added", D),
+            ("overwritten_gradient", "holds the upper layer's term alone: = for +=", above),
+        ):
+            if c.same(h, value + R, part):
+                found.append(
+                    (Claim(kind, "path", words, part.layer, part.name, "dW = Σ over its uses of aᵀ dz"),)
+                )
+    return found
 
 
 def _nothing(dz: Array, da: Array) -> bool:

@@ -134,3 +134,26 @@ def test_arrays_that_are_0_in_truth_are_told():
     report = verdict(P, G, x, Y, layers)
     assert report.verdict == "right"
     assert any(note.startswith("note: every true entry of dW1, db1 is 0") for note in report.notes)
+
+
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+def test_a_slip_of_one_array_is_no_epsilon_inside_a_log(name):
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(9, 4)), draw.normal(size=(9, 3))
+    P = {
+        "W1": draw.normal(size=(4, 5)),
+        "b1": draw.normal(size=5),
+        "W2": draw.normal(size=(5, 3)),
+        "b2": y[0],
+    }
+    a = np.tanh(x @ P["W1"] + P["b1"])
+    d = (a @ P["W2"] + P["b2"] - y) / 9
+    dz = d @ P["W2"].T * (1 - a * a)
+    G = {"W1": x.T @ dz, "b1": dz.sum(0), "W2": a.T @ d, "b2": d.sum(0)}
+    layers = [Layer("W1", "b1", "tanh"), Layer("W2", "b2")]
+    for entry in range(G[name].size):
+        H = {n: v.copy() for n, v in G.items()}
+        H[name].flat[entry] *= 1 + 1e-6
+        report = check_gradients(P, H, x, y, layers=layers, loss="half_squared_error")
+        assert report.verdict == "wrong", entry
+        assert report.arrays[name].index == tuple(np.unravel_index(entry, G[name].shape))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlp_torch import Layer, Penalty, check_gradients
 
@@ -17,12 +19,13 @@ UNITS = {
 }
 
 
-def hidden(name, at, factor=1.0):
+def hidden(name, at, factor=1.0, of_second=1.0, row=1.0):
     f, below, above = UNITS[name]
     slope = np.where(Z > 0, above, below * np.exp(Z) if name == "elu" else below)
     slope = np.where(Z == 0, at, slope)
     d = 2 * (f(Z) @ P["W2"] - Y) / 7
-    G = {"W1": factor * X.T @ (d @ P["W2"].T * slope), "W2": f(Z).T @ d}
+    G = {"W1": factor * X.T @ (d @ P["W2"].T * slope), "W2": of_second * f(Z).T @ d}
+    G["W2"][0] *= row
     alpha = {"elu": {"alpha": 0.5}}.get(name, {})
     layers = [Layer("W1", None, name, alpha), Layer("W2")]
     return check_gradients(P, G, X, Y, layers=layers, loss="squared_error")
@@ -141,3 +144,86 @@ def test_two_layers_may_take_different_sides(first, second):
     report = check_gradients(P, G, x, y, layers=layers, loss="half_squared_error")
     assert report.verdict == "right", str(report)
     assert not second or any("at a kink" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("name", UNITS)
+@settings(max_examples=10, deadline=None)
+@given(share=st.floats(-1, 2))
+def test_what_lies_between_the_sides_is_said_and_what_lies_outside_is_wrong(name, share):
+    _, below, above = UNITS[name]
+    report = hidden(name, below + (above - below) * share)
+    if 1e-3 < share < 0.499 or 0.501 < share < 0.999:
+        assert report.verdict == "not_comparable"
+        assert "z1[0, 2] = 0 (and 7 more)" in report.message
+        assert "Right: dW2" in report.message
+        assert "move x" in report.message
+    elif share < -1e-3 or share > 1.001:
+        assert report.verdict in ("wrong", "scaled")
+        assert report.faults
+        assert "unexplained" not in report.message
+
+
+def test_every_entry_may_take_its_own_side():
+    draw = np.random.default_rng(5)
+    for name, (_, below, above) in UNITS.items():
+        for _ in range(3):
+            sides = draw.integers(0, 2, Z.shape)
+            report = hidden(name, below + (above - below) * sides)
+            assert report.verdict == "right", str(report)
+            mixed = hidden(name, below + (above - below) * draw.uniform(size=Z.shape))
+            assert mixed.verdict == "not_comparable"
+            assert "z1[0, 2] = 0" in mixed.message
+
+
+def test_its_own_sides_excuse_no_wrong_sign():
+    sides = np.random.default_rng(5).integers(0, 2, Z.shape)
+    assert hidden("relu", sides, factor=-1.0).verdict == "wrong"
+
+
+def test_another_array_s_fault_is_named_beside_a_derivative_between_the_sides():
+    report = hidden("relu", 0.3, of_second=2.0)
+    assert report.verdict == "wrong"
+    assert [(f.kind, f.arrays) for f in report.faults] == [("constant_factor", ("W2",))]
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict"), [(0.4, "not_comparable"), (-0.7, "not_comparable"), (1.5, "wrong")]
+)
+def test_the_sign_of_0_may_lie_between_its_sides(at, verdict):
+    W, y = np.array([[1.0, -1, 0], [2, 0, 1], [0, 1, -1]]), Y[:, [0, 1, 0]]
+    extra = 0.3 * np.where(W == 0, at, np.sign(W))
+    lasso = linear("half_squared_error", lambda o: o - y, y, W=W, l1=Penalty(0.3), extra=extra)
+    assert lasso.verdict == verdict
+    assert "W[0, 2] = 0 under |θ|" in lasso.message
+    zero = np.zeros((7, 3))
+    report = linear("absolute_error", lambda o: np.where(o == 0, at, np.sign(o)), zero)
+    assert report.verdict == verdict
+    assert "sign of 0 is" in report.message
+
+
+def test_sums_of_decimals_that_miss_0_by_rounding_may_fall_on_either_side():
+    draw = np.random.default_rng(3)
+    for _ in range(10):
+        x, W1 = draw.integers(-3, 4, (9, 4)) / 10, draw.integers(-3, 4, (4, 5)) / 10
+        b1, W2, y = draw.integers(-2, 3, 5) / 10, draw.normal(size=(5, 2)), draw.normal(size=(9, 2))
+        z = b1 + sum(x[:, [k]] * W1[k] for k in draw.permutation(4))
+        a = np.maximum(z, 0)
+        d = (a @ W2 - y) / 9
+        dz = d @ W2.T * (z > 0)
+        report = check_gradients(
+            {"W1": W1, "b1": b1, "W2": W2}, {"W1": x.T @ dz, "b1": dz.sum(0), "W2": a.T @ d}, x, y,
+            layers=[Layer("W1", "b1", "relu"), Layer("W2")], weight_layout="in,out",
+            loss="half_squared_error",
+        )  # fmt: skip
+        assert report.verdict == "right", str(report)
+
+
+def test_what_lies_between_at_both_ends_of_hardtanh_is_one_value():
+    slope = np.where(np.abs(Z) == 1, 0.4, np.where(np.abs(Z) < 1, 1.0, 0.0))
+    a = np.clip(Z, -1, 1)
+    d = 2 * (a @ P["W2"] - Y) / 7
+    G = {"W1": X.T @ (d @ P["W2"].T * slope), "W2": a.T @ d}
+    layers = [Layer("W1", None, "hardtanh"), Layer("W2")]
+    report = check_gradients(P, G, X, Y, layers=layers, loss="squared_error")
+    assert report.verdict == "not_comparable"
+    assert "your derivative of hardtanh is 0.4, " in report.message
