@@ -9,15 +9,13 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.bias import of_bias
+from mlp_torch.check.faults.bias import misfit, of_bias
 from mlp_torch.check.faults.claims import Claim, Claims, Make, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import factor, follow
-from mlp_torch.check.faults.misfit import misfit
 from mlp_torch.check.faults.penalty import by_name, missing_penalty, of_reduced_bias, penalty, slips
-from mlp_torch.check.faults.places import of_other_layers, returned
 from mlp_torch.check.faults.samples import of_samples
-from mlp_torch.check.faults.weights import of_step, of_weight
+from mlp_torch.check.faults.weights import of_other_layers, of_step, of_weight, returned
 
 LINES = {
     "W": "dW = aᵀ dz",

@@ -11,8 +11,7 @@ from mlp_torch.check.describe.losses import LOSSES, fused
 from mlp_torch.check.faults import activation, dropout
 from mlp_torch.check.faults.claims import Claim, Claims
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.loss import loss_gradients, mismatched, weights_of
-from mlp_torch.check.faults.target import of_target
+from mlp_torch.check.faults.loss import loss_gradients, mismatched, of_target, weights_of
 
 # (claims, da before f′, dz)
 ChainStep = tuple[Claims, Array, Array]

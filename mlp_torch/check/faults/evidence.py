@@ -12,10 +12,8 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Network, Part
-from mlp_torch.check.faults.claims import Claim, norm
-from mlp_torch.check.faults.constants import Constant, named
-from mlp_torch.check.faults.limits import Limits, limits_of
-from mlp_torch.check.faults.naming import Names, names_of
+from mlp_torch.check.faults.claims import Claim, Names, names_of, norm
+from mlp_torch.check.faults.constants import Constant, Limits, limits_of, named
 
 ALL = slice(None)
 

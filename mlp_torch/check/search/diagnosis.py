@@ -11,11 +11,10 @@ from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.describe.noise import tolerance
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.exchange import exchanged, with_momentum
-from mlp_torch.check.faults.loss import judge_loss
-from mlp_torch.check.faults.square import wide
-from mlp_torch.check.faults.target import told_of_target
-from mlp_torch.check.faults.whole import common, overall
+from mlp_torch.check.faults.factors import common, overall
+from mlp_torch.check.faults.loss import judge_loss, told_of_target
+from mlp_torch.check.faults.samples import wide
+from mlp_torch.check.faults.weights import exchanged, with_momentum
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, row
 from mlp_torch.check.search.descriptions import another_penalty

@@ -9,9 +9,9 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.faults import arrays, chain, weights
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
-from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
-from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
+from mlp_torch.check.faults.factors import chain_constants, lacks_upstream
+from mlp_torch.check.faults.formulas import fitted
 from mlp_torch.check.search import tied
 from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding

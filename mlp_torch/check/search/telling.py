@@ -8,9 +8,9 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Network, Part
 from mlp_torch.check.faults.claims import Claims, norm
+from mlp_torch.check.faults.constants import is_round
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.limits import is_round
-from mlp_torch.check.faults.whole import each_scaled
+from mlp_torch.check.faults.factors import each_scaled
 from mlp_torch.check.report import ArrayRow, Fault
 from mlp_torch.check.search.descriptions import another_loss
 
