@@ -12,6 +12,7 @@ from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS, recoded, slips
 from mlp_torch.check.faults.claims import Claim
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import common
+from mlp_torch.check.faults.samples import broadcast
 from mlp_torch.check.report import Fault
 
 
@@ -84,7 +85,7 @@ def loss_gradients(c: Evidence) -> Iterator[tuple[Claim, Array]]:
             p.weight * LOSSES[p.loss].derivative(o, y2),
         )
     if o.shape[1] == 1 and p.samples > 1:
-        yield from _broadcast(c, line)
+        yield from broadcast(c, line)
 
 
 def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
@@ -103,25 +104,8 @@ def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
             claim = Claim("label_coding", text, f"takes {text}", L, line=line)
             yield (other, claim), p.weight * row.derivative(o, y2)
         if o.shape[1] == 1 and p.samples > 1:
-            for claim, G in _broadcast(c, line, loss):
+            for claim, G in broadcast(c, line, loss):
                 yield (other, claim), G
-
-
-def _broadcast(c: Evidence, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
-    """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
-    p = c.problem
-    n = p.samples
-    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
-    square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
-    for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
-        for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
-            detail = (
-                f"comes from an error of shape ({n}, {n}), because (N,) against (N, 1) broadcasts: {words}"
-            )
-            yield (
-                Claim("broadcast", words, detail, len(p.layers), line=line, odd=odd),
-                p.weight * g.reshape(n, 1),
-            )
 
 
 def _proportional(a: Array, b: Array) -> bool:

@@ -133,3 +133,20 @@ def _makes(c: Evidence, part: Part, value: Array) -> bool:
         if np.linalg.norm(rest - turned) <= 1e-12 * max(1.0, float(np.linalg.norm(h))):
             return True
     return False
+
+
+def broadcast(c: Evidence, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
+    """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
+    p = c.problem
+    n = p.samples
+    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
+    square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
+    for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
+        for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):
+            detail = (
+                f"comes from an error of shape ({n}, {n}), because (N,) against (N, 1) broadcasts: {words}"
+            )
+            yield (
+                Claim("broadcast", words, detail, len(p.layers), line=line, odd=odd),
+                p.weight * g.reshape(n, 1),
+            )
