@@ -1,6 +1,7 @@
 """The loss: slips in its derivative and its target, other losses, labels, broadcasting, and its value."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from mlp_torch.check.faults.factors import common
 from mlp_torch.check.faults.samples import broadcast
 from mlp_torch.check.report import Fault
 
+# the losses of ŷ − y, beside which Huber's may stand
+OF_DISTANCE = ("squared_error", "half_squared_error", "absolute_error", "huber", "rmse")
+
 
 def weights_of(c: Evidence, reduction: str) -> Array:
     p = c.problem
@@ -27,65 +31,89 @@ def loss_gradients(c: Evidence) -> Iterator[tuple[Claim, Array]]:
     p = c.problem
     L, o, y = len(p.layers), p.output, p.y
     line = f"dŷ = ∂L/∂ŷ = {LOSSES[p.loss].line}"
+    slip = partial(Claim, layer=L, line=line)
+    wrong = partial(slip, "wrong_loss_derivative")
     G = p.loss_gradient()
     for words, g in slips(p.loss, o, y):
-        yield (
-            Claim("wrong_loss_derivative", words, f"has {words}, for {LOSSES[p.loss].line}", L, line=line),
-            p.weight * g,
-        )
-    one = Claim(
-        "not_multiplied_by_upstream",
-        "G",
-        "lacks the loss's derivative: the upstream gradient is not multiplied in",
-        L,
-        line=line,
-    )
-    yield one, p.weight + 0 * G
+        yield wrong(words, f"has {words}, for {LOSSES[p.loss].line}"), p.weight * g
+    words = "lacks the loss's derivative: the upstream gradient is not multiplied in"
+    yield slip("not_multiplied_by_upstream", "G", words), p.weight + 0 * G
     if p.sample_weight is not None:
         words = "lacks the sample weights"
-        w = p.weight / np.where(p.sample_weight == 0, 1, p.sample_weight).reshape(-1, 1)
-        w = np.full_like(
-            w, {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": o.size}[p.reduction] ** -1.0
-        )
-        yield Claim("wrong_loss_derivative", words, words, L, line=line), w * LOSSES[p.loss].derivative(o, y)
-        yield (
-            Claim("wrong_loss_derivative", "weights twice", "has the sample weights twice", L, line=line),
-            G * p.sample_weight.reshape(-1, 1),
-        )
+        per = {"sum": 1, "mean_over_samples": p.samples, "mean_over_all": o.size}[p.reduction]
+        w = np.full((p.samples, 1), 1 / per)
+        yield wrong(words, words), w * LOSSES[p.loss].derivative(o, y)
+        yield wrong("weights twice", "has the sample weights twice"), G * p.sample_weight.reshape(-1, 1)
     for loss, row in LOSSES.items():
-        if loss == p.loss:
-            continue
         y2 = coded(loss, y)
-        if loss == "cross_entropy" and o.shape[1] == 1:
+        if loss == p.loss or y2 is None or (loss == "cross_entropy" and o.shape[1] == 1):
             continue
-        if y2 is None or (loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all()):
+        if loss in ("bce", "cross_entropy") and not ((o > 0) & (o <= 1)).all():
             continue
         g = row.derivative(o, y2)
-        value = _proportional(g * p.weight, G)
-        if value:
+        if _proportional(g * p.weight, G):
             continue
         for reduction in dict.fromkeys((p.reduction, *REDUCTIONS)):
             if o.shape[1] == 1 and reduction == "mean_over_all" and p.reduction != reduction:
                 continue
+            odd = 0.4 if reduction == p.reduction else 0.7
             words = f"is right for {loss}, reduction {reduction}"
-            yield (
-                Claim(
-                    "loss_mismatch",
-                    f"{loss} {reduction}",
-                    words,
-                    L,
-                    line=f"dŷ = {row.line}",
-                    odd=0.4 if reduction == p.reduction else 0.7,
-                ),
-                weights_of(c, reduction) * g,
-            )
+            claim = Claim("loss_mismatch", f"{loss} {reduction}", words, L, line=f"dŷ = {row.line}", odd=odd)
+            yield claim, weights_of(c, reduction) * g
+    yield from ((claim, G) for claim, G, _ in hubers(c))
     for words, y2 in recoded(LOSSES[p.loss].labels, y):
-        yield (
-            Claim("label_coding", words, f"takes {words}", L, line=line),
-            p.weight * LOSSES[p.loss].derivative(o, y2),
-        )
+        yield slip("label_coding", words, f"takes {words}"), p.weight * LOSSES[p.loss].derivative(o, y2)
     if o.shape[1] == 1 and p.samples > 1:
         yield from broadcast(c, line)
+
+
+def hubers(c: Evidence) -> Iterator[tuple[Claim, Array, float]]:
+    """(claim, G, the loss's value): Huber's loss with another delta, which dW of the last layer shows.
+
+    dŷ = clip(d, −δ, δ) with d = ŷ − y; smooth L1 has it over δ.
+    """
+    p = c.problem
+    L, last, d = len(p.layers), p.layers[-1], p.output - p.y
+    part = next(q for q in last.parts if q.role == "W")
+    h = c.h.get(part)
+    tied = sum(q.name == part.name and q.role == "W" for q in c.h) > 1
+    if p.loss not in OF_DISTANCE or h is None or h.size < 3 or tied:
+        return
+    t = h - c.regulariser(part)
+    back = chain(last.activation, p.a[L - 1] @ t, p.z[L], p.f[L], last.constants) * last.factor
+    penalty = p.loss_value() - p.loss_value(penalty=False)
+    beside = ", where loss='huber' has delta = 1" if p.loss == "huber" else ""
+    for reduction in dict.fromkeys((p.reduction, *REDUCTIONS)):
+        weight = weights_of(c, reduction)
+        for delta, over in _deltas(d, weight * back, float(np.vdot(t, t)), c.rtol):
+            G = weight * np.clip(d, -delta, delta) / over
+            dz = chain(last.activation, G * last.factor, p.z[L], p.f[L], last.constants)
+            if (p.loss == "huber" and abs(delta - 1) <= 1e-9) or not c.same(t, p.leaf(part, dz), part):
+                continue
+            number, smooth = f"{delta:.6g}", over != 1
+            name = f"smooth L1 with beta = {number}" if smooth else f"huber with delta = {number}"
+            line = f"dŷ = ŷ − y, cut to ±{number}{f', over {number}' if smooth else ''}"
+            words, variant = f"is right for {name}{beside}, reduction {reduction}", name.replace(" ", "_")
+            terms = np.where(np.abs(d) <= delta, d * d / 2, delta * (np.abs(d) - delta / 2)) / over
+            claim = Claim("loss_mismatch", f"{variant} {reduction}", words, L, line=line, odd=0.8)
+            yield claim, G, float((terms * weight).sum()) + penalty
+
+
+def _deltas(d: Array, share: Array, wanted: float, rtol: float) -> Iterator[tuple[float, float]]:
+    """(δ, 1 or δ): the roots of Σ share · clip(d, −δ, δ) / (1 or δ) = wanted that cut some d and not others.
+
+    Between neighbours of |d| the sum is below + δ · above, of the d that are not cut and of those that are.
+    """
+    order = np.argsort(np.abs(d), axis=None)
+    d, share = d.ravel()[order], share.ravel()[order]
+    size, turned = np.abs(d), share * np.sign(d)
+    below, above = np.cumsum(share * d)[:-1], (turned.sum() - np.cumsum(turned))[:-1]
+    with np.errstate(all="ignore"):
+        roots = (wanted - below) / above, below / (wanted - above)
+    for smooth, values in enumerate(roots):
+        inside = (values >= size[:-1] * (1 - rtol)) & (values <= size[1:] * (1 + rtol)) & (values > 0)
+        for delta in dict.fromkeys(float(f"{v:.12g}") for v in values[inside]):
+            yield delta, delta if smooth else 1.0
 
 
 def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
@@ -164,7 +192,8 @@ def judge_loss(
     if found:
         words += f": that is {found[0]}"
     kinds = {f.kind for f in chosen}
-    if verdict == "other_loss" and any(chosen[0].detail.endswith(x) for x in found):
+    same = any(near(total) for claim, _, total in hubers(c) if any(claim.detail == f.detail for f in chosen))
+    if verdict == "other_loss" and (same or any(chosen[0].detail.endswith(x) for x in found)):
         return chosen, verdict, (*notes, f"note: {words}")
     if "constant_factor" in kinds and near(
         mine * (common(c, {q: t for q, t in p.true().items() if q in c.h}) or np.nan)
