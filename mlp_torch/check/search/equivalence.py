@@ -123,7 +123,9 @@ _SUM = "is the sum over the samples where the mean belongs"
 
 
 def _bias(c: Evidence, claim: Claim) -> bool:
-    return any(q.name == claim.name and q.role == "b" and not q.fold for q in c.h)
+    """A claim about a bias; of a bias folded into its weight, by the line that it is about."""
+    own = [q for q in c.h if q.name == claim.name and q.role == "b"]
+    return any(not q.fold or claim.line.startswith("db") for q in own)
 
 
 def _constants(c: Evidence, claims: Claims, value: float) -> Claims:

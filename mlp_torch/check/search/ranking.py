@@ -3,11 +3,14 @@
 from mlp_torch.check.faults.claims import Claims, cost, strange
 from mlp_torch.check.faults.evidence import Evidence
 
+RARE = 1.5  # a constant from here on is one that hardly anybody writes
+
 
 def order(claims: Claims) -> tuple[float, ...]:
-    """The fewest mistakes, then those with a name, then the fewest places, then the likeliest."""
+    """The fewest mistakes, then names that people write, then the fewest places, then the likeliest."""
     places = len({(x.key, x.layer, x.name) for x in claims})
-    return (cost(claims), strange(claims), places, sum({x.key: x.odd for x in claims}.values()))
+    rare = len({x.key for x in claims if x.kind == "constant_factor" and x.odd >= RARE and not x.nameless})
+    return (cost(claims), strange(claims), rare, places, sum({x.key: x.odd for x in claims}.values()))
 
 
 def plausible(sets: list[Claims]) -> list[Claims]:
@@ -29,7 +32,7 @@ def ranked(found: list[Claims]) -> list[Claims]:
     kinds: set[frozenset[str]] = set()
     for claims in ordered:
         what = frozenset(x.kind for x in claims)
-        if order(claims)[:3] <= best[:3] or what not in kinds:
+        if order(claims)[:4] <= best[:4] or what not in kinds:
             unique.setdefault(frozenset((x.kind, x.layer) for x in claims), claims)
         kinds.add(what)
     return list(unique.values())[:6]
