@@ -107,9 +107,6 @@ def _diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
             return _with_resolution(replace(report, notes=(*report.notes, INSIDE)), q)
     report = diagnose(p, case, value)
     assert report is not None
-    if asked.unit > SINGLE:
-        words = f"note: {units.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
-        report = replace(report, notes=(*report.notes, words))
     if report.faults and not any(word in f.detail for f in report.faults for word in KINKED):
         return report
     return _beside_kinks(p, case, value, report)

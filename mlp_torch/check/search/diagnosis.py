@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
-from mlp_torch.check.describe.noise import tolerance
+from mlp_torch.check.describe.noise import SINGLE, tolerance
+from mlp_torch.check.describe.units import NAMES
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import common, overall
@@ -19,6 +21,7 @@ from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, row
 from mlp_torch.check.search.descriptions import another_penalty
 from mlp_torch.check.search.entries import LOOSE, Entry, by_entry, unseen
+from mlp_torch.check.search.ranking import likeliest
 from mlp_torch.check.search.search import search as search_sets
 from mlp_torch.check.search.swaps import far_fetched, swapped
 from mlp_torch.check.search.telling import first_wrong, merge, of_data, scaled_apart, whole
@@ -93,12 +96,17 @@ def diagnose(
             }
             c = replace(c, rtol=1e-14, floor=tight)
         claims = [found for found in _explained(c, true) if found]
+        if p.unit > SINGLE and claims and not hidden:
+            claims, alike, c = likeliest(c, claims, partial(_explained, true=true))
+            if alike:
+                words = "does not tell these names apart: they are likely, in float64 certain"
+                notes = (f"note: {NAMES[p.unit]} {words}",)
         if hidden:  # other slips reproduce an array up to rounding, and not its entries
             claims = [found for found in claims if all(x.kind == "wrong_regulariser" for x in found)]
     return _tell(c, case, claims, rows, true, loss_value, notes)
 
 
-def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
+def _explained(c: Evidence, true: Mapping[Part, Array], most: int = 3) -> list[Claims]:
     """The sets of claims that make the author's arrays; arrays that are not finite are left out."""
     lost = [q for q, v in c.h.items() if v is not None and not np.isfinite(v).all()]
     claims: Claims = ()
@@ -122,7 +130,7 @@ def _explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
         if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items() if q.name not in ours):
             return [square]
     every = overall(c, true)[1] if not lost and not placed else ()
-    found = [(*claims, *more) for more in search_sets(c).sets]
+    found = [(*claims, *more) for more in search_sets(c, most).sets]
     if not placed and not lost and far_fetched(found) and (exchanges := swapped(c)):
         found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
     if every and not any(_plain(c, sets) for sets in found[:1]):
