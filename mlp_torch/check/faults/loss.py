@@ -199,7 +199,7 @@ def judge_loss(
         mine * (common(c, {q: t for q, t in p.true().items() if q in c.h}) or np.nan)
     ):
         return chosen, verdict, (*notes, f"note: {words}, by the same factor")
-    if "broadcast" in kinds:
+    if "broadcast" in kinds or kinds == {"forward_mismatch"}:
         return chosen, verdict, (*notes, f"note: {words}")
     n, k = p.output.shape
     if k == 1 and n > 1:

@@ -27,7 +27,10 @@ def makes_all(c: Evidence, p: Network) -> bool:
             ):
                 return False
         true = p.true()
-    return all((h := c.h.get(q)) is not None and c.same(h, t, q) for q, t in true.items())
+    unused = [h for q, h in c.h.items() if q not in true]  # a bias that is not added has a gradient of 0
+    return all((h := c.h.get(q)) is not None and c.same(h, t, q) for q, t in true.items()) and not any(
+        h is None or h.any() for h in unused
+    )
 
 
 def another_forward(c: Evidence) -> list[Claims]:
@@ -57,9 +60,11 @@ def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
     biased = [layer for layer in p.layers if layer.b is not None and layer.b.any()]
     for layer in biased:
         words = f"{names.place(layer.index)} adds no bias"
-        yield f"bias {layer.index}", words, changed(replace(layer, b=np.zeros_like(layer.b)))
+        for bare in _unbiased(layer):
+            yield f"bias {layer.index}", words, changed(bare)
     if len(biased) > 1:
-        yield "bias", "no layer adds its bias", changed(*(replace(q, b=np.zeros_like(q.b)) for q in biased))
+        for every in zip(*map(_unbiased, biased), strict=True):
+            yield "bias", "no layer adds its bias", changed(*every)
     for layer in p.layers:
         if layer.mask is not None:
             continue
@@ -67,6 +72,12 @@ def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
             words = f"the output of {names.place(layer.index)} is multiplied by {value:.6g}"
             mask = np.full(p.a[layer.index].shape, value)
             yield f"times {layer.index}", words, changed(replace(layer, mask=mask, scaled=True))
+
+
+def _unbiased(layer: Affine) -> tuple[Affine, Affine]:
+    """The layer without its bias, whose gradient is handed over all the same, or is 0."""
+    kept = replace(layer, b=np.zeros_like(layer.b))
+    return kept, replace(kept, parts=tuple(q for q in layer.parts if q.role != "b" or q.fold))
 
 
 def _rerun(p: Network, own: Mapping[int, Affine]) -> Network:
