@@ -1,6 +1,7 @@
 """The loss: slips in its derivative and its target, other losses, labels, broadcasting, and its value."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -117,9 +118,14 @@ def _deltas(d: Array, share: Array, wanted: float, rtol: float) -> Iterator[tupl
 
 
 def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
-    """Another loss, of the same reduction, with labels coded otherwise or broadcast as well."""
+    """Labels coded otherwise and broadcast; or another loss, of the same reduction, with one of these."""
     p = c.problem
     L, o = len(p.layers), p.output
+    if o.shape[1] == 1 and p.samples > 1:
+        line = f"dŷ = {LOSSES[p.loss].line}"
+        for text, y2 in recoded(LOSSES[p.loss].labels, p.y):
+            claim = Claim("label_coding", text, f"takes {text}", L, line=line)
+            yield from (((claim, wide), G) for wide, G in broadcast(c, line, labels=y2))
     for loss, row in LOSSES.items():
         y = coded(loss, p.y)
         if loss == p.loss or y is None or (loss == "cross_entropy" and o.shape[1] == 1):
@@ -163,13 +169,18 @@ def coded(loss: str, y: Array) -> Array | None:
     return y
 
 
+def near(value: float, other: float, single: bool) -> bool:
+    """Two values of a loss are the same."""
+    slack = 1e-4 if single else 1e-7
+    return abs(other - value) <= slack * max(abs(value), abs(other)) + 1e-12
+
+
 def judge_loss(
     c: Evidence, value: float, chosen: list[Fault], verdict: str, notes: tuple[str, ...], single: bool
 ) -> tuple[list[Fault], str, tuple[str, ...]]:  # fmt: skip
     """The author's loss value against the described loss; a constant or another loss may explain both."""
     p = c.problem
-    slack = 1e-4 if single else 1e-7
-    mine = p.loss_value()
+    mine, is_it = p.loss_value(), partial(near, value, single=single)
     if not np.isfinite(mine):
         return (
             chosen,
@@ -177,27 +188,27 @@ def judge_loss(
             (*notes, "note: the described loss is infinite here; the loss value was not compared"),
         )
 
-    def near(other: float) -> bool:
-        return abs(other - value) <= slack * max(abs(value), abs(other)) + 1e-12
-
-    if near(mine):
+    if is_it(mine):
         return chosen, verdict, notes
     words = f"your loss is {value:.9g}, the described one {mine:.9g}"
     found = []
     for loss, reduction, total in _standard(p):
-        if near(total):
+        if is_it(total):
             found.append(f"{loss}, reduction {reduction}")
-    if near(p.loss_value(penalty=False)) and mine != p.loss_value(penalty=False):
+    if is_it(p.loss_value(penalty=False)) and mine != p.loss_value(penalty=False):
         found.append(f"{p.loss} without its penalty")
     if found:
         words += f": that is {found[0]}"
     kinds = {f.kind for f in chosen}
-    same = any(near(total) for claim, _, total in hubers(c) if any(claim.detail == f.detail for f in chosen))
+    same = any(is_it(total) for claim, _, total in hubers(c) if any(claim.detail == f.detail for f in chosen))
     if verdict == "other_loss" and (same or any(chosen[0].detail.endswith(x) for x in found)):
         return chosen, verdict, (*notes, f"note: {words}")
-    if "constant_factor" in kinds and near(
+    if "constant_factor" in kinds and is_it(
         mine * (common(c, {q: t for q, t in p.true().items() if q in c.h}) or np.nan)
     ):
+        if found and verdict == "scaled":  # the loss and its gradients are another one's
+            chosen = [replace(chosen[0], kind="loss_mismatch", detail=f"is right for {found[0]}")]
+            return chosen, "other_loss", (*notes, f"note: {words}")
         return chosen, verdict, (*notes, f"note: {words}, by the same factor")
     if "broadcast" in kinds or kinds == {"forward_mismatch"}:
         return chosen, verdict, (*notes, f"note: {words}")
@@ -208,9 +219,9 @@ def judge_loss(
             terms = LOSSES[p.loss].terms(np.broadcast_to(p.output, (n, n)), np.ascontiguousarray(y))
         rest = mine - p.loss_value(penalty=False)
         if (
-            near(float(terms.mean()) + rest)
-            or near(float(terms.sum()) + rest)
-            or near(float(terms.sum()) / n + rest)
+            is_it(float(terms.mean()) + rest)
+            or is_it(float(terms.sum()) + rest)
+            or is_it(float(terms.sum()) / n + rest)
         ):
             detail = f"(N,) against (N, 1) broadcasts to ({n}, {n}) in the loss"
             return [*chosen, Fault("broadcast", None, ("loss",), detail, words)], "wrong", notes

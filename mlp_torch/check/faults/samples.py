@@ -135,11 +135,14 @@ def _makes(c: Evidence, part: Part, value: Array) -> bool:
     return False
 
 
-def broadcast(c: Evidence, line: str, loss: str = "") -> Iterator[tuple[Claim, Array]]:
+def broadcast(
+    c: Evidence, line: str, loss: str = "", labels: Array | None = None
+) -> Iterator[tuple[Claim, Array]]:
     """(N,) against (N, 1): every output meets every target, and a sum or mean takes the square away."""
     p = c.problem
     n = p.samples
-    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(p.y.T, (n, n))
+    y = p.y if labels is None else labels
+    o, y = np.broadcast_to(p.output, (n, n)), np.broadcast_to(y.T, (n, n))
     square = LOSSES[loss or p.loss].derivative(o, np.ascontiguousarray(y))
     for words, axis in (("each output meets every target", 1), ("each target meets every output", 0)):
         for g, odd in ((square.mean(axis=axis), 0.8), (square.sum(axis=axis), 0.9)):

@@ -14,11 +14,11 @@ from mlp_torch.check.describe.units import NAMES
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import common, overall
-from mlp_torch.check.faults.loss import judge_loss, told_of_target
+from mlp_torch.check.faults.loss import judge_loss, near, told_of_target
 from mlp_torch.check.faults.samples import wide
 from mlp_torch.check.faults.weights import exchanged, with_momentum
 from mlp_torch.check.message import message_of
-from mlp_torch.check.report import ArrayRow, CheckReport, row
+from mlp_torch.check.report import ArrayRow, CheckReport, Fault, row
 from mlp_torch.check.search.descriptions import another_penalty
 from mlp_torch.check.search.entries import LOOSE, Entry, by_entry, unseen
 from mlp_torch.check.search.ranking import likeliest
@@ -256,7 +256,12 @@ def _tell(
     elif not faults:
         faults = scaled_apart(c, true, rows)
     else:
-        reading = another_penalty(c, sets[0]) or of_data(c, sets[0])
+        reading, whose = another_penalty(c, sets[0])
+        if whose is not None and loss_value is not None and near(whose, loss_value, case.single):
+            words = f"is right for {reading}"  # the author's loss holds it too
+            faults = [[Fault("loss_mismatch", None, tuple(rows), words, faults[0][0].evidence)], *faults[:1]]
+            verdict, reading, loss_value = "other_loss", "", None
+        reading = reading or of_data(c, sets[0])
     if case.loss_given and loss_value is None:
         reading = ""  # the author's loss value is that of the network described
     chosen = faults[0] if faults else []
