@@ -45,7 +45,7 @@ def factor(c: Evidence, value: float, part: Part, make: Make) -> Iterator[Claims
     turned = (make("sign", "sign", "has the opposite sign"),) if value < 0 else ()
     if cut and abs(value) < 1:
         text = f"is cut to {abs(value):.6g} of its length, in the right direction"
-        yield (*turned, make("clipping", "norm", text, odd=1.5, value=value))
+        yield (*turned, make("clipping", "norm", text, odd=1.5, value=abs(value)))
         return
     if cut and size >= 2:
         # a constant made it longer and the cut shorter: any constant that is large enough
