@@ -125,7 +125,8 @@ def mismatched(c: Evidence) -> Iterator[tuple[tuple[Claim, Claim], Array]]:
         line = f"dŷ = {LOSSES[p.loss].line}"
         for text, y2 in recoded(LOSSES[p.loss].labels, p.y):
             claim = Claim("label_coding", text, f"takes {text}", L, line=line)
-            yield from (((claim, wide), G) for wide, G in broadcast(c, line, labels=y2))
+            for wide, G in broadcast(c, line, labels=y2):
+                yield (claim, replace(wide, odd=1.4)), G
     for loss, row in LOSSES.items():
         y = coded(loss, p.y)
         if loss == p.loss or y is None or (loss == "cross_entropy" and o.shape[1] == 1):
