@@ -115,9 +115,6 @@ def diagnosed(p: Network, case: Case, asked: Asked) -> CheckReport:
     assert report is not None
     if _open(report):
         report = _outside(p, case, value, report)
-    if asked.unit > SINGLE:
-        words = f"note: {noise.NAMES[asked.unit]} tells few slips apart: names are likely, in float64 certain"
-        report = replace(report, notes=(*report.notes, words))
     if not _open(report) and not any(word in f.detail for f in report.faults for word in KINKED):
         return report
     return _beside_kinks(p, case, value, report)

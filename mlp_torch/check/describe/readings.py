@@ -5,6 +5,7 @@ change makes right is no fault of the gradients; no change may leave out an arra
 and reductions are the search's own.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +74,11 @@ def biases(given: Given) -> Iterator[Change]:
         for number, layer, where in _places(given):
             if layer.bias is None and layer.bias_in_weight is None:
                 yield f"bias={name!r}", where, number, _with(given, number, bias=name)
+    bare = [layer for layer in given.layers if layer.bias is None and layer.bias_in_weight is None]
+    if 1 < len(bare) == len(free):
+        named = iter(free)
+        layers = [replace(layer, bias=next(named)) if layer in bare else layer for layer in given.layers]
+        yield f"bias={', '.join(map(repr, free))}", " in these layers, in order", None, {"layers": layers}
     for number, layer, where in _places(given):
         if layer.bias_in_weight is not None:
             other = "last" if layer.bias_in_weight == "first" else "first"
@@ -175,9 +181,32 @@ def layouts(given: Given) -> Iterator[Change]:
         if given.weight_layout not in (None, way):
             yield f"weight_layout={way!r}", "", None, {"weight_layout": way}
     for number, layer, where in _places(given):
+        whole = given.weight_layout if isinstance(given.weight_layout, str) else None
         for way in ways:
-            if layer.weight_layout not in (None, way):
+            if (layer.weight_layout or whole) not in (None, way):
                 yield f"weight_layout={way!r}", where, number, _with(given, number, weight_layout=way)
+
+
+def orders(given: Given) -> Iterator[Change]:
+    """Two layers, or their weights, biases or activations, in each other's place."""
+    for i, j in itertools.combinations(range(len(given.layers)), 2):
+        first, second = given.layers[i], given.layers[j]
+        for what, own in ORDERS.items():
+            mine, its = ({f: getattr(layer, f) for f in own} for layer in (first, second))
+            if repr(mine) == repr(its):
+                continue
+            layers = list(given.layers)
+            layers[i], layers[j] = replace(first, **its), replace(second, **mine)
+            yield f"{what} {i + 1} and {j + 1} exchanged", "", None, {"layers": layers}
+
+
+ORDERS = {
+    "layers": tuple(Layer.__dataclass_fields__),
+    "the weights and biases of layers": ("weight", "bias", "bias_in_weight", "weight_layout"),
+    "the weights of layers": ("weight", "weight_layout"),
+    "the biases of layers": ("bias",),
+    "the activations of layers": ("activation", "activation_parameters"),
+}
 
 
 CHANGES: Sequence[Callable[[Given], Iterator[Change]]] = (
@@ -187,4 +216,5 @@ CHANGES: Sequence[Callable[[Given], Iterator[Change]]] = (
     constants,
     dropouts,
     layouts,
+    orders,
 )

@@ -9,16 +9,15 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part, Penalties
-from mlp_torch.check.faults.bias import of_bias
+from mlp_torch.check.faults.bias import misfit, of_bias
 from mlp_torch.check.faults.claims import Claim, Claims, Make, cost, norm
 from mlp_torch.check.faults.evidence import Evidence
 from mlp_torch.check.faults.factors import factor, follow
-from mlp_torch.check.faults.misfit import misfit
 from mlp_torch.check.faults.penalty import by_name, missing_penalty, of_reduced_bias, penalty, slips
-from mlp_torch.check.faults.places import of_other_layers, returned
 from mlp_torch.check.faults.samples import of_samples
-from mlp_torch.check.faults.weights import of_step, of_weight
+from mlp_torch.check.faults.weights import of_other_layers, of_step, of_weight, returned
 
+FEW = 5  # −2 to 2: how many margins of a hinge are active
 LINES = {
     "W": "dW = aᵀ dz",
     "b": "db = Σ dz over the samples",
@@ -64,9 +63,7 @@ def explain(
     else:
         found += list(_fits(c, part, h, D, R, budget, make))
         plain = any(len(f) == 1 and f[0].odd < 1.5 and f[0].variant != "penalty" for f in found)
-        # where all samples have one dz, a sum that keeps some of them is a constant too
-        alike = part.role == "b" and bool((np.ptp(dz, axis=0) <= 1e-9 * np.abs(dz).max()).all())
-        if h.size > 2 and plain and not alike:
+        if h.size > 2 and plain and not (part.role == "b" and _few_values(dz)):
             return [f for f in found if cost(f) <= budget]
         found += _clipped(c, part, h, T, make)
         before = c.previous.get(part)
@@ -81,6 +78,13 @@ def explain(
         for more in _fits(c, part, h, value, R, budget - 1, make, free):
             found.append((claim, *more))
     return [f for f in found if cost(f) <= budget]
+
+
+def _few_values(dz: Array) -> bool:
+    """All samples have one dz, or steps of a few sizes: a sum that keeps some of them is a constant too."""
+    size = np.abs(dz).max()
+    alike = bool((np.ptp(dz, axis=0) <= 1e-9 * size).all())
+    return alike or len(np.unique(np.round(dz / size, 9))) <= FEW
 
 
 def _otherwise(

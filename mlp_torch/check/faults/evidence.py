@@ -12,12 +12,12 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe.forward import Network, Part
-from mlp_torch.check.faults.claims import Claim, norm
-from mlp_torch.check.faults.constants import Constant, named
-from mlp_torch.check.faults.limits import Limits, limits_of
-from mlp_torch.check.faults.naming import Names, names_of
+from mlp_torch.check.faults.claims import Claim, Names, names_of, norm
+from mlp_torch.check.faults.constants import Constant, Limits, limits_of, named
 
 ALL = slice(None)
+OR = " or "  # between constants that the numbers do not tell apart
+COARSE = 1e-4  # a relative tolerance that several constants may lie within
 
 
 @dataclass
@@ -49,13 +49,13 @@ class Evidence:
     def constants(self) -> list[Constant]:
         return named(self.problem, self.lr, self.names)
 
-    def same(self, h: Array, candidate: Array, part: Part, slack: float = 1.0) -> bool:
-        """Equal up to rounding, norm-wise."""
+    def same(self, h: Array, candidate: Array, part: Part, factor: float = 1.0) -> bool:
+        """Equal up to rounding, norm-wise; `factor`: of the true array, and of its rounding."""
         if h.shape != candidate.shape:
             return False
         gap = norm(h - candidate)
         size = max(norm(candidate), norm(h))
-        return gap < math.inf and gap <= slack * (self.rtol * size + self.floor[part])
+        return gap < math.inf and gap <= self.rtol * size + factor * self.floor[part]
 
     def expired(self) -> bool:
         return time.thread_time() > self.deadline
@@ -72,22 +72,18 @@ class Evidence:
         sign = [("sign", "sign", "has the opposite sign")] if c < 0 else []
         if abs(abs(c) - 1) <= tolerance:
             return [sign] if sign else []
-        plain: list[str] = []
-        for constant in self.constants:
-            value, words = constant.value, constant.words
-            if abs(abs(c) - value) <= tolerance * value:
-                kinds = tuple(kind for kind, _ in words)
-                if kinds == ("constant_factor",):
-                    plain.append(words[0][1])
-                else:
-                    readings.append(
-                        sign + [(kind, kind if "rate" in kind else text, text) for kind, text in words]
-                    )
+        near = [k for k in self.constants if abs(abs(c) - k.value) <= tolerance * k.value]
+        plain = [k for k in near if len(k.words) == 1 and k.words[0][0] == "constant_factor"]
+        for words in (k.words for k in near if k not in plain):
+            readings.append(sign + [(kind, kind if "rate" in kind else text, text) for kind, text in words])
+        if self.rtol > COARSE:
+            plain.sort(key=lambda k: abs(abs(c) - k.value))
         if plain:
-            text = plain[0]
-            readings.append(
-                [*sign, ("constant_factor", f"is the true one {text}", f"is the true one {text}")]
-            )
+            text = f"is the true one {plain[0].words[0][1]}"
+            others = {k.value: k.words[0][1] for k in plain if abs(k.value / plain[0].value - 1) > 1e-9}
+            alike = [words for v, words in others.items() if abs(v / plain[0].value - 1) <= self.rtol]
+            detail = text if self.rtol <= COARSE else OR.join((text, *alike))
+            readings.append([*sign, ("constant_factor", text, detail)])
         return sorted(readings, key=len)
 
     def factors_of(self, claims: Iterable[Claim]) -> list[float]:
@@ -126,8 +122,10 @@ class Evidence:
         c = float(np.vdot(h, t)) / square
         size = norm(h)
         gap = norm(h - c * t)
-        floor = 0.0 if part is None else self.floor[part]
-        if not gap <= self.rtol * size + floor or floor > 1e-3 * size or c == 0:
+        floor = (
+            0.0 if part is None else self.floor[part] * min(1.0, abs(c))
+        )  # a factor shrinks the rounding too
+        if not gap <= self.rtol * size + floor or floor > max(1e-3, 8 * self.rtol) * size or c == 0:
             return None
         return c if np.sqrt(square) > 1e-12 * size else None
 

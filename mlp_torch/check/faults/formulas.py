@@ -1,4 +1,4 @@
-"""Slips in the formula of one derivative, and formulas with free coefficients."""
+"""Slips in the formula of one derivative: a table of what people write."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

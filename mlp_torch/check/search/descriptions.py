@@ -27,7 +27,10 @@ def makes_all(c: Evidence, p: Network) -> bool:
             ):
                 return False
         true = p.true()
-    return all((h := c.h.get(q)) is not None and c.same(h, t, q) for q, t in true.items())
+    unused = [h for q, h in c.h.items() if q not in true]  # a bias that is not added has a gradient of 0
+    return all((h := c.h.get(q)) is not None and c.same(h, t, q) for q, t in true.items()) and not any(
+        h is None or h.any() for h in unused
+    )
 
 
 def another_forward(c: Evidence) -> list[Claims]:
@@ -57,9 +60,11 @@ def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
     biased = [layer for layer in p.layers if layer.b is not None and layer.b.any()]
     for layer in biased:
         words = f"{names.place(layer.index)} adds no bias"
-        yield f"bias {layer.index}", words, changed(replace(layer, b=np.zeros_like(layer.b)))
+        for bare in _unbiased(layer):
+            yield f"bias {layer.index}", words, changed(bare)
     if len(biased) > 1:
-        yield "bias", "no layer adds its bias", changed(*(replace(q, b=np.zeros_like(q.b)) for q in biased))
+        for every in zip(*map(_unbiased, biased), strict=True):
+            yield "bias", "no layer adds its bias", changed(*every)
     for layer in p.layers:
         if layer.mask is not None:
             continue
@@ -67,6 +72,12 @@ def _near(c: Evidence) -> Iterator[tuple[str, str, Network]]:
             words = f"the output of {names.place(layer.index)} is multiplied by {value:.6g}"
             mask = np.full(p.a[layer.index].shape, value)
             yield f"times {layer.index}", words, changed(replace(layer, mask=mask, scaled=True))
+
+
+def _unbiased(layer: Affine) -> tuple[Affine, Affine]:
+    """The layer without its bias, whose gradient is handed over all the same, or is 0."""
+    kept = replace(layer, b=np.zeros_like(layer.b))
+    return kept, replace(kept, parts=tuple(q for q in layer.parts if q.role != "b" or q.fold))
 
 
 def _rerun(p: Network, own: Mapping[int, Affine]) -> Network:
@@ -128,14 +139,14 @@ def another_loss(c: Evidence, value: float | None) -> str:
     return " or for ".join(sorted(found, key=lambda text: text.count("="))[:2])
 
 
-def another_penalty(c: Evidence, claims: Claims) -> str:
-    """The penalty for which the author's gradients are right, and how to describe it; or empty."""
+def another_penalty(c: Evidence, claims: Claims) -> tuple[str, float | None]:
+    """The penalty for which the author's gradients are right, how to describe it, and the loss with it."""
     p = c.problem
     if not claims or {x.kind for x in claims} != {"wrong_regulariser"} or any(not x.name for x in claims):
-        return ""
+        return "", None
     label = "l1" if any("l1" in x.variant for x in claims) else "l2"
     if any(t.l1 if label == "l2" else t.l2 for t in p.penalties.values()):
-        return ""
+        return "", None
     own = {(x.layer, x.name): x.value for x in claims}
     amounts: dict[str, set[str]] = {"W": set(), "b": set()}
     penalties = dict(p.penalties)
@@ -148,22 +159,23 @@ def another_penalty(c: Evidence, claims: Claims) -> str:
         if p.theta(q).any():
             amounts[q.role].add(f"{v:.9g}")
     if any(len(v) > 1 for v in amounts.values()) or not amounts["W"]:
-        return ""
-    if not makes_all(c, replace(p, penalties=penalties, z=[], f=[], a=[])):
-        return ""
+        return "", None
+    other = replace(p, penalties=penalties, z=[], f=[], a=[])
+    if not makes_all(c, other):
+        return "", None
     w, b = float(amounts["W"].pop()), float(amounts["b"].pop()) if amounts["b"] else 0.0
     if b not in (0.0, w):
-        return ""
+        return "", None
     described = max((2 * t.l2 + t.l1 for (_, role), t in p.penalties.items() if role == "W"), default=0.0)
     if w == 0:
-        return f"no penalty: leave {label}= out"
+        return f"no penalty: leave {label}= out", other.loss_value()
     words, option = _penalty(label, w, described, p.samples)
     if b:
         words, option = (
             ("the penalty on biases too" if w == described else words),
             f"{option}, on_biases=True",
         )
-    return f"{words}: {label}=Penalty({option})"
+    return f"{words}: {label}=Penalty({option})", other.loss_value()
 
 
 def _penalty(label: str, amount: float, described: float, n: int) -> tuple[str, str]:

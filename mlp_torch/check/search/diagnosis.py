@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.describe import shapes
 from mlp_torch.check.describe.forward import Network, Part
-from mlp_torch.check.describe.noise import tolerance
+from mlp_torch.check.describe.noise import NAMES, SINGLE, tolerance
 from mlp_torch.check.faults import regions
 from mlp_torch.check.faults.claims import Claims, norm
+from mlp_torch.check.faults.constants import is_round
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.limits import is_round
-from mlp_torch.check.faults.loss import judge_loss
-from mlp_torch.check.faults.whole import common, each_scaled, overall
+from mlp_torch.check.faults.factors import common, each_scaled, overall
+from mlp_torch.check.faults.loss import judge_loss, near
 from mlp_torch.check.message import message_of
 from mlp_torch.check.report import ArrayRow, CheckReport, Fault
 from mlp_torch.check.search.comparison import (
@@ -30,6 +31,7 @@ from mlp_torch.check.search.comparison import (
 )
 from mlp_torch.check.search.descriptions import another_loss, another_penalty
 from mlp_torch.check.search.explanation import explained
+from mlp_torch.check.search.ranking import likeliest
 
 MOST = 2  # alternatives that are told
 
@@ -103,6 +105,11 @@ def diagnose(
             }
             c = replace(c, rtol=1e-14, floor=tight)
         claims = [found for found in explained(c, true) if found]
+        if p.unit > SINGLE and claims and not hidden:
+            claims, alike, c = likeliest(c, claims, partial(explained, true=true))
+            if alike:
+                words = "does not tell these names apart: they are likely, in float64 certain"
+                notes = (f"note: {NAMES[p.unit]} {words}",)
         if hidden:  # other slips reproduce an array up to rounding, and not its entries
             claims = [found for found in claims if all(x.kind == "wrong_regulariser" for x in found)]
         if not claims and (told := in_parts(c, arrays, right, searched=True)):
@@ -139,7 +146,12 @@ def _tell(
     elif not faults:
         faults = scaled_apart(c, true, rows)
     else:
-        reading = another_penalty(c, sets[0]) or of_data(c, sets[0])
+        reading, whose = another_penalty(c, sets[0])
+        if whose is not None and loss_value is not None and near(whose, loss_value, case.single):
+            words = f"is right for {reading}"  # the author's loss holds it too
+            faults = [[Fault("loss_mismatch", None, tuple(rows), words, faults[0][0].evidence)], *faults[:1]]
+            verdict, reading, loss_value = "other_loss", "", None
+        reading = reading or of_data(c, sets[0])
     if case.loss_given and loss_value is None:
         reading = ""  # the author's loss value is that of the network described
     chosen = faults[0] if faults else []

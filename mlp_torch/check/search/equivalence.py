@@ -24,7 +24,7 @@ def coinciding(c: Evidence, sets: list[Claims]) -> list[Claims]:
     while waiting and len(more) < MOST:
         for rewrite in REWRITINGS:
             for other in rewrite(c, waiting[0]):
-                if _kinds(other) not in told:
+                if _kinds(other) not in told and not (_scaled_loss(other) and _another_loss(sets[0])):
                     told.add(_kinds(other))
                     more.append(other)
                     waiting.append(other)
@@ -123,7 +123,9 @@ _SUM = "is the sum over the samples where the mean belongs"
 
 
 def _bias(c: Evidence, claim: Claim) -> bool:
-    return any(q.name == claim.name and q.role == "b" and not q.fold for q in c.h)
+    """A claim about a bias; of a bias folded into its weight, by the line that it is about."""
+    own = [q for q in c.h if q.name == claim.name and q.role == "b"]
+    return any(not q.fold or claim.line.startswith("db") for q in own)
 
 
 def _constants(c: Evidence, claims: Claims, value: float) -> Claims:
@@ -176,10 +178,25 @@ def of_chain(c: Evidence, claims: Claims) -> Iterator[Claims]:
                 yield _swapped(claims, slips, way)
             elif value != 1 and _near(dz, value * own):
                 yield _swapped(claims, ours, way)
-            elif value < 0 and (share := c.ratio(value * own, dz)) is not None and share > 0:
+            elif (
+                (value < 0 or (_another_loss(slips) and not _another_loss(way)))
+                and (share := c.ratio(value * own, dz))
+                and share > 0
+            ):
                 for reading in c.name_constant(share):
                     more = (Claim(*named, number, line=ours[0].line) for named in reading[:1])
                     yield _swapped(claims, ours, (*way, *more))
+
+
+def _another_loss(claims: Claims) -> bool:
+    """2(ŷ − y) for p − y: the squared error's gradient is a slip in the described loss's, times 2."""
+    return any(x.kind == "loss_mismatch" for x in claims)
+
+
+def _scaled_loss(claims: Claims) -> bool:
+    """Another loss times a constant, which nobody writes where a loss alone explains it."""
+    layers = {x.layer for x in claims if x.kind == "constant_factor" and not x.name}
+    return any(x.kind == "loss_mismatch" and x.layer in layers for x in claims)
 
 
 def _of_one_sample(c: Evidence, claims: Claims, ours: Claims, number: int, own: Array) -> Iterator[Claims]:

@@ -11,10 +11,10 @@ from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.faults.claims import Claim, Claims, cost
 from mlp_torch.check.faults.evidence import Evidence
-from mlp_torch.check.faults.exchange import exchanged, with_momentum
-from mlp_torch.check.faults.square import wide
-from mlp_torch.check.faults.target import told_of_target
-from mlp_torch.check.faults.whole import overall
+from mlp_torch.check.faults.factors import overall
+from mlp_torch.check.faults.loss import told_of_target
+from mlp_torch.check.faults.samples import wide
+from mlp_torch.check.faults.weights import exchanged, with_momentum
 from mlp_torch.check.search.ranking import order
 from mlp_torch.check.search.search import search as search_sets
 from mlp_torch.check.search.search import with_one
@@ -23,7 +23,7 @@ PATIENCE = 2.0  # seconds of work for all pairs
 LEAST = 3  # entries: fewer are another parameter's gradient times something too easily
 
 
-def explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
+def explained(c: Evidence, true: Mapping[Part, Array], most: int = 3) -> list[Claims]:
     """The sets of claims that make the author's arrays; arrays that are not finite are left out."""
     lost = [q for q, v in c.h.items() if v is not None and not np.isfinite(v).all()]
     claims: Claims = ()
@@ -47,7 +47,7 @@ def explained(c: Evidence, true: Mapping[Part, Array]) -> list[Claims]:
         if all((h := c.h[q]) is not None and c.same(h, t, q) for q, t in true.items() if q.name not in ours):
             return [square]
     every = overall(c, true)[1] if not lost and not placed else ()
-    found = [(*claims, *more) for more in search_sets(c).sets]
+    found = [(*claims, *more) for more in search_sets(c, most).sets]
     if not placed and not lost and far_fetched(found) and (exchanges := swapped(c, true)):
         found = [*exchanges, *(sets for sets in found if cost(sets) <= 2)]
     if every and not any(_plain(c, sets) for sets in found[:1]):

@@ -10,9 +10,8 @@ from manual.numbers import Array
 from mlp_torch.check.describe.forward import Part
 from mlp_torch.check.faults import arrays, chain, weights
 from mlp_torch.check.faults.claims import Claim, Claims, cost, norm, of_the_chain
-from mlp_torch.check.faults.coefficients import fitted
 from mlp_torch.check.faults.evidence import Evidence, thin
-from mlp_torch.check.faults.whole import chain_constants, lacks_upstream
+from mlp_torch.check.faults.factors import chain_constants, lacks_upstream
 from mlp_torch.check.search.comparison import lone_wrong
 from mlp_torch.check.search.descriptions import another_forward
 from mlp_torch.check.search.equivalence import coinciding
@@ -143,7 +142,7 @@ class _Searcher:
             if self.c.expired():
                 return
         if left >= 1 or any(x.kind == "wrong_activation_derivative" for x in so_far):
-            for now, da, dz in fitted(self.c, number, u, so_far, budget, self.lowest):
+            for now, da, dz in chain.fitted(self.c, number, u, so_far, budget, self.lowest):
                 yield from self._leaf_and_down(number, da, dz, now, budget, shared)
 
     def _leaf_and_down(

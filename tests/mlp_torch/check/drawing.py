@@ -30,6 +30,9 @@ def one_mistake(faults, net: Net) -> bool:
     # a mean in the only layer, and 1/N on its weight, is 1/N
     if net.depth == 1 and has.get("wrong_bias_reduction", (0, ""))[1] == "mean" and 1 / N in constants:
         return True
+    # of labels that are all the same, others and a slip in the loss are one slip of f′
+    if {"label_coding", "wrong_loss_derivative"} <= set(has) and not np.ptp(net.y):
+        return True
     # labels that are all the same broadcast to a constant
     if "broadcast" in has and not np.ptp(net.y):
         return True
