@@ -14,6 +14,7 @@ from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
+SHARE = 0.3  # of it for the truth of one draw, where it is found by differences
 
 
 def guilty_lines(
@@ -27,7 +28,7 @@ def guilty_lines(
     program = Program(function, loss, Sources())
     values = {n: np.asarray(v, dtype=np.float64) for n, v in parameters.items()}
     try:
-        first = drawn(program, values, data, floors)
+        first = drawn(program, values, data, floors, seconds * SHARE)
     except UnavailableError as error:
         return [], f"no line is named: {error}"
     except Exception as error:  # whatever the author's code raises where it is rewritten
@@ -36,19 +37,24 @@ def guilty_lines(
         return [], "no line is named: there is no source to read"
     if not first.wrong:
         return [], ""
-    draws = [first, *second(program, first)]
+    draws = [first, *second(program, first, seconds * SHARE)]
+    coarsest = max(d.resolution for d in draws)
+    if coarsest and len(draws) < 2:
+        return [], "no line is named: differences on one draw of the data are no proof"
     lines = find_lines(program, draws, deadline - time.monotonic())
+    if coarsest:
+        lines = [line.by_differences(coarsest) for line in lines]
     if time.monotonic() > deadline:
         return lines, f"the search for lines ended after {seconds:g} s (timeout=)"
     return lines, ""
 
 
-def second(program: Program, first: Draw) -> list[Draw]:
+def second(program: Program, first: Draw, seconds: float) -> list[Draw]:
     """The same shapes drawn anew, where the function takes them; else other parameters alone."""
     for data in (anew(first.data, np.random.default_rng(2), integers=True), first.data):
         parameters = anew(first.parameters, np.random.default_rng(1))
         with contextlib.suppress(Exception):  # labels in another order, say, which the author refuses
-            found = drawn(program, parameters, data)
+            found = drawn(program, parameters, data, seconds=seconds)
             if np.isfinite(found.loss) and found.wrong:
                 return [found]
     return []
