@@ -1,8 +1,8 @@
 """True gradients where no graph follows the author's code: the loss of their own run, a value moved in it.
 
-∂loss/∂v[j] is Im L(v + ih e_j)/h where the code is analytic, else a fourth-order central difference; both are
-checked along a random direction. What takes too long is searched among the author's own backward values: one
-that has the slopes of two random directions is the gradient.
+One of the author's own backward values (or a multiple) that has the slopes of three random directions is the
+gradient. Else ∂loss/∂v[j] is Im L(v + ih e_j)/h where the code is analytic, and a fourth-order central
+difference where it is not; both are checked along a random direction.
 """
 
 import time
@@ -19,6 +19,7 @@ from mlp_torch.check.lines.recording import At, Event
 Loss = Callable[[Array], complex]  # the loss with another array in the place of a value
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # in terms of the entry's size, the widest that is exact enough
 ENOUGH = 1e-9  # of an entry: no smaller step is tried
+SAME = 1e-10  # what two slopes may hide of an array that has both
 WORST = 1e-7  # of an array: with a larger error it is not known
 ULP = 2.0**-52
 
@@ -31,6 +32,12 @@ class Slope:
     value: float
     error: float
     moves: bool
+
+    def scaled(self, gradient: Array) -> Array:
+        """The multiple of an array that has this slope; 0 where none has."""
+        own = float((gradient * self.way).sum())
+        known = abs(own) > 1e-3 * float(np.abs(gradient * self.way).sum())
+        return gradient * (self.value / own if known else 0.0)
 
 
 def slope(loss: Loss, value: Array, way: Array, scale: float = 0.0) -> Slope:
@@ -103,14 +110,15 @@ def agrees(gradient: Array, along: Slope) -> bool:
 
 @dataclass
 class Differences:
-    """One draw of parameters and data. `known`: gradients of a graph that numbers have left, each of which is
-    taken where the slope along a random direction is its own.
+    """One draw of parameters and data, `events` the values that may be moved. `known`: gradients of a graph
+    that numbers have left; as the author's own values, they are taken where three slopes say so.
     """
 
     program: Program
     parameters: Gradients
     data: Sequence[Any]
     loss: float
+    hand: Gradients
     events: Sequence[Event]
     known: Mapping[At, Array | None]
     guess: Mapping[str, Array]
@@ -121,44 +129,41 @@ class Differences:
 
     def __post_init__(self) -> None:
         start = time.monotonic()
-        self._at({})(np.zeros(0))
-        self.seconds = time.monotonic() - start
+        for _ in range(3):
+            self._run(self.parameters, {})
+        self.seconds = (time.monotonic() - start) / 3
 
-    def _at(self, replacements: Mapping[At, Array], at: At | None = None) -> Loss:
-        """The loss as a function of the value at one event; NaN where the code raises."""
+    def _run(self, parameters: Gradients, replacements: Mapping[At, Array]) -> complex:
+        try:
+            return self.program.loss_at(parameters, self.data, replacements)
+        except Exception:  # whatever the author's code raises when a value is moved
+            return complex(np.nan, np.nan)
 
-        def loss(value: Array) -> complex:
-            given = {**replacements, at: value} if at is not None else replacements
-            try:
-                return self.program.loss_at(self.parameters, self.data, given)
-            except Exception:  # whatever the author's code raises when a value is moved
-                return complex(np.nan, np.nan)
+    def _at(self, at: At) -> Loss:
+        return lambda value: self._run(self.parameters, {at: value})
 
-        return loss
+    def _of(self, name: str) -> Loss:
+        return lambda value: self._run({**self.parameters, name: value}, {})
 
-    def _of_parameter(self, name: str) -> Loss:
-        def loss(value: Array) -> complex:
-            try:
-                return self.program.loss_at({**self.parameters, name: value}, self.data, {})
-            except Exception:  # as above
-                return complex(np.nan, np.nan)
-
-        return loss
-
-    def affordable(self, size: int, analytic: bool) -> bool:
-        runs = size * (1 if analytic else 4)
+    def affordable(self, runs: int) -> bool:
         return time.monotonic() + runs * self.seconds <= self.deadline
 
-    def gradient(
-        self, loss: Loss, value: Array, along: Slope, guess: Array | None
-    ) -> tuple[Array, float] | None:
+    def one_of(self, loss: Loss, value: Array, along: Slope, guesses: Sequence[Array]) -> Array | None:
+        """The guess, or the constant times a guess, that has the slopes of three directions."""
+        near = [g for g in guesses if g.shape == value.shape]
+        near = [g for g in near if agrees(g, along)] or [g for g in map(along.scaled, near) if g.any()]
+        for seed in (2, 3):
+            if near:
+                again = slope(loss, value, direction(value, seed))
+                near = [g for g in near if agrees(g, again)]
+        return near[0] if near else None
+
+    def entry_by_entry(self, loss: Loss, value: Array, along: Slope) -> tuple[Array, float] | None:
         """(∂loss/∂value, ‖error‖); None where it takes too long, or comes out too coarse."""
-        if guess is not None and guess.shape == value.shape and agrees(guess, along):
-            return guess, 64 * ULP * float(np.linalg.norm(guess))
-        if not self.affordable(value.size, True):
+        if not self.affordable(value.size):
             return None
         exact = by_complex_step(loss, value, along)
-        if exact is None and self.affordable(value.size, False):
+        if exact is None and self.affordable(4 * value.size):
             exact = by_differences(loss, value, along)
         if exact is None or not agrees(exact[0], along):
             return None
@@ -167,15 +172,18 @@ class Differences:
     def of_parameters(self) -> tuple[Gradients, dict[str, float]]:
         gradients, errors = {}, {}
         for name, value in self.parameters.items():
-            loss = self._of_parameter(name)
+            loss = self._of(name)
             along = slope(loss, value, direction(value, 0))
+            guesses = [g[name] for g in (self.guess, self.hand) if name in g]
+            one = self.one_of(loss, value, along, guesses)
             if not along.moves:
                 gradients[name], errors[name] = np.zeros(value.shape), 0.0
-                continue
-            found = self.gradient(loss, value, along, self.guess.get(name))
-            if found is None:
-                raise UnavailableError(f"the derivative by differences of {name} is too slow or too coarse")
-            gradients[name], errors[name] = found
+            elif one is not None:
+                gradients[name], errors[name] = one, SAME * float(np.linalg.norm(one))
+            elif (exact := self.entry_by_entry(loss, value, along)) is not None:
+                gradients[name], errors[name] = exact
+            else:
+                raise UnavailableError(f"the derivative of {name} by differences is too slow or too coarse")
         return gradients, errors
 
     def of_events(self) -> frozenset[At]:
@@ -183,62 +191,57 @@ class Differences:
         sites: dict[int, list[Event]] = {}
         for e in self.events:
             sites.setdefault(e.site, []).append(e)
-        unknown: dict[At, tuple[Event, Slope]] = {}
-        left: set[At] = set()
-        for events in sorted(sites.values(), key=lambda es: sum(e.value.size for e in es)):
+        left: list[Event] = []
+        for events in sites.values():
             moved = {(e.site, e.count): e.value + 1e-3 * direction(e.value, 1) for e in events}
-            if self._at(moved)(np.zeros(0)).real == self.loss:
+            if self._run(self.parameters, moved).real == self.loss:
                 self.found |= dict.fromkeys(moved)
-                continue
-            for e in events:
-                at = e.site, e.count
-                if not self.affordable(1, False):
-                    left.add(at)
-                    continue
-                along = slope(self._at({}, at), e.value, direction(e.value, 0))
-                if not along.moves:
+            else:
+                left += events
+        left.sort(key=lambda e: e.value.size)
+        slopes: dict[At, Slope] = {}
+        for e in left:
+            at = e.site, e.count
+            if self.affordable(4):
+                slopes[at] = slope(self._at(at), e.value, direction(e.value, 0))
+                if not slopes[at].moves:
                     self.found[at] = None
-                    continue
-                exact = self.gradient(self._at({}, at), e.value, along, self.known.get(at))
-                if exact is None:
-                    unknown[at] = e, along
-                else:
-                    self.found[at], self.errors[at] = exact
-        self._own(unknown)
-        return frozenset(left | {at for at in unknown if at not in self.found})
-
-    def _own(self, unknown: Mapping[At, tuple[Event, Slope]]) -> None:
-        """Gradients that the author's own backward values are: to the last digits, and unknown ones."""
-        values: dict[tuple[int, ...], list[Array]] = {}
+        own: dict[tuple[int, ...], list[Array]] = {}
         for e in self.events:
             if self.found.get((e.site, e.count), e.value) is None and e.value.any():
-                values.setdefault(e.value.shape, []).append(e.value)
-        for at, error in self.errors.items():
-            g = self.found[at]
-            assert g is not None
-            near = [b for b in values.get(g.shape, ()) if float(np.linalg.norm(b - g)) <= 10 * error]
-            self.found[at] = near[0] if near else g
-        for at, (e, along) in unknown.items():
-            near = [b for b in values.get(e.value.shape, ()) if agrees(b, along)]
-            if not near:
-                continue
-            again = slope(self._at({}, at), e.value, direction(e.value, 2))
-            near = [b for b in near if agrees(b, again)]
-            if near:
-                self.found[at] = near[0]
-                self.errors[at] = 1e-8 * float(np.linalg.norm(near[0]))
+                own.setdefault(e.value.shape, []).append(e.value)
+        left = [e for e in left if (e.site, e.count) in slopes and (e.site, e.count) not in self.found]
+        for search in (True, False):
+            for e in left:
+                at = e.site, e.count
+                if at not in self.found:
+                    torch_s = self.known.get(at)
+                    guesses = [*([] if torch_s is None else [torch_s]), *own.get(e.value.shape, ())]
+                    self._one(e, slopes[at], guesses if search else None)
+        return frozenset((e.site, e.count) for e in self.events if (e.site, e.count) not in self.found)
+
+    def _one(self, e: Event, along: Slope, guesses: Sequence[Array] | None) -> None:
+        at = e.site, e.count
+        if guesses is None:
+            exact = self.entry_by_entry(self._at(at), e.value, along)
+            if exact is not None:
+                self.found[at], self.errors[at] = exact
+        else:
+            one = self.one_of(self._at(at), e.value, along, guesses) if self.affordable(4) else None
+            if one is not None:
+                self.found[at], self.errors[at] = one, SAME * float(np.linalg.norm(one))
 
 
 def by_moving(
-    program: Program, parameters: Gradients, data: Sequence[Any], loss: float, events: Sequence[Event],
-    known: Mapping[At, Array | None], guess: Mapping[str, Array], seconds: float,
+    program: Program, parameters: Gradients, data: Sequence[Any], loss: float, hand: Gradients,
+    events: Sequence[Event], known: Mapping[At, Array | None], guess: Mapping[str, Array], seconds: float,
 ) -> Truth:  # fmt: skip
     """The truth of parameters and of the values of statements. Raises UnavailableError without it."""
     sites = program.sources.sites
     whole = [e for e in events if sites[e.site].assigned and sites[e.site].kind != "argument"]
     whole = _own_place(program, parameters, data, loss, whole)
     now = time.monotonic()
-    found = Differences(program, parameters, data, loss, whole, known, guess, now + seconds / 2)
+    found = Differences(program, parameters, data, loss, hand, whole, known, guess, now + seconds / 2)
     gradients, errors = found.of_parameters()
     found.deadline = now + seconds
     forward = found.of_events()

@@ -98,7 +98,7 @@ def drawn(
     without a truth, and what the code raises.
     """
     loss, hand = program.run(parameters, data, recording=True)
-    found = truths(program, parameters, data, loss, program.recorder.events, seconds)
+    found = truths(program, parameters, data, loss, hand, program.recorder.events, seconds)
     allowed = {n: 10 * e for n, e in found.errors.items()} if found.resolution else floors or {}
     return Draw(
         parameters, tuple(data), loss, hand, found.gradients, found.values, found.events, allowed,

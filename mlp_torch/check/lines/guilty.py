@@ -44,6 +44,14 @@ def guilty_lines(
     lines = find_lines(program, draws, deadline - time.monotonic())
     if coarsest:
         lines = [line.by_differences(coarsest) for line in lines]
+    slow = sum(len(d.forward) for d in draws)
+    if slow and len(lines) > 1:  # one line may do, of a value that is not known
+        return [], f"no line is named: differences are too slow for {slow} values that the loss depends on"
+    if slow and lines and time.monotonic() <= deadline:
+        return (
+            lines,
+            f"differences were too slow for {slow} values: the line may only repeat an earlier fault",
+        )
     if time.monotonic() > deadline:
         return lines, f"the search for lines ended after {seconds:g} s (timeout=)"
     return lines, ""

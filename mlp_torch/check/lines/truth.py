@@ -12,8 +12,8 @@ from mlp_torch.check.lines.recording import Event
 
 
 def truths(
-    program: Program, parameters: Gradients, data: Sequence[Any], loss: float, events: Sequence[Event],
-    seconds: float,
+    program: Program, parameters: Gradients, data: Sequence[Any], loss: float, hand: Gradients,
+    events: Sequence[Event], seconds: float,
 ) -> Truth:  # fmt: skip
     """What is true of parameters and values. Raises UnavailableError where neither way gives it."""
     found: Probed | None = None
@@ -27,7 +27,7 @@ def truths(
         reason = "numbers left torch's graph"
     known, guess = ({}, {}) if found is None else (found.values, found.gradients)
     try:
-        return by_moving(program, parameters, data, loss, events, known, guess, seconds)
+        return by_moving(program, parameters, data, loss, hand, events, known, guess, seconds)
     except UnavailableError as error:
         raise UnavailableError(f"{reason}; {error}") from None
 
