@@ -51,7 +51,7 @@ class Prober:
             if isinstance(v, float | np.floating) or (isinstance(v, np.ndarray) and v.dtype.kind == "f"):
                 self.counts[site] = self.counts.get(site, 0) + 1
             return v
-        t = v.used()
+        t = v.t
         if t.is_complex():
             return v
         count = self.counts.get(site, 0)
@@ -62,13 +62,23 @@ class Prober:
         probe = t.clone() if t.requires_grad else t.clone().requires_grad_()
         self.probes[site, count] = probe
         out = Traced(probe)
-        out.scalar, out.name, out.looked = v.scalar, v.name, v.looked
+        out.scalar, out.looked = v.scalar, True  # what the author calls it is not asked here
         if out.size == 1:
             self.scalars.append(out.t)
-        if kind == "post" and not v.scalar:
-            v.write(Ellipsis, out)  # every name of this array sees it
+        if kind == "post" and not v.scalar:  # every name of this array sees it
+            if v._root is None:
+                v._t = probe
+            else:
+                v.write(Ellipsis, out)
             return v
         return out
+
+
+class Unrecorded(Run):
+    """A run whose arrays are not kept: the probes are."""
+
+    def record(self, owner: Any, tensor: Tensor) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,7 @@ def _probed(
     rebuilt = Rebuilt(program.sources.code, {RECORD: prober.value, ENTER: prober.enter})
     leaves = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in parameters.items()}
     total, reason = None, ""
-    run = Run()
+    run = Unrecorded()
     with quiet(), torch.enable_grad(), running(run):
         try:
             function = rebuilt.of(program.loss)
