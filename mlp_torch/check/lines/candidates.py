@@ -115,7 +115,7 @@ def pool(draw: Draw, sites: list[Site], what: str) -> Mapping[tuple[tuple[int, .
 
 def _mark(a: Array) -> bytes:
     """What two arrays share that are equal up to rounding."""
-    return hashlib.blake2b(np.ascontiguousarray(np.round(a, 11)), digest_size=16).digest()
+    return hashlib.blake2b(np.round(a, 11).tobytes(), digest_size=16).digest()
 
 
 def for_site(

@@ -15,6 +15,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.lines.program import Gradients, Program, Truth, UnavailableError
 from mlp_torch.check.lines.recording import At, Event
+from mlp_torch.check.lines.sites import Site
 
 Loss = Callable[[Array], complex]  # the loss with another array in the place of a value
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # in terms of the entry's size, the widest that is exact enough
@@ -198,7 +199,7 @@ class Differences:
                 self.found |= dict.fromkeys(moved)
             else:
                 left += events
-        left.sort(key=lambda e: e.value.size)
+        left.sort(key=lambda e: (not self.program.sources.sites[e.site].assigned, e.value.size))
         slopes: dict[At, Slope] = {}
         for e in left:
             at = e.site, e.count
@@ -236,9 +237,12 @@ def by_moving(
     program: Program, parameters: Gradients, data: Sequence[Any], loss: float, hand: Gradients,
     events: Sequence[Event], known: Mapping[At, Array | None], guess: Mapping[str, Array], seconds: float,
 ) -> Truth:  # fmt: skip
-    """The truth of parameters and of the values of statements. Raises UnavailableError without it."""
+    """The truth of parameters, of the values of statements and of what these are made from.
+
+    Raises UnavailableError where a parameter has none.
+    """
     sites = program.sources.sites
-    whole = [e for e in events if sites[e.site].assigned and sites[e.site].kind != "argument"]
+    whole = [e for e in events if sites[e.site].kind != "argument" and whole_value(sites[e.site])]
     whole = _own_place(program, parameters, data, loss, whole)
     now = time.monotonic()
     found = Differences(program, parameters, data, loss, hand, whole, known, guess, now + seconds / 2)
@@ -250,6 +254,11 @@ def by_moving(
     shares = [e / float(np.linalg.norm(g)) for g, e in pairs if e]
     resolution = max([1e-12, *shares])
     return Truth(found.found, gradients, whole, forward, errors, resolution)
+
+
+def whole_value(site: Site) -> bool:
+    """What a statement gives, or what is calculated inside it; no single use of a variable."""
+    return site.assigned or site.kind == "calc"
 
 
 def _own_place(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from mlp_torch.check.lines.draws import Draw, anew, drawn
 from mlp_torch.check.lines.finding import find_lines
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError
+from mlp_torch.check.lines.sites import Site
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 SHARE = 0.3  # of it for the truth of one draw, where it is found by differences
@@ -38,23 +39,30 @@ def guilty_lines(
     if not first.wrong:
         return [], ""
     draws = [first, *second(program, first, seconds * SHARE)]
-    coarsest = max(d.resolution for d in draws)
-    if coarsest and len(draws) < 2:
-        return [], "no line is named: differences on one draw of the data are no proof"
     lines = find_lines(program, draws, deadline - time.monotonic())
-    if coarsest:
-        lines = [line.by_differences(coarsest) for line in lines]
-    slow = sum(len(d.forward) for d in draws)
+    why = f"the search for lines ended after {seconds:g} s (timeout=)" if time.monotonic() > deadline else ""
+    if any(d.resolution for d in draws):
+        lines, less = by_differences(lines, draws, program.sources.sites)
+        why = "; ".join(filter(None, (less, why)))
+    return lines, why
+
+
+def by_differences(
+    lines: list[GuiltyLine], draws: Sequence[Draw], sites: Sequence[Site]
+) -> tuple[list[GuiltyLine], str]:
+    """The lines that differences can prove: those that make every gradient right, on two draws."""
+    if not lines:
+        return [], ""
+    if len(draws) < 2:
+        return [], "no line is named: differences on one draw of the data are no proof"
+    if {a for line in lines for a in line.arrays} != set(draws[0].wrong):
+        return [], "no line is named: no repair made every gradient right"
+    slow = sum(sites[number].assigned for d in draws for number, _ in d.forward)
     if slow and len(lines) > 1:  # one line may do, of a value that is not known
         return [], f"no line is named: differences are too slow for {slow} values that the loss depends on"
-    if slow and lines and time.monotonic() <= deadline:
-        return (
-            lines,
-            f"differences were too slow for {slow} values: the line may only repeat an earlier fault",
-        )
-    if time.monotonic() > deadline:
-        return lines, f"the search for lines ended after {seconds:g} s (timeout=)"
-    return lines, ""
+    coarsest = max(d.resolution for d in draws)
+    words = f"differences were too slow for {slow} values: the line may only repeat an earlier fault"
+    return [line.by_differences(coarsest) for line in lines], words if slow else ""
 
 
 def second(program: Program, first: Draw, seconds: float) -> list[Draw]:
