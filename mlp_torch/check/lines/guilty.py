@@ -42,12 +42,12 @@ def guilty_lines(
     lines = find_lines(program, draws, deadline - time.monotonic())
     why = f"the search for lines ended after {seconds:g} s (timeout=)" if time.monotonic() > deadline else ""
     if any(d.resolution for d in draws):
-        lines, less = by_differences(lines, draws, program.sources.sites)
+        lines, less = proven_by_differences(lines, draws, program.sources.sites)
         why = "; ".join(filter(None, (less, why)))
     return lines, why
 
 
-def by_differences(
+def proven_by_differences(
     lines: list[GuiltyLine], draws: Sequence[Draw], sites: Sequence[Site]
 ) -> tuple[list[GuiltyLine], str]:
     """The lines that differences can prove: those that make every gradient right, on two draws."""

@@ -1,6 +1,7 @@
 """What is true of values: by torch and by differences; within bounds of memory."""
 
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from mlp_torch.check.lines.differences import (
     slope,
 )
 from mlp_torch.check.lines.draws import drawn
+from mlp_torch.check.lines.guilty import proven_by_differences
+from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.probes import probed, shares
 from tests.mlp_torch.check.lines.two_layers import BEYOND, SLIPS, lines_of, net, program_of
 from tests.mlp_torch.check.lines.written import slipped, written
@@ -125,6 +128,24 @@ def test_a_set_of_lines_is_not_named_where_one_line_may_do(tmp_path, monkeypatch
     lines, why = lines_of(written(tmp_path, source))
     assert lines == []
     assert "differences are too slow for" in why
+
+
+def test_differences_name_only_what_makes_every_gradient_right_on_two_draws():
+    def line(*arrays):
+        return GuiltyLine("net.py", 3, 0, "f", "dz = da", "", "", arrays, True)
+
+    def draw(*slow):
+        return SimpleNamespace(wrong=["W", "b"], resolution=1e-9, forward=frozenset(slow))
+
+    sites = [SimpleNamespace(assigned=True), SimpleNamespace(assigned=False)]
+    two, three = [draw(), draw()], [draw((0, 0)), draw((1, 0))]
+    lines, why = proven_by_differences([line("W", "b")], two, sites)
+    assert (len(lines), lines[0].resolution, why) == (1, 1e-9, "")
+    assert proven_by_differences([line("W", "b")], two[:1], sites)[0] == []  # one draw
+    assert proven_by_differences([line("W")], two, sites)[0] == []  # a part
+    assert len(proven_by_differences([line("W"), line("b")], two, sites)[0]) == 2
+    assert proven_by_differences([line("W"), line("b")], three, sites)[0] == []  # one line may do
+    assert "too slow for 1 values" in proven_by_differences([line("W", "b")], three, sites)[1]
 
 
 # memory
