@@ -136,12 +136,7 @@ def check_function(
             hand, again, steady = first, second, False
     report = judge_purity(report, impure, steady, hand, again, true)
     report = _worded(report, judged, found.method, _epsilon(loss_and_gradients))
-    if (
-        report.verdict in ("wrong", "scaled", "other_loss")
-        and steady
-        and not impure
-        and judged.traced is not None
-    ):
+    if report.verdict in ("wrong", "scaled", "other_loss") and steady and not impure:
         seconds = timeout if timeout is not None else NAMED if report.faults else TIMEOUT
         lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, seconds)
         unexplained = not report.faults and any(line.mended is not None for line in lines)

@@ -2,6 +2,7 @@
 draw of the data can follow.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -87,28 +88,34 @@ def pool(draw: Draw, sites: list[Site], what: str) -> Mapping[tuple[tuple[int, .
     """Candidates without a place, by the shapes of their arrays; each list of arrays once."""
     found: dict[tuple[tuple[int, ...], ...], dict[bytes, Candidate]] = {}
 
-    def add(candidate: Candidate, arrays: list[Array] | None, better: bool) -> None:
+    def add(candidate: Candidate, arrays: list[Array], marks: list[bytes], better: bool) -> None:
         if not arrays:
             return
         here = found.setdefault(tuple(a.shape for a in arrays), {})
-        digest = b"".join(np.ascontiguousarray(np.round(a, 11)).tobytes() for a in arrays)
+        digest = b"".join(marks)
         if digest not in here or (better and not sites[here[digest].source].assigned):
             here[digest] = candidate
 
     if what == "gradient":
         for name in draw.true:
-            add(Candidate(0, "", PARAMETER, name=name), [draw.true[name]], False)
+            add(Candidate(0, "", PARAMETER, name=name), [draw.true[name]], [_mark(draw.true[name])], False)
     for site in draw.values:
         whole = listed(draw, site, "", what, SAME)
         if whole is None:
             continue
+        marks = [_mark(a) for a in whole]
         orders = list(ORDERS) if len(whole) > 1 else [SAME]
         if 1 < len(whole) <= FEW:
             orders += [(k, k + 1, None) for k in range(len(whole))]
         for order in orders:
-            candidate = Candidate(0, "", site, order, what)
-            add(candidate, listed(draw, site, "", what, order), sites[site].assigned)
+            part = slice(*order)
+            add(Candidate(0, "", site, order, what), whole[part], marks[part], sites[site].assigned)
     return {shapes: list(here.values()) for shapes, here in found.items()}
+
+
+def _mark(a: Array) -> bytes:
+    """What two arrays share that are equal up to rounding."""
+    return hashlib.blake2b(np.round(a, 11).tobytes(), digest_size=16).digest()
 
 
 def for_site(

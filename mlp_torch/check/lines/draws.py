@@ -27,7 +27,8 @@ def close(a: Array, b: Array, tight: float = TIGHT) -> bool:
 class Draw:
     """`hand` and `true` by parameter; `values`, `truth`, `calls` and `order` by site and event.
 
-    `truth` is None where the loss does not depend on the value, and has no key where it is not known.
+    `truth` is None where the loss does not depend on the value, and has no key where it is not known: at
+    `forward` it depends on it. `resolution` is what the truth may be off by, relative; 0: rounding alone.
     """
 
     parameters: Gradients
@@ -38,6 +39,8 @@ class Draw:
     truth: Mapping[At, Array | None]
     events: Sequence[Event]
     floors: Mapping[str, float] = field(default_factory=dict)
+    forward: frozenset[At] = frozenset()
+    resolution: float = 0.0
     values: dict[int, list[Array]] = field(default_factory=dict)
     calls: dict[int, list[int]] = field(default_factory=dict)
     order: dict[At, int] = field(default_factory=dict)
@@ -60,7 +63,8 @@ class Draw:
                 return False
             h = h.reshape(t.shape)
         gap = float(np.linalg.norm(h - t))
-        return gap <= TIGHT * float(np.linalg.norm(t)) + self.floors.get(name, 1e-13)
+        tight = max(TIGHT, 30 * self.resolution)
+        return gap <= tight * float(np.linalg.norm(t)) + self.floors.get(name, 1e-13)
 
     def mends(self, hand: Gradients) -> set[str]:
         """The wrong gradients that are right in `hand`; none where a right one is spoilt."""
@@ -80,17 +84,26 @@ class Draw:
 
     def backward(self, site: int) -> list[int]:
         """The events of a site that the loss does not depend on."""
-        return [k for k in range(len(self.values.get(site, ()))) if self.truth.get((site, k)) is None]
+        count = len(self.values.get(site, ()))
+        return [
+            k for k in range(count) if self.truth.get((site, k)) is None and (site, k) not in self.forward
+        ]
 
 
 def drawn(
-    program: Program, parameters: Gradients, data: Sequence[Any], floors: Mapping[str, float] | None = None
-) -> Draw:
-    """The draw of these arrays. Raises UnavailableError without a truth, and what the code raises."""
+    program: Program, parameters: Gradients, data: Sequence[Any], floors: Mapping[str, float] | None = None,
+    seconds: float = 10.0,
+) -> Draw:  # fmt: skip
+    """The draw of these arrays; `seconds` limit differences, where these are needed. Raises UnavailableError
+    without a truth, and what the code raises.
+    """
     loss, hand = program.run(parameters, data, recording=True)
-    events = program.recorder.events
-    truth, true = truths(program, parameters, data, loss)
-    return Draw(parameters, tuple(data), loss, hand, true, truth, events, floors or {})
+    found = truths(program, parameters, data, loss, hand, program.recorder.events, seconds)
+    allowed = {n: 10 * e for n, e in found.errors.items()} if found.resolution else floors or {}
+    return Draw(
+        parameters, tuple(data), loss, hand, found.gradients, found.values, found.events, allowed,
+        found.forward, found.resolution,
+    )  # fmt: skip
 
 
 def anew(values: Any, generator: np.random.Generator, integers: bool = False) -> Any:

@@ -1,6 +1,6 @@
 """GuiltyLine: what is said of a line of the author's."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ class GuiltyLine:
     defines it. `explanation`: what is wrong with it. `arrays`: the gradients that it spoils. `proof`: with
     the true gradient (or the line `mended`) in its place, all of these came out right on every draw of the
     data. `mended`: the line that makes them right, or None. `alternatives`: other lines that mend as well.
+    `resolution`: relative, what "right" means where the truth is by differences; 0 where it is torch's.
     """
 
     file: str
@@ -29,10 +30,16 @@ class GuiltyLine:
     alternatives: tuple["GuiltyLine", ...] = ()
     end: int = field(default=0, compare=False)
     draws: int = field(default=2, compare=False)
+    resolution: float = 0.0
 
     @property
     def where(self) -> str:
         return f"{Path(self.file).name}:{self.line} in {self.function}"
+
+    def by_differences(self, resolution: float) -> "GuiltyLine":
+        """The same, with how exactly its proof is known."""
+        others = tuple(a.by_differences(resolution) for a in self.alternatives)
+        return replace(self, resolution=resolution, alternatives=others)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,7 +58,8 @@ class GuiltyLine:
             names = _names(self.arrays)
             verb = "is" if len(self.arrays) == 1 else "are"
             how = f"with {self.stands_for} in its place" if self.stands_for else "with the line below"
-            lines.append(f"  {how}, {names} {verb} right ({count} of the data)")
+            known = f"; by differences, resolution {self.resolution:.1g}" if self.resolution else ""
+            lines.append(f"  {how}, {names} {verb} right ({count} of the data{known})")
         if self.mended is not None:
             shown = [part.strip() for part in self.mended.splitlines()]
             lines.append("  mends it:  " + shown[0])

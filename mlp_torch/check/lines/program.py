@@ -5,11 +5,11 @@ import contextlib
 import copy
 import io
 import linecache
+import random
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,31 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
-from mlp_torch.check.lines.recording import At, Recorder
+from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
+from mlp_torch.check.lines.state import digest
 
 Gradients = dict[str, Array]
 
 
 class UnavailableError(Exception):
     """No line can be named here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """∂loss/∂value by event, None where the loss does not depend on it; ∂loss/∂parameter by name.
+
+    `events` are those that it speaks of; of those in `forward` it is known only that the loss depends on
+    them. `errors` are norms by parameter; `resolution` is relative, and 0 where torch's graph gave it all.
+    """
+
+    values: Mapping[At, Array | None]
+    gradients: Gradients
+    events: Sequence[Event]
+    forward: frozenset[At] = frozenset()
+    errors: Mapping[str, float] = field(default_factory=dict)
+    resolution: float = 0.0
 
 
 @dataclass
@@ -89,41 +106,68 @@ def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
 class Program:
     """`function(parameters, *data)` gives (loss, gradients by name, …), `loss` the loss alone, traceable.
 
-    It gives the same in every call: its copies, with rewritten code and with the author's own, are made once.
+    Its copies, with rewritten code and with the author's own, are made once; where a run leaves anything
+    changed in them (a counter, a cache), anew for each run, so that every run starts from the same.
     """
 
     def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
         self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
         self.runs = 0
+        self._made: dict[bool, tuple[Copies, Callable[..., Any]]] = {}
+        self._steady: bool | None = None  # not known before the first run
 
-    @cached_property
-    def _rewritten(self) -> tuple[Copies, Callable[..., Any]]:
-        copies = Copies(self.sources.code, {RECORD: self.recorder.value, ENTER: self.recorder.enter})
-        return copies, copies.of(self.function)
-
-    @cached_property
-    def _plain(self) -> tuple[Copies, Callable[..., Any]]:
-        copies = Copies()
-        return copies, copies.of(self.function)
+    def _copies(self, rewritten: bool) -> tuple[Copies, Callable[..., Any]]:
+        if rewritten not in self._made:
+            extra = {RECORD: self.recorder.value, ENTER: self.recorder.enter}
+            copies = Copies(self.sources.code, extra) if rewritten else Copies()
+            self._made[rewritten] = copies, copies.of(self.function)
+        return self._made[rewritten]
 
     def run(
-        self, parameters: Gradients, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
-        recording: bool = False, code: Callable[[types.CodeType], types.CodeType] | None = None,
+        self, parameters: Mapping[str, Array], data: Sequence[Any],
+        replacements: Mapping[At, Array] | None = None, recording: bool = False,
+        code: Callable[[types.CodeType], types.CodeType] | None = None,
     ) -> tuple[float, Gradients]:  # fmt: skip
         """One run on copies of everything; raises what the author's code raises."""
+        loss, found = self._run(parameters, data, replacements, recording, code)
+        hand = {n: np.array(found[n], dtype=float) for n in parameters}
+        return float(np.real(loss)), hand
+
+    def loss_at(
+        self, parameters: Mapping[str, Array], data: Sequence[Any], replacements: Mapping[At, Array]
+    ) -> complex:
+        """The loss alone, of a run on copies of everything; complex where a value is."""
+        return complex(self._run(parameters, data, replacements, False, None)[0])
+
+    def _run(
+        self, parameters: Mapping[str, Array], data: Sequence[Any],
+        replacements: Mapping[At, Array] | None, recording: bool,
+        code: Callable[[types.CodeType], types.CodeType] | None,
+    ) -> tuple[Any, Any]:  # fmt: skip
         self.runs += 1
         self.recorder.start(recording, replacements)
-        if code is None:
-            copies, function = self._rewritten
-            changed: Any = contextlib.nullcontext()
-        else:
-            copies, function = self._plain
-            changed = copies.exchanged(code)
+        copies, function = self._copies(code is None)
+        changed = contextlib.nullcontext() if code is None else copies.exchanged(code)
+        before = digest(copies) if self._steady is None else b""
         with quiet(), changed:
-            loss, found, *_ = function(copy.deepcopy(parameters), *copy.deepcopy(list(data)))
-        hand = {n: np.array(found[n], dtype=float) for n in parameters}
-        return float(np.real(np.asarray(loss)).reshape(-1)[0]), hand
+            try:
+                loss, found, *_ = function(copy.deepcopy(parameters), *copy.deepcopy(list(data)))
+            except SystemExit as error:
+                raise UnavailableError(f"it called sys.exit({error.code!r})") from None
+            finally:
+                if self._steady is None:
+                    self._steady = digest(copies) == before
+                if not self._steady:
+                    self._made.clear()
+        return np.asarray(loss).reshape(-1)[0], found
+
+
+class Nowhere(io.TextIOBase):
+    """What is printed thousands of times is not kept."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 @contextlib.contextmanager
@@ -131,22 +175,28 @@ def quiet() -> Iterator[None]:
     """The author's prints and warnings go nowhere; every run draws the same random numbers."""
     global _silent
     if _silent:
-        np.random.seed(0)
+        _seed()
         yield
         return
-    state = np.random.get_state()
-    np.random.seed(0)
+    state, others = np.random.get_state(), random.getstate()
     _silent = True
     try:
         with (
             np.errstate(all="ignore"), warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(Nowhere()), contextlib.redirect_stderr(Nowhere()),
         ):  # fmt: skip
             warnings.simplefilter("ignore")
+            _seed()
             yield
     finally:
         _silent = False
         np.random.set_state(state)
+        random.setstate(others)
+
+
+def _seed() -> None:
+    np.random.seed(0)
+    random.seed(0)
 
 
 _silent = False  # a search is quiet as a whole, so that its many runs need not be

@@ -10,6 +10,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.store import Store
 
 At = tuple[int, int]  # (site, which of its events)
 
@@ -28,8 +29,9 @@ class Event:
 class Recorder:
     """What the rewritten code calls at every value.
 
-    While `recording`, events are kept; `replacements` are put in the place of values. At the event `watched`
-    the variables of its function are kept in `seen`: (globals, locals as they were).
+    While `recording`, events are kept, their values in `store`; `replacements` are put in the place of
+    values. At the event `watched` the variables of its function are kept in `seen`: (globals, locals as they
+    were).
     """
 
     sites: list[Site]
@@ -41,10 +43,12 @@ class Recorder:
     touched: set[int] = field(default_factory=set)
     watched: At | None = None
     seen: tuple[dict[str, Any], dict[str, Any]] | None = None
+    store: Store = field(default_factory=Store)
+    before: dict[int, Array] = field(default_factory=dict)  # what a site gave the last time
 
     def start(self, recording: bool, replacements: Mapping[At, Array] | None = None) -> None:
         self.recording, self.replacements = recording, replacements or {}
-        self.events, self.counts, self.calls = [], {}, 0
+        self.events, self.counts, self.calls, self.before = [], {}, 0, {}
         self.touched = {site for site, _ in self.replacements}
         if self.watched is not None:
             self.touched.add(self.watched[0])
@@ -67,12 +71,14 @@ class Recorder:
         self.counts[site] = count + 1
         if self.watched == (site, count):
             frame = sys._getframe(1)
-            self.seen = frame.f_globals, {k: _kept(v) for k, v in frame.f_locals.items()}
+            self.seen = frame.f_globals, {k: _copied(v) for k, v in frame.f_locals.items()}
         if self.recording:
-            self.events.append(Event(site, count, np.array(v), call))
+            self.events.append(Event(site, count, self._kept(site, v), call))
         new = self.replacements.get((site, count))
         if new is None:
             return v
+        if new.dtype.kind == "c":  # a complex step
+            return complex(new) if kind is float else np.array(new) if kind is np.ndarray else new[()]
         if kind is float:
             return float(new)
         if self.sites[site].kind == "post" and isinstance(v, np.ndarray) and v.flags.writeable and v.ndim:
@@ -80,8 +86,15 @@ class Recorder:
             return v
         return np.array(new, dtype=v.dtype) if isinstance(v, np.ndarray) else v.dtype.type(new)
 
+    def _kept(self, site: int, v: Any) -> Array:
+        """A copy of the value; where a site gives the same again (a weight in a loop), the one there is."""
+        last = self.before.get(site)
+        if last is None or last.shape != np.shape(v) or not np.array_equal(last, v):
+            last = self.before[site] = self.store.keep(v)
+        return last
 
-def _kept(value: Any) -> Any:
+
+def _copied(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
     except Exception:  # whatever an object of the author's raises when it is copied
