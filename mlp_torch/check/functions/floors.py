@@ -22,6 +22,7 @@ RUNS = 6
 TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
 SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
 SINGLE = 2.0**-23
+LONGER = 2.0**-6  # of what float64 rounds: amply what np.longdouble leaves (2⁻¹¹ on average)
 ENTRY = 1e-9  # of an entry, in float64: less of a single one is no slip
 
 
@@ -150,3 +151,28 @@ def _nudged(v: Array, ways: Array, u: float) -> Array:
     if u > np.finfo(v.dtype).eps:
         return v * (1 + u * ways)
     return np.nextafter(v, (ways * np.inf).astype(v.dtype))
+
+
+def in_long(
+    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The author's gradient by name in np.longdouble, where their code keeps it; {} where it fails."""
+    parameters, *data = fresh(kept)
+    wide = {n: v.astype(np.longdouble) if v.dtype.kind == "f" else v for n, v in values.items()}
+    data = [
+        d.astype(np.longdouble) if isinstance(d, np.ndarray) and d.dtype == np.float64 else d for d in data
+    ]
+    seed()
+    try:
+        found = gradients_of(names, result_of(call(nested(parameters, wide), *data))[1], values)
+    except (Exception, SystemExit):  # not all of NumPy takes longer numbers
+        return {}
+    return {n: g for n, g in found.items() if g.dtype == np.longdouble}
+
+
+def lost(h: Array, wide: Array | None, t: Array, allowed: float) -> float:
+    """‖rounding‖ of h as its own formula in longer numbers shows it, where nothing else parts h from t."""
+    if wide is None or h.shape != t.shape or wide.shape != t.shape or h.dtype != np.float64:
+        return 0.0
+    own = length((wide - h).astype(float))
+    return own if length((wide - t).astype(float)) <= allowed + LONGER * own else 0.0

@@ -22,16 +22,14 @@ from mlp_torch.check.functions.calling.calls import (
     gradients_of,
     need_finite,
     nested,
+    quietly,
     result_of,
 )
-from mlp_torch.check.functions.calling.quiet import quietly
+from mlp_torch.check.functions.comparison import sizes
 from mlp_torch.check.functions.derivative import differentiate
-from mlp_torch.check.functions.elsewhere import wrong_elsewhere
-from mlp_torch.check.functions.judging import Judged, judge
-from mlp_torch.check.functions.plain import sizes
-from mlp_torch.check.functions.purity import grown, judge_purity
-from mlp_torch.check.functions.randomness import REMEDY, unsettled
+from mlp_torch.check.functions.purity import REMEDY, grown, judge_purity, unsettled, wrong_elsewhere
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
+from mlp_torch.check.functions.verdict import Judged, judge
 from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
 from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.functions.eager.array import Traced
-from mlp_torch.check.functions.eager.rebuild import Rebuilt
+from mlp_torch.check.functions.eager.module import Rebuilt
 from mlp_torch.check.functions.eager.run import EnoughError, Made, Run, Site, UntraceableError, running
 
 

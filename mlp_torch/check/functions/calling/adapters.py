@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.describe.layers import Layer, Penalty
+from mlp_torch.check.functions.calling.calls import heard, told
 from mlp_torch.check.functions.calling.orders import (
     Order,
     adapter,
@@ -17,7 +18,6 @@ from mlp_torch.check.functions.calling.orders import (
     returned,
     signature,
 )
-from mlp_torch.check.functions.calling.quiet import heard, told
 from mlp_torch.check.functions.calling.results import Form, along, gradients_by_name, recognise
 from mlp_torch.check.functions.calling.targets import Target, targets
 from mlp_torch.check.functions.calling.trees import Path, get, in_numpy, is_record, leaves, rebuilder, written

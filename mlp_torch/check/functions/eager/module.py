@@ -1,41 +1,34 @@
-"""What stands for `np`, `math` and `float` in the author's code while it is traced."""
+"""What stands for `np`, `math` and `float` in the author's code while it is traced, and the copies of it."""
 
 import builtins
 import math
 from collections.abc import Callable
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlp_torch.check.functions.eager.array import (
-    Traced,
-    coarse,
-    grows,
-    holds,
-    made,
-    plain,
-    scalar,
-    tensor_of,
-)
+from mlp_torch.check.functions.copies import KEPT, Copies
+from mlp_torch.check.functions.eager.array import Traced, made, scalar, tensor_of, wrapped
 from mlp_torch.check.functions.eager.composed import LATER
-from mlp_torch.check.functions.eager.reductions import REDUCTIONS
-from mlp_torch.check.functions.eager.run import UntraceableError
-from mlp_torch.check.functions.eager.ufuncs import wrapped
+from mlp_torch.check.functions.eager.functions import REDUCTIONS
+from mlp_torch.check.functions.eager.ndarray import grows, holds, plain
+from mlp_torch.check.functions.eager.run import UntraceableError, active, coarse
 
 
 class _Number(type):
     """A class of numbers to which the graph's scalars belong, and whose calls keep them in the graph."""
 
     original: type
+    dtype: np.dtype[Any]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if args and isinstance(args[0], Traced):
             if cls.original is float and args[0].size != 1:
                 raise TypeError("only arrays of one entry can be converted to Python scalars")
-            coarse(cls.dtype)  # type: ignore[attr-defined]
-            return scalar(args[0].used()) if cls.original is float else args[0].astype(cls.dtype)  # type: ignore[attr-defined]
+            coarse(cls.dtype)
+            return scalar(args[0].used()) if cls.original is float else args[0].astype(cls.dtype)
         return cls.original(*args, **kwargs)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -246,3 +239,36 @@ def of_math(value: Any) -> Any:
 
 
 BUILTINS = {**vars(builtins), "float": Float, "print": lambda *_, **__: None}
+
+
+class Rebuilt(Copies):
+    """Copies that compute on arrays of the graph."""
+
+    builtins = BUILTINS
+
+    def of(self, value: Any) -> Any:
+        return value if isinstance(value, Traced) else super().of(value)
+
+    def array(self, value: Any) -> Any:
+        if type(value) is np.ndarray and value.dtype.kind in "fc":
+            active().of_data(value.dtype)
+            return Traced.constant(value)
+        return value.copy()
+
+    def instead(self, value: Any) -> Any:
+        if isinstance(value, FunctionType):
+            return replaced(value)
+        if isinstance(value, MethodType):
+            return replaced(value) if isinstance(value.__self__, np.random.RandomState) else None
+        if isinstance(value, ModuleType):
+            name = value.__name__
+            known = name.split(".")[0] in ("numpy", "scipy")
+            return MATH if name == "math" else Module(value) if known else None
+        if isinstance(value, type):
+            found = replaced(value)
+            return BUILTINS["float"] if found is None and value is float else found
+        if isinstance(value, BuiltinFunctionType | np.ufunc):
+            return of_math(value) or replaced(value)
+        if hasattr(type(value), "__array_function__") or type(value).__module__.startswith(KEPT):
+            return replaced(value)
+        return None

@@ -109,7 +109,7 @@ class Run:
         if self.noise and tensor.is_floating_point():
             tensor.data.mul_(self.signs(tensor))
             if tensor.requires_grad:
-                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]
+                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]  # torch's
         return tensor
 
     def record(self, owner: Any, tensor: Tensor) -> None:
@@ -217,3 +217,10 @@ def name_of(value: Any, frame: FrameType | None) -> str:
                     found = key
         frame, depth = frame.f_back, depth + 1
     return found
+
+
+def coarse(dtype: Any) -> None:
+    """A float dtype that the code computes in; the graph stays in float64."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        active().coarsest = max(active().coarsest, float(np.finfo(kind).eps))

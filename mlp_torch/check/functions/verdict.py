@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.functions.comparison import compare
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.elsewhere import LONGER, in_long, lost
-from mlp_torch.check.functions.floors import SHARE, Floor, floors, rounding, unit
+from mlp_torch.check.functions.floors import LONGER, SHARE, Floor, floors, in_long, lost, rounding, unit
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
-from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import ArrayRow, CheckReport, length
 
