@@ -95,11 +95,11 @@ def check_function(
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
         seed()
-        return author.loss(nested(parameters, {**given, **arrays}), *kept[1])
+        return author.result(nested(parameters, {**given, **arrays}), *kept[1])
 
     seed()
     exact = float(np.real(only_loss(dict(floats))))
-    found = differentiate(traced_loss, only_loss, floats, exact)
+    found = differentiate(traced_loss, only_loss, values, exact, author.read)
     if found.traced is None and (digits := _rounded_to(only_loss, floats)) is not None:
         text = f"your loss is rounded to {digits} digits, and no trace tells what it was before"
         remedy = "return it unrounded, and round it where it is printed"
@@ -108,7 +108,7 @@ def check_function(
         where, exact = found.traced.run.rounded, found.traced.run.unrounded[0]
         notes.append(f"note: your loss is rounded {where}; its derivative is that before the rounding")
     judged = judge(found, call, kept, names, values, hand, steady, sizes(values, data))
-    report, true, allowed = judged.report, judged.true, judged.allowed
+    report, true, allowed, exactly = judged.report, judged.true, judged.allowed, judged.hand
     for name, v in hand.items():
         if v.dtype.kind in "iub":
             notes.append(f"note: d{name} has the integer dtype {v.dtype}; fractions are lost")
@@ -118,9 +118,11 @@ def check_function(
     elif description:
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif len(data) > 1 and report.verdict != "not_comparable":
-        report = against_standard(report, judged.traced, exact, output, kept[1], floats, hand, true, allowed)
+        report = against_standard(
+            report, judged.traced, exact, output, kept[1], floats, exactly, true, allowed
+        )
     if report.verdict == "right" and steady:
-        beyond = wrong_elsewhere(call, traced_loss, only_loss, kept, names, values)
+        beyond = wrong_elsewhere(call, traced_loss, only_loss, author.read, kept, names, values)
         report = _also_elsewhere(report, beyond, hand)
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
@@ -140,7 +142,7 @@ def check_function(
         and judged.traced is not None
     ):
         seconds = timeout if timeout is not None else NAMED if report.faults else TIMEOUT
-        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, seconds)
+        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], judged.rounded, seconds)
         unexplained = not report.faults and any(line.mended is not None for line in lines)
         message = f"{sentence([n for n, r in report.arrays.items() if r.verdict != 'right'])}."
         report = replace(

@@ -12,8 +12,10 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, result_of, seed
+from mlp_torch.check.functions.decimals import longer, lost
 from mlp_torch.check.functions.derivative import Loss, differentiate
-from mlp_torch.check.functions.floors import in_long, lost, rounding, unit
+from mlp_torch.check.functions.floors import rounding, units_of
+from mlp_torch.check.functions.tracing import Read
 from mlp_torch.check.report import CheckReport, Fault, length
 
 
@@ -125,7 +127,7 @@ def unsettled(call: Callable[..., Any], first: Any, second: Any) -> str:
 
 
 def wrong_elsewhere(
-    call: Callable[..., Any], loss: Loss, numeric: Loss, kept: Any, names: Mapping[str, Any],
+    call: Callable[..., Any], loss: Loss, numeric: Loss, read: Read, kept: Any, names: Mapping[str, Any],
     values: Mapping[str, Array],
 ) -> dict[str, tuple[Array, Array]]:  # fmt: skip
     """(h, t) by name where the gradient at moved parameters is wrong beyond doubt; {} where none is."""
@@ -142,26 +144,26 @@ def wrong_elsewhere(
             seed()
             hand = gradients_of(names, result_of(call(nested(parameters, moved), *data))[1], values)
             value = float(np.real(numeric(dict(floats))))
-            found = differentiate(loss, numeric, floats, value)
+            found = differentiate(loss, numeric, moved, value, read)
             true, traced = found.gradient, found.traced
             if traced is None or traced.sites or traced.run.margin < 1e-9 or not np.isfinite(value):
                 return {}
-            u = unit(moved, hand, found)
-            spread = rounding(found, u).spread
-            wide: dict[str, Array] | None = None
+            units, noise = units_of(moved, hand, found), None
             wrong = {}
             for n, t in true.items():
                 h = hand[n]
                 if h.size != t.size or not (np.isfinite(h).all() and np.isfinite(t).all()):
                     return {}
                 h = h.reshape(t.shape)
-                allowed = max(1e-6, 256 * u) * length(t) + 1e3 * spread[n]
+                allowed = max(1e-6, 256 * units[n]) * length(t)
                 gap = length(h.astype(float) - t)
                 if gap > allowed:
-                    if wide is None:
-                        call(*fresh(kept))  # what a call keeps is that of the same parameters as before
-                        wide = in_long(call, kept, names, moved)
-                    if gap > 1e-2 * length(t) or not lost(h, wide.get(n), t, allowed):
+                    noise = noise or rounding(found, max(units.values()))
+                    allowed += 1e3 * noise.spread[n]
+                if gap > allowed:
+                    call(*fresh(kept))  # what a call keeps is that of the same parameters as before
+                    rounds = (lost(h, w.get(n), t, allowed) for w in longer(call, kept, names, moved))
+                    if gap > 1e-2 * length(t) or not any(rounds):
                         wrong[n] = (h, t)
             return wrong
     except (Exception, SystemExit):  # other parameters are not everybody's

@@ -8,8 +8,9 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.comparison import compare
+from mlp_torch.check.functions.decimals import LONGER, longer, lost
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.floors import LONGER, SHARE, Floor, floors, in_long, lost, rounding, unit
+from mlp_torch.check.functions.floors import SHARE, Floor, floors, measured, precision
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
 from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import ArrayRow, CheckReport, length
@@ -19,11 +20,16 @@ FEW = 0.1  # of an entry: less is no difference, where rounding may be more than
 
 @dataclass(frozen=True)
 class Judged:
-    """The report, the true gradient that the author's is nearest to, ‖h − t‖ allowed, and what is seen."""
+    """The report, the true gradient that the author's is nearest to, and what is seen.
+
+    ‖h − t‖ `allowed` is that of the gradients judged, `hand`; `rounded` that of those returned.
+    """
 
     report: CheckReport
     true: Mapping[str, Array]
+    hand: Mapping[str, Array]
     allowed: Mapping[str, float]
+    rounded: Mapping[str, float]
     resolution: float
     traced: TracedLoss | None
 
@@ -32,18 +38,18 @@ def judge(
     found: Derivative, call: Callable[..., Any], kept: Any, names: Mapping[str, Any],
     values: Mapping[str, Array], hand: Mapping[str, Array], steady: bool, constants: Mapping[str, float],
 ) -> Judged:  # fmt: skip
-    noise = rounding(found, unit(values, hand, found))
-    corners = kinks(found.traced, found.gradient, noise)
-    if not corners:
-        found = replace(found, gradient=corners.conventions[0].gradient, traced=corners.conventions[0].traced)
-        noise = rounding(found, unit(values, hand, found)) if corners.sites else noise
+    returned = hand
+    hand, precise = precision(values, returned, found)
+    corners = kinks(found.traced, found.gradient, precise.coarsest)
+    taken = corners.conventions[0]
     if corners:  # rounding is that of the side which the author takes
         sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
-        side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
-        found = replace(found, gradient=side.gradient, traced=side.traced)
-        noise = rounding(found, unit(values, hand, found))
+        taken, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
+    if corners or corners.sites:
+        found = replace(found, gradient=taken.gradient, traced=taken.traced)
+        precise = measured(found, hand, precise.units, precise.constants)
     counted = {n: corners.free(n) for n in found.gradient}
-    floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
+    floor = floors(call, kept, names, values, hand, found, steady, counted, precise)
     allowed = {n: f.allowed for n, f in floor.items()}
     best, same = settled(corners, hand, allowed)
     true = best.gradient
@@ -63,7 +69,8 @@ def judge(
     apart |= dict.fromkeys(digits)  # judged as a whole: its own rounding is known as a norm
     if steady:
         apart |= dict.fromkeys(_rounded(call, kept, names, values, hand, true, floor, apart))
-    strict = {n: -1.0 if n in digits and n in undecided else a for n, a in allowed.items()}
+    unsure = {*digits, *found.straddled} & set(undecided)
+    strict = {n: -1.0 if n in unsure else a for n, a in allowed.items()}
     verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided), apart)
     notes: tuple[str, ...] = ()
     message = ""
@@ -82,8 +89,9 @@ def judge(
         notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
     notes = (*notes, *_unseen(hand, true, floor, rows))
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
-    resolution = _resolution(true, allowed, unit(values, hand, found))
-    return Judged(report, true, allowed, resolution, best.traced)
+    resolution = _resolution(true, allowed, max(precise.units.values()))
+    rounded = {n: a + 64 * precise.constants[n] * length(true[n]) for n, a in allowed.items()}
+    return Judged(report, true, hand, allowed, rounded, resolution, best.traced)
 
 
 def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | None:
@@ -103,15 +111,17 @@ def _rounded(
 ) -> list[str]:  # fmt: skip
     """The arrays with entries apart that the author's own formula gives right in longer numbers."""
     doubtful = [n for n, a in apart.items() if a is not None and a.any() and hand[n].dtype == np.float64]
-    wide = in_long(call, kept, names, values) if doubtful else {}
-    found = []
-    for n in doubtful:
-        w, h, t = wide.get(n), hand[n].reshape(true[n].shape), true[n]
-        if w is None or w.size != t.size:
-            continue
-        w = w.reshape(t.shape)
-        if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
-            found.append(n)
+    found: list[str] = []
+    for wide in longer(call, kept, names, values) if doubtful else ():
+        for n in set(doubtful) & set(wide) - set(found):
+            w, h, t = wide[n], hand[n].reshape(true[n].shape), true[n]
+            if w.size != t.size:
+                continue
+            w = w.reshape(t.shape)
+            if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
+                found.append(n)
+        if len(found) == len(doubtful):
+            break
     return found
 
 
@@ -151,11 +161,14 @@ def _digits(
     def differs(n: str) -> bool:
         return hand[n].shape == true[n].shape and length(hand[n] - true[n]) > allowed[n]
 
-    if not any(hand[n].dtype == np.float64 and differs(n) for n in true):
-        return {}
-    wide = in_long(call, kept, names, values)
-    found = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in true if differs(n)}
-    return {n: own for n, own in found.items() if own}
+    doubtful = [n for n in true if hand[n].dtype == np.float64 and differs(n)]
+    found: dict[str, float] = {}
+    for wide in longer(call, kept, names, values) if doubtful else ():
+        own = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in doubtful if n not in found}
+        found |= {n: v for n, v in own.items() if v}
+        if len(found) == len(doubtful):
+            break
+    return found
 
 
 def _undecided(
@@ -168,6 +181,10 @@ def _undecided(
         return ""
     h = h.astype(float).reshape(t.shape)
     gap, size = length(h - t), length(t)
+    across = found.straddled.get(n)
+    if across is not None and length((h - t) * ~across) <= allowed:
+        index = [int(i) for i in np.argwhere(across)[0]]
+        return f"d{n}: the loss has a kink next to {n}{index or ''}, nearer than differences see; move it off"
     if gap <= allowed:
         if allowed > SHARE * size and gap > SHARE * size and size > allowed:
             return f"d{n}: rounding leaves it uncertain by {allowed / size:.1g} of itself; compute in float64"

@@ -12,51 +12,63 @@ import torch
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.functions.eager.ndarray import Methods, count, fitting, holds, key_of
-from mlp_torch.check.functions.eager.run import UntraceableError, active, author_frame, coarse, name_of
+from mlp_torch.check.functions.eager.ndarray import (
+    Methods,
+    Plain,
+    count,
+    fitting,
+    given,
+    holds,
+    key_of,
+    operation,
+)
+from mlp_torch.check.functions.eager.run import (
+    FINE,
+    UntraceableError,
+    active,
+    author_frame,
+    coarse,
+    name_of,
+    unit_of,
+)
 
 Locate = Callable[[Array], Array]  # where a view's entries lie, told on an array of positions
 
 
-class Plain(np.ndarray[Any, Any]):
-    """Truth values and integers: NumPy's own, but what is cast to float joins the graph's arrays."""
-
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        found = np.asarray(self).astype(dtype)
-        return Traced.constant(found) if found.dtype.kind in "fc" else found.view(Plain)
-
-
-def _apart(ufunc: Any) -> Callable[[Any, Any], Any]:
-    """In place, unless the other operand is of the graph."""
-
-    def operator(self: Plain, other: Any) -> Any:
-        if isinstance(other, Traced):
-            return NotImplemented
-        return ufunc(np.asarray(self), other, out=(np.asarray(self),)).view(Plain)
-
-    return operator
-
-
-for _name in ("add", "subtract", "multiply", "true_divide"):
-    _short = {"subtract": "sub", "multiply": "mul", "true_divide": "truediv"}.get(_name, _name)
-    setattr(Plain, f"__i{_short}__", _apart(getattr(np, _name)))
-
-
 class Traced(Methods):
-    """A float64 (or complex128) array in the graph. `scalar`: immutable, as NumPy's scalars are."""
+    """A float64 (or complex128) array in the graph. `scalar`: immutable, as NumPy's scalars are.
 
-    __slots__ = ("__weakref__", "_locate", "_root", "_seen", "_t", "looked", "name", "scalar")
+    `kind` is the unit of the dtype that it has in NumPy, `coarsest` that of the coarsest on its way.
+    """
+
+    __slots__ = (
+        "__weakref__", "_coarsest", "_locate", "_root", "_seen", "_t", "kind", "looked", "name", "scalar",
+    )  # fmt: skip
     __array_priority__ = 1000.0
 
     def __init__(self, tensor: Tensor, root: "Traced | None" = None, locate: Locate | None = None) -> None:
         self._t, self._root, self._locate = tensor, root, locate
         self._seen = root._t if root is not None else None
         self.scalar, self.looked, self.name = False, False, ""
+        self.kind, self._coarsest = FINE, FINE
 
     @classmethod
     def constant(cls, value: Any) -> "Traced":
         a = np.array(value)
-        return cls(torch.from_numpy(np.array(a, np.complex128 if a.dtype.kind == "c" else np.float64)))
+        out = cls(torch.from_numpy(np.array(a, np.complex128 if a.dtype.kind == "c" else np.float64)))
+        out.kind = unit_of(a.dtype)
+        return out
+
+    @property
+    def coarsest(self) -> float:
+        return self._coarsest if self._root is None else self._root._coarsest
+
+    def alike(self, tensor: Tensor, kind: float | None = None) -> "Traced":
+        """A fresh array of the same precision, or cast to another."""
+        out = made(tensor)
+        out.kind = self.kind if kind is None else kind
+        out._coarsest = max(self.coarsest, out.kind if out.kind > self.kind else FINE)
+        return out
 
     @property
     def t(self) -> Tensor:
@@ -102,6 +114,7 @@ class Traced(Methods):
         else:
             self.used()
         out = Traced(tensor, root, whole)
+        out.kind = self.kind
         if tensor.requires_grad:
             active().record(out, tensor)
         return out
@@ -111,6 +124,8 @@ class Traced(Methods):
         if self.scalar:
             raise TypeError("a scalar cannot be written into")
         root = self._root if self._root is not None else self
+        kind, coarsest = given([value])
+        root._coarsest = max(root._coarsest, coarsest, root.kind if root.kind > kind else FINE)
         fresh = root._t.clone(memory_format=torch.contiguous_format)
         place = self._locate(self._index()) if self._locate else self._index()
         place = np.asarray(place[key_of(key)])
@@ -141,16 +156,17 @@ class Traced(Methods):
         tensor = self.t[key] if fast else None
         if tensor is not None and tensor.ndim == 0 and Ellipsis not in [k for k in parts if k is Ellipsis]:
             self.used()
-            return scalar(tensor)
+            return self.alike(tensor.reshape(()))
         return self.view_of(tensor, lambda index: index[key])
 
     def _fancy(self, key: Any, parts: tuple[Any, ...]) -> "Traced":
         if len(parts) == 1 and isinstance(parts[0], np.ndarray) and parts[0].dtype.kind in "iu":
-            return made(self.used()[torch.from_numpy(np.array(parts[0], dtype=np.int64) % max(len(self), 1))])
+            rows = torch.from_numpy(np.array(parts[0], dtype=np.int64) % max(len(self), 1))
+            return self.alike(self.used()[rows])
         place = count(self.shape)[key]
-        out = made(self.used().reshape(-1)[torch.from_numpy(np.array(place))])
-        out.scalar = False
-        return out if place.ndim else scalar(out.t)
+        out = self.alike(self.used().reshape(-1)[torch.from_numpy(np.array(place))])
+        out.scalar = not place.ndim
+        return out
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.write(key, value)
@@ -168,22 +184,16 @@ class Traced(Methods):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         from mlp_torch.check.functions.eager.ufuncs import apply
 
-        return apply(ufunc, method, inputs, kwargs)
+        with operation([*inputs, *kwargs.values()]):
+            return apply(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from mlp_torch.check.functions.eager.functions import call
 
-        return call(func, args, kwargs)
+        with operation([*args, *kwargs.values()]):
+            return call(func, args, kwargs)
 
     # what an ndarray has
-
-    @property
-    def real(self) -> Any:
-        return made(torch.real(self.used()).clone()) if self.t.is_complex() else self
-
-    @property
-    def imag(self) -> Any:
-        return made(torch.imag(self.used()).clone()) if self.t.is_complex() else self * 0.0
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
@@ -194,7 +204,7 @@ class Traced(Methods):
         tensor = self.t.reshape(wanted)
         if tensor.data_ptr() != self.t.data_ptr():
             self.used()
-            return made(tensor)
+            return self.alike(tensor)
         return self.view_of(tensor, lambda index: index.reshape(tensor.shape))
 
     def transpose(self, *axes: Any) -> Any:
@@ -202,33 +212,34 @@ class Traced(Methods):
         order = tuple(int(a) for a in order) if order else tuple(reversed(range(self.ndim)))
         return self.view_of(self.t.permute(order), lambda index: index.transpose(order))
 
-    def tolist(self) -> Any:
-        return [v.tolist() if v.ndim else v for v in self] if self.ndim else scalar(self.t)
-
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         kind = np.dtype(dtype)
         if kind.kind == "f":
-            coarse(kind)
-            return made(self.used().clone())
+            return self.alike(self.used().clone(), coarse(kind))
         if kind.kind == "c":
-            return made(self.used().to(torch.complex128))
+            return self.alike(self.used().to(torch.complex128))
         return self.value.astype(dtype).view(Plain)
 
     def copy(self, order: str = "C") -> "Traced":
-        return made(self.used().clone())
+        return self.alike(self.used().clone())
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: Any) -> "Traced":
         out = Traced(self.t)
         out.scalar, out.name, out.looked = self.scalar, self.name, self.looked
+        out.kind, out._coarsest = self.kind, self.coarsest
         return out
+
+
+Plain.joined = Traced.constant
 
 
 def made(tensor: Tensor) -> Traced:
     """A fresh array, noted with the line that made it."""
     out = Traced(tensor)
     out.scalar = tensor.ndim == 0
+    out.kind, out._coarsest = active().now
     if tensor.requires_grad:
         active().record(out, tensor)
     return out
@@ -236,7 +247,9 @@ def made(tensor: Tensor) -> Traced:
 
 def calculated(tensor: Tensor) -> Traced:
     """What an operation gave: fresh, and with a rounding error where the run is to have them."""
-    return made(active().disturb(tensor))
+    out = made(active().disturb(tensor))
+    out._coarsest = max(out._coarsest, out.kind)
+    return out
 
 
 def scalar(tensor: Tensor) -> Traced:
@@ -270,9 +283,13 @@ def wrapped(found: Any) -> Any:
     if isinstance(found, tuple | list):
         items = [wrapped(f) for f in found]
         return type(found)(items) if type(found) in (tuple, list) else tuple(items)
-    if isinstance(found, np.ndarray) and found.ndim:
+    kind, coarsest = active().now
+    if isinstance(found, np.ndarray | np.floating) and (found.ndim or max(kind, coarsest) > FINE):
         if found.dtype.kind in "fc":
-            return Traced.constant(found)
+            out = Traced.constant(found)
+            out.scalar, out.kind = not found.ndim, max(kind, out.kind)
+            out._coarsest = max(coarsest, kind)
+            return out
         return found.view(Plain) if found.dtype.kind in "biu" else found
     if isinstance(found, np.ndarray):
         return found[()]

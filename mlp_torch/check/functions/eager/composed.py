@@ -11,7 +11,7 @@ from torch import Tensor
 from mlp_torch.check.functions.eager.array import Traced, calculated, made, tensor_of, wrapped
 from mlp_torch.check.functions.eager.corners import extreme
 from mlp_torch.check.functions.eager.ndarray import grows, holds, plain
-from mlp_torch.check.functions.eager.run import UntraceableError, active, author_frame
+from mlp_torch.check.functions.eager.run import UntraceableError, active, author_frame, coarse
 from mlp_torch.check.functions.eager.ufuncs import put
 
 
@@ -53,6 +53,8 @@ def _like(value: float | None) -> Callable[..., Any]:
             dtype = fill
         wanted = np.shape(a) if shape is None else shape
         kind = np.dtype(dtype) if dtype is not None else getattr(a, "dtype", np.dtype(float))
+        if dtype is not None and kind.kind == "f":
+            coarse(kind)
         if value is None and grows(fill):
             out = Traced.constant(np.zeros(wanted))
             out.write(Ellipsis, fill)

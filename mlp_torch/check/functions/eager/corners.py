@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.functions.eager.array import Plain, Traced, calculated, tensor_of, wrapped
-from mlp_torch.check.functions.eager.ndarray import grows, plain
+from mlp_torch.check.functions.eager.array import Traced, calculated, tensor_of, wrapped
+from mlp_torch.check.functions.eager.ndarray import Plain, grows, plain
 from mlp_torch.check.functions.eager.run import NoValue, UntraceableError, active
 
 STEPS = {"greater": 1, "greater_equal": 1, "less": -1, "less_equal": -1}

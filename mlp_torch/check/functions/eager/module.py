@@ -13,7 +13,7 @@ from mlp_torch.check.functions.copies import KEPT, Copies
 from mlp_torch.check.functions.eager.array import Traced, made, scalar, tensor_of, wrapped
 from mlp_torch.check.functions.eager.composed import LATER
 from mlp_torch.check.functions.eager.functions import REDUCTIONS
-from mlp_torch.check.functions.eager.ndarray import grows, holds, plain
+from mlp_torch.check.functions.eager.ndarray import grows, holds, operation, plain
 from mlp_torch.check.functions.eager.run import UntraceableError, active, coarse
 
 
@@ -27,8 +27,8 @@ class _Number(type):
         if args and isinstance(args[0], Traced):
             if cls.original is float and args[0].size != 1:
                 raise TypeError("only arrays of one entry can be converted to Python scalars")
-            coarse(cls.dtype)
-            return scalar(args[0].used()) if cls.original is float else args[0].astype(cls.dtype)
+            found = args[0].astype(cls.dtype)
+            return found.alike(found.t.reshape(())) if cls.original is float else found
         return cls.original(*args, **kwargs)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -71,7 +71,8 @@ def array(value: Any, dtype: Any = None, copy: Any = True, ndmin: int = 0, **_: 
         if isinstance(found, Traced):
             found.scalar = False
     elif holds(value):
-        found = made(tensor_of(value))
+        with operation([value]):
+            found = made(tensor_of(value))
         found.scalar = False
         if dtype is not None:
             found = found.astype(dtype)
@@ -180,7 +181,8 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
         if name in REDUCTIONS or name in LATER:
             args = tuple(array(a) if isinstance(a, list | tuple) and holds(a) else a for a in args)
         if known and grows(list(args)):
-            return known(*args, **kwargs)
+            with operation(args):
+                return known(*args, **kwargs)
         found = function(*args, **kwargs)
         return wrapped(found) if not isinstance(found, Traced) else found
 
@@ -222,7 +224,8 @@ _MATH: dict[str, Callable[..., Any]] = {
 def _of_math(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         inside = any(isinstance(a, Traced) or holds(a) for a in args)
-        return _MATH[name](*args, **kwargs) if inside else original(*args, **kwargs)
+        with operation(args):
+            return _MATH[name](*args, **kwargs) if inside else original(*args, **kwargs)
 
     return call
 

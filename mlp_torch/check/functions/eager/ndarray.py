@@ -1,13 +1,15 @@
 """What an ndarray has beside its entries: its shape, functions as methods, Python's numbers and operators."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.functions.eager.run import active
+from mlp_torch.check.functions.eager.run import FINE, active, unit_of
 
 
 class Methods(np.lib.mixins.NDArrayOperatorsMixin):
@@ -18,6 +20,8 @@ class Methods(np.lib.mixins.NDArrayOperatorsMixin):
     _root: Any
     _locate: Any
     scalar: bool
+    kind: float
+    coarsest: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,6 +50,17 @@ class Methods(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def flat(self) -> Any:
         return self.reshape(-1)
+
+    @property
+    def real(self: Any) -> Any:
+        return self.alike(torch.real(self.used()).clone()) if self.t.is_complex() else self
+
+    @property
+    def imag(self: Any) -> Any:
+        return self.alike(torch.imag(self.used()).clone()) if self.t.is_complex() else self * 0.0
+
+    def tolist(self: Any) -> Any:
+        return [v.tolist() if v.ndim else v for v in self] if self.ndim else self.alike(self.t)
 
     def item(self: Any, *index: Any) -> Any:
         return self.reshape(-1)[index[0] if index else 0] if len(index) < 2 else self[index]
@@ -132,6 +147,32 @@ class Methods(np.lib.mixins.NDArrayOperatorsMixin):
         return self._in_place(np.matmul, other)
 
 
+class Plain(np.ndarray[Any, Any]):
+    """Truth values and integers: NumPy's own, but what is cast to float joins the graph's arrays."""
+
+    joined: Callable[[Any], Any]  # an array of the graph
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        found = np.asarray(self).astype(dtype)
+        return type(self).joined(found) if found.dtype.kind in "fc" else found.view(Plain)
+
+
+def _apart(ufunc: Any) -> Callable[[Any, Any], Any]:
+    """In place, unless the other operand is of the graph."""
+
+    def operator(self: Plain, other: Any) -> Any:
+        if isinstance(other, Methods):
+            return NotImplemented
+        return ufunc(np.asarray(self), other, out=(np.asarray(self),)).view(Plain)
+
+    return operator
+
+
+for _name in ("add", "subtract", "multiply", "true_divide"):
+    _short = {"subtract": "sub", "multiply": "mul", "true_divide": "truediv"}.get(_name, _name)
+    setattr(Plain, f"__i{_short}__", _apart(getattr(np, _name)))
+
+
 def holds(value: Any) -> bool:
     """Whether an array of the graph is somewhere in nested lists."""
     return isinstance(value, Methods) or (isinstance(value, list | tuple) and any(map(holds, value)))
@@ -169,3 +210,35 @@ def fitting(new: Tensor, shape: tuple[int, ...]) -> Tensor:
     while new.ndim > len(shape) and new.shape[0] == 1:
         new = new[0]
     return new
+
+
+def given(values: Any) -> tuple[float, float]:
+    """(the unit of the dtype in which NumPy computes with these, the coarsest that they were computed in)."""
+    kind, coarsest = _precision(values)
+    return (FINE if kind == np.inf else kind), coarsest
+
+
+def _precision(values: Any) -> tuple[float, float]:
+    kind, coarsest = np.inf, FINE
+    for v in values:
+        if isinstance(v, Methods):
+            k, c = v.kind, v.coarsest
+        elif isinstance(v, list | tuple):
+            k, c = _precision(v)
+        elif isinstance(v, np.ndarray) and v.dtype.kind in "fciu" and v.itemsize > 1:
+            k, c = unit_of(v.dtype), FINE
+        else:  # Python's numbers, truths and small integers take the others' dtype
+            continue
+        kind, coarsest = min(kind, k), max(coarsest, c)
+    return kind, coarsest
+
+
+@contextmanager
+def operation(values: Any) -> Iterator[None]:
+    """What is made inside has the precision of these values."""
+    run = active()
+    before, run.now = run.now, given(values)
+    try:
+        yield
+    finally:
+        run.now = before
