@@ -2,20 +2,28 @@
 
 import decimal
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, seed
+from mlp_torch.check.functions.eager.run import FINE, Run
+from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import length
 
 LONGER = 2.0**-6  # of what float64 rounds: amply what np.longdouble leaves (2⁻¹¹ on average)
-DIGITS = 400  # more than lie between 1 and the least number of float64
-MOST = 4096  # entries of parameters and data: decimals take a thousand times as long as floats
+STAGES = ((60, 4096), (400, 512))  # digits, and the most entries that are worth their time
+MUCH = 1e3  # what rounding may leave, in terms of what errors put on the formula leave
 CONTEXT = decimal.Context(
-    prec=DIGITS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[], rounding=decimal.ROUND_HALF_EVEN
+    prec=STAGES[0][0],
+    Emax=decimal.MAX_EMAX,
+    Emin=decimal.MIN_EMIN,
+    traps=[],
+    rounding=decimal.ROUND_HALF_EVEN,
 )
 
 
@@ -41,7 +49,7 @@ def _comparison(name: str) -> Callable[[Any, Any], bool]:
 
 
 class Wide:
-    """One number of DIGITS digits. NumPy's functions of object arrays call the methods of their entries."""
+    """One number of many digits. NumPy's functions of object arrays call the methods of their entries."""
 
     __slots__ = ("value",)
     __add__, __radd__ = _arithmetic("add"), _turned("add")
@@ -117,22 +125,59 @@ class Wide:
         return -size if self < 0 else size
 
 
-def longer(
-    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array]
-) -> Iterator[dict[str, Array]]:
-    """The author's gradient by name in longer and longer numbers, where their code keeps these."""
-    for make in (_long, _decimals):
-        parameters, *data = fresh(kept)
-        wide = make(values, data)
-        if wide is None:
-            continue
-        seed()
-        try:
-            gradients = call(nested(parameters, wide), *data)[1]
-            found = gradients_of(names, gradients, values)
-        except (Exception, SystemExit):  # not all of NumPy takes longer numbers
-            continue
-        yield {n: g for n, g in found.items() if g.dtype in (np.longdouble, object)}
+@dataclass(frozen=True)
+class Formula:
+    """The author's own formula of the gradient at `values`, which may be computed in other numbers."""
+
+    call: Callable[..., Any]
+    kept: Any
+    names: Mapping[str, Any]
+    values: Mapping[str, Array]
+    traced: TracedLoss | None
+
+    @cached_property
+    def rounding(self) -> dict[str, Array] | None:
+        """|rounding| by entry, as an error put on every result of the formula shows it; None if untraced."""
+        traced = self.traced
+        if traced is None or traced.again is None or not traced.hand:
+            return None
+        found = {n: np.zeros(h.shape) for n, h in traced.hand.items()}
+        for seed_ in range(2):
+            try:
+                other = traced.again(Run(noise=FINE, follow=traced.run.decisions, seed=seed_)).hand
+            except Exception:  # the code went another way: nothing is known
+                return None
+            for n, h in traced.hand.items():
+                if n not in other or other[n].shape != h.shape:
+                    return None
+                found[n] = np.maximum(found[n], np.abs(other[n] - h))
+        return found
+
+    def may_round(self, n: str, gap: Array, whole: bool = True) -> bool:
+        """Whether rounding may be as large as the gap: of the whole array, or of each of its entries."""
+        if self.rounding is None:
+            return True
+        own = self.rounding[n].reshape(gap.shape)
+        return bool(length(gap) <= MUCH * length(own) if whole else (gap <= MUCH * own).all())
+
+    def longer(self) -> Iterator[dict[str, Array]]:
+        """The gradient by name in longer and longer numbers, where the code keeps these."""
+        ways = [_long, *([_decimals(*s) for s in STAGES] if self.rounding is not None else [])]
+        for make in ways:
+            parameters, *data = fresh(self.kept)
+            wide = make(self.values, data)
+            if wide is None:
+                continue
+            seed()
+            try:
+                gradients = self.call(nested(parameters, wide), *data)[1]
+                found = gradients_of(self.names, gradients, self.values)
+            except (Exception, SystemExit):  # not all of NumPy takes longer numbers
+                continue
+            yield {n: g for n, g in found.items() if g.dtype in (np.longdouble, object)}
+
+
+Numbers = Callable[[Mapping[str, Array], list[Any]], dict[str, Array] | None]
 
 
 def _long(values: Mapping[str, Array], data: list[Any]) -> dict[str, Array]:
@@ -142,10 +187,14 @@ def _long(values: Mapping[str, Array], data: list[Any]) -> dict[str, Array]:
     return {n: v.astype(np.longdouble) if v.dtype.kind == "f" else v for n, v in values.items()}
 
 
-def _decimals(values: Mapping[str, Array], data: list[Any]) -> dict[str, Array] | None:
-    if sum(v.size for v in (*values.values(), *data) if isinstance(v, np.ndarray)) > MOST:
-        return None
-    return {n: np.vectorize(Wide.of, otypes=[object])(v) for n, v in values.items()}
+def _decimals(digits: int, most: int) -> Numbers:
+    def make(values: Mapping[str, Array], data: list[Any]) -> dict[str, Array] | None:
+        if sum(v.size for v in (*values.values(), *data) if isinstance(v, np.ndarray)) > most:
+            return None
+        CONTEXT.prec = digits
+        return {n: np.vectorize(Wide.of, otypes=[object])(v) for n, v in values.items()}
+
+    return make
 
 
 def lost(h: Array, wide: Array | None, t: Array, allowed: float) -> float:

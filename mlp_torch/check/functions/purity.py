@@ -12,7 +12,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, result_of, seed
-from mlp_torch.check.functions.decimals import longer, lost
+from mlp_torch.check.functions.decimals import Formula, lost
 from mlp_torch.check.functions.derivative import Loss, differentiate
 from mlp_torch.check.functions.floors import rounding, units_of
 from mlp_torch.check.functions.tracing import Read
@@ -138,6 +138,11 @@ def wrong_elsewhere(
         way = generator.choice([-1, 1], size=v.shape) * generator.uniform(0.02, 0.06, size=v.shape)
         moved[n] = (v * (1 + way) + way * root * (v == 0)).astype(v.dtype) if v.dtype.kind == "f" else v
     floats = {n: v.astype(np.float64) for n, v in moved.items()}
+
+    def before_each(*given: Any) -> Any:
+        call(*fresh(kept))  # what a call keeps is that of the same parameters as before
+        return call(*given)
+
     try:
         with np.errstate(all="ignore"):
             parameters, *data = fresh(kept)
@@ -149,6 +154,7 @@ def wrong_elsewhere(
             if traced is None or traced.sites or traced.run.margin < 1e-9 or not np.isfinite(value):
                 return {}
             units, noise = units_of(moved, hand, found), None
+            formula = Formula(before_each, kept, names, moved, traced)
             wrong = {}
             for n, t in true.items():
                 h = hand[n]
@@ -161,9 +167,8 @@ def wrong_elsewhere(
                     noise = noise or rounding(found, max(units.values()))
                     allowed += 1e3 * noise.spread[n]
                 if gap > allowed:
-                    call(*fresh(kept))  # what a call keeps is that of the same parameters as before
-                    rounds = (lost(h, w.get(n), t, allowed) for w in longer(call, kept, names, moved))
-                    if gap > 1e-2 * length(t) or not any(rounds):
+                    rounds = formula.may_round(n, np.abs(h - t)) and gap <= 1e-2 * length(t)
+                    if not rounds or not any(lost(h, w.get(n), t, allowed) for w in formula.longer()):
                         wrong[n] = (h, t)
             return wrong
     except (Exception, SystemExit):  # other parameters are not everybody's

@@ -126,6 +126,8 @@ def trace(
             return TracedLoss(leaves, _real(run.made[run.stop_after or 0].tensor), run.made, run)
         if run.shift:  # asked for its decisions alone
             return TracedLoss(leaves, torch.zeros(()), run.made, run)
+        if run.noise and gradients is not None:  # asked for the author's own gradients, with errors
+            return TracedLoss(leaves, torch.zeros(()), run.made, run, hand=_gradients(gradients, run)[0])
         total, order = _loss(run, found, value)
         if total is not None and abs(float(total.detach()) - value) > 1e-12 * abs(value):
             run.coarsest = max(run.coarsest, run.data_unit)  # the code computes in its data's dtype
@@ -134,7 +136,7 @@ def trace(
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
-        hand, units = ({}, {}) if run.follow or gradients is None else _gradients(gradients, run)
+        hand, units = ({}, {}) if gradients is None else _gradients(gradients, run)
         return TracedLoss(leaves, total, run.made[: order + 1], run, ahead, execute, order, hand, units)
 
     return execute(Run())

@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.comparison import compare
-from mlp_torch.check.functions.decimals import LONGER, longer, lost
+from mlp_torch.check.functions.decimals import LONGER, Formula, lost
 from mlp_torch.check.functions.derivative import Derivative
 from mlp_torch.check.functions.floors import SHARE, Floor, floors, measured, precision
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
@@ -54,7 +54,8 @@ def judge(
     best, same = settled(corners, hand, allowed)
     true = best.gradient
     undecided: dict[str, str] = {}
-    digits = _digits(call, kept, names, values, hand, true, allowed) if steady else {}
+    formula = Formula(call, kept, names, values, best.traced)
+    digits = _digits(formula, hand, true, allowed) if steady else {}
     for n, own in digits.items():  # the author's own formula is the true one, and rounds
         allowed[n] += 2 * own
         if own > SHARE * length(true[n]):
@@ -68,7 +69,7 @@ def judge(
     apart = {n: _apart(hand[n], t, floor[n], corners, n) for n, t in true.items()}
     apart |= dict.fromkeys(digits)  # judged as a whole: its own rounding is known as a norm
     if steady:
-        apart |= dict.fromkeys(_rounded(call, kept, names, values, hand, true, floor, apart))
+        apart |= dict.fromkeys(_rounded(formula, hand, true, floor, apart))
     unsure = {*digits, *found.straddled} & set(undecided)
     strict = {n: -1.0 if n in unsure else a for n, a in allowed.items()}
     verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided), apart)
@@ -105,22 +106,27 @@ def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | 
 
 
 def _rounded(
-    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
+    formula: Formula, hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
     apart: Mapping[str, Array | None],
 ) -> list[str]:  # fmt: skip
     """The arrays with entries apart that the author's own formula gives right in longer numbers."""
-    doubtful = [n for n, a in apart.items() if a is not None and a.any() and hand[n].dtype == np.float64]
+
+    def doubtful(n: str, a: Array | None) -> bool:
+        if a is None or not a.any() or hand[n].dtype != np.float64:
+            return False
+        return formula.may_round(n, np.abs(hand[n].reshape(true[n].shape) - true[n]) * a, whole=False)
+
+    left = {n for n, a in apart.items() if doubtful(n, a)}
     found: list[str] = []
-    for wide in longer(call, kept, names, values) if doubtful else ():
-        for n in set(doubtful) & set(wide) - set(found):
+    for wide in formula.longer() if left else ():
+        for n in left & set(wide):
             w, h, t = wide[n], hand[n].reshape(true[n].shape), true[n]
-            if w.size != t.size:
-                continue
-            w = w.reshape(t.shape)
-            if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
-                found.append(n)
-        if len(found) == len(doubtful):
+            if w.size == t.size:
+                w = w.reshape(t.shape)
+                if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
+                    found.append(n)
+        left -= set(found)
+        if not left:
             break
     return found
 
@@ -153,20 +159,23 @@ STABLE = "write it without the difference (1/(1 + exp(z)) for 1 − h), or move 
 
 
 def _digits(
-    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float],
-) -> dict[str, float]:  # fmt: skip
+    formula: Formula, hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float]
+) -> dict[str, float]:
     """‖rounding‖ of the arrays that differ by it and by nothing else."""
 
-    def differs(n: str) -> bool:
-        return hand[n].shape == true[n].shape and length(hand[n] - true[n]) > allowed[n]
+    def doubtful(n: str) -> bool:
+        if hand[n].dtype != np.float64 or hand[n].shape != true[n].shape:
+            return False
+        gap = np.abs(hand[n] - true[n])
+        return length(gap) > allowed[n] and formula.may_round(n, gap)
 
-    doubtful = [n for n in true if hand[n].dtype == np.float64 and differs(n)]
+    left = {n for n in true if doubtful(n)}
     found: dict[str, float] = {}
-    for wide in longer(call, kept, names, values) if doubtful else ():
-        own = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in doubtful if n not in found}
+    for wide in formula.longer() if left else ():
+        own = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in left}
         found |= {n: v for n, v in own.items() if v}
-        if len(found) == len(doubtful):
+        left -= set(found)
+        if not left:
             break
     return found
 
