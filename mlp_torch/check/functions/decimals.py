@@ -17,6 +17,8 @@ from mlp_torch.check.report import length
 
 LONGER = 2.0**-6  # of what float64 rounds: amply what np.longdouble leaves (2⁻¹¹ on average)
 STAGES = ((60, 4096), (400, 512))  # digits, and the most entries that are worth their time
+NOTHING = 1e-6  # of a slope: decimals leave less
+CONSTANTS = 4.0  # what the rounding of constants may leave, in terms of that of the operations
 MUCH = 1e3  # what rounding may leave, in terms of what errors put on the formula leave
 CONTEXT = decimal.Context(
     prec=STAGES[0][0],
@@ -175,6 +177,48 @@ class Formula:
             except (Exception, SystemExit):  # not all of NumPy takes longer numbers
                 continue
             yield {n: g for n, g in found.items() if g.dtype in (np.longdouble, object)}
+
+    def contradicted(self, n: str, size: float) -> str:
+        """Whether in decimals the loss has another slope along n than its gradient says: "wrong"; else "".
+
+        `size` is the gradient's: a millionth of it is none. "unsure" where the constants' own rounding may
+        leave as much of terms that cancel (1/7 seven times is not 1).
+        """
+        if self.traced is None or self.traced.sites or self.rounding is None:
+            return ""
+        found, constants = "", CONSTANTS * length(self.rounding[n])
+        for digits, most in STAGES:
+            slopes = self._slopes(n, _decimals(digits, most), Decimal(10) ** (-digits // 3))
+            if slopes is None:
+                break
+            own, true = slopes
+            if abs(own - true) <= NOTHING * max(size, abs(own)):
+                return ""
+            found = "wrong" if abs(own - true) > constants else "unsure"
+        return found
+
+    def _slopes(self, n: str, make: "Numbers", step: Decimal) -> tuple[float, float] | None:
+        """(Σ gradient · way, the loss's central difference along it) of one way to move the array n."""
+        way = np.random.default_rng(5).normal(size=self.values[n].shape)
+
+        def at(t: Decimal) -> tuple[Any, Any]:
+            parameters, *data = fresh(self.kept)
+            wide = make(self.values, data)
+            if wide is None:
+                raise OverflowError("too many numbers")
+            seed()
+            loss, gradients, *_ = self.call(nested(parameters, {**wide, n: wide[n] + way * Wide(t)}), *data)
+            return np.ravel(loss)[0], gradients
+
+        try:
+            gradient = gradients_of(self.names, at(Decimal(0))[1], self.values)[n]
+            ends = [at(t)[0] for t in (step, -step)]
+            if gradient.dtype != object or not all(isinstance(e, Wide) for e in ends):
+                return None
+            own = np.sum(gradient.reshape(way.shape) * way)
+            return float(own), float((ends[0] - ends[1]) / Wide(2 * step))
+        except (Exception, SystemExit):  # not all of NumPy takes longer numbers
+            return None
 
 
 Numbers = Callable[[Mapping[str, Array], list[Any]], dict[str, Array] | None]

@@ -70,7 +70,13 @@ def judge(
     apart |= dict.fromkeys(digits)  # judged as a whole: its own rounding is known as a norm
     if steady:
         apart |= dict.fromkeys(_rounded(formula, hand, true, floor, apart))
-    unsure = {*digits, *found.straddled} & set(undecided)
+    gone = {n for n, t in true.items() if length(t) <= allowed[n] and _parted(hand[n], t)}
+    doubts = {n: formula.contradicted(n, length(hand[n].astype(float))) for n in gone if steady}
+    slips = {n for n, doubt in doubts.items() if doubt}
+    undecided |= {
+        n: f"d{n}: all of it is rounding of what cancels; {STABLE}" for n in slips if doubts[n] == "unsure"
+    }
+    unsure = slips | ({*digits, *found.straddled} & set(undecided))
     strict = {n: -1.0 if n in unsure else a for n, a in allowed.items()}
     verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided), apart)
     notes: tuple[str, ...] = ()
@@ -93,6 +99,11 @@ def judge(
     resolution = _resolution(true, allowed, max(precise.units.values()))
     rounded = {n: a + 64 * precise.constants[n] * length(true[n]) for n, a in allowed.items()}
     return Judged(report, true, hand, allowed, rounded, resolution, best.traced)
+
+
+def _parted(h: Array, t: Array) -> bool:
+    """By a share of either."""
+    return h.size == t.size and bool(length(h.astype(float).ravel() - t.ravel()) > SHARE * length(t))
 
 
 def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | None:

@@ -150,3 +150,34 @@ def test_a_corner_is_a_kink(at, jump):
         return np.exp(t) + jump * abs(t - at)
 
     assert _straddles(along, float(along(0.0)), 2.0**-52)
+
+
+@pytest.mark.parametrize(("slope", "right"), [(lambda h: 1 - h * h, True), (lambda h: 1 - h, False)])
+def test_a_gradient_below_the_rounding_of_what_cancels_is_not_any(slope, right):
+    def function(p, x, y):
+        h = np.tanh(x @ p["W"])
+        e = h @ p["v"] - y
+        return 0.5 * np.sum(e * e), {"W": x.T @ (np.outer(e, p["v"]) * slope(h)), "v": h.T @ e}
+
+    g = np.random.default_rng(23)
+    p = {"W": 30 + g.normal(size=(2, 3)), "v": g.normal(size=3)}
+    report = check_function(function, p, np.abs(g.normal(size=(6, 2))), g.normal(size=6))
+    assert (report.arrays["W"].verdict == "right") is right, str(report)
+    assert report.arrays["v"].verdict == "right"
+
+
+@pytest.mark.parametrize(
+    ("shift", "share", "verdict"),
+    [(0.0, None, "right"), (0.0, 1 / 7, "not_comparable"), (1e-13, None, "wrong"), (1e-13, 1 / 7, "wrong")],
+)
+def test_a_bias_that_cancels_is_0_in_decimals(shift, share, verdict):
+    def function(p, x, y):
+        z = x @ p["W"] + p["b"]
+        c = z - z.mean(axis=0)
+        e = np.tanh(c) - y
+        d = e * (1 - np.tanh(c) ** 2)
+        d = d - (d.mean(axis=0) if share is None else d.sum(axis=0) * share)
+        return 0.5 * np.sum(e * e), {"W": x.T @ d, "b": d.sum(axis=0) + shift}
+
+    report = check_function(function, P, X, Y)
+    assert report.verdict == verdict, str(report)
