@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mlp_torch.check.functions.calling.quiet import heard, raised, told
+from mlp_torch.check.functions.calling.calls import heard, raised, told
 from mlp_torch.errors import UserError
 
 # What stands in the name of a function that gives a loss and gradients, the likeliest first.

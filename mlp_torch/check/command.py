@@ -13,8 +13,8 @@ from mlp_torch.check.authors_file import function_of, held, listing, module_of
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import FORMS
 from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
+from mlp_torch.check.functions.calling.calls import heard, told
 from mlp_torch.check.functions.calling.orders import signature
-from mlp_torch.check.functions.calling.quiet import heard, told
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.lines.patch import diff, write
 from mlp_torch.check.report import CheckReport

@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.functions.tracing import TracedLoss, trace
+from mlp_torch.check.functions.tracing import Read, TracedLoss, trace
 
 Loss = Callable[[dict[str, Any]], Any]
 EXACT = 1e-12  # what autograd and complex step leave, relative to the array
@@ -18,7 +19,8 @@ EXACT = 1e-12  # what autograd and complex step leave, relative to the array
 class Derivative:
     """∂loss/∂array by name, how it was found, and how far from the true one it may lie.
 
-    `accuracy` is relative to the array's norm, `error` an absolute norm by name.
+    `accuracy` is relative to the array's norm, `error` an absolute norm by name; `straddled` are the entries
+    whose differences lie across a kink, by name where there are any.
     """
 
     gradient: Mapping[str, Array]
@@ -26,18 +28,24 @@ class Derivative:
     accuracy: float
     error: Mapping[str, float] = field(default_factory=dict)
     traced: TracedLoss | None = None
+    straddled: Mapping[str, Array] = field(default_factory=dict)
 
 
-def differentiate(loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float) -> Derivative:
-    """The derivative at `values`, where the loss is `value`.
+def differentiate(
+    loss: Loss, numeric: Loss, values: Mapping[str, Array], value: float, read: Read | None = None
+) -> Derivative:
+    """The derivative at `values` in float64, where the loss is `value`.
 
-    `loss` maps arrays by name to a scalar and is traced; `numeric` is the same and may be called again and
-    again. A trace whose loss is another, or whose slope along a random direction is, is not trusted.
+    `loss` maps arrays by name to what `read` takes (a scalar without it) and is traced; `numeric` maps them
+    to the scalar and may be called again and again. A trace whose loss is another, or whose slope along a
+    random direction is, is not trusted.
     """
+    dtypes = {n: v.dtype for n, v in values.items()}
+    values = {n: v.astype(np.float64) for n, v in values.items()}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            traced = trace(loss, values, value)
+            traced = trace(loss, values, value, read, dtypes)
             gradient = traced.gradient()
             checked = traced.sites or traced.rounded  # neither a kink nor a step has a slope
             if not checked and not _agrees(numeric, values, gradient, value, traced):
@@ -51,8 +59,9 @@ def differentiate(loss: Loss, numeric: Loss, values: Mapping[str, Array], value:
             Exception,
             SystemExit,
         ):  # complex numbers are not for every author's code: differences of reals remain
-            gradient, error_of = _richardson(numeric, values, value)
-            return Derivative(gradient, f"Richardson extrapolation ({reason})", 1e-7, error_of)
+            gradient, error_of, across = _richardson(numeric, values, value)
+            method = f"Richardson extrapolation ({reason})"
+            return Derivative(gradient, method, 1e-7, error_of, None, across)
 
 
 def _agrees(
@@ -120,9 +129,13 @@ def _complex_step(loss: Loss, values: Mapping[str, Array]) -> dict[str, Array]:
 
 def _richardson(
     loss: Loss, values: Mapping[str, Array], value: float
-) -> tuple[dict[str, Array], dict[str, float]]:
-    """(gradient, error by name): the extrapolation's own estimate, and the loss's rounding over the step."""
+) -> tuple[dict[str, Array], dict[str, float], dict[str, Array]]:
+    """(gradient, error by name, entries across a kink).
+
+    The error is the extrapolation's own estimate, and the loss's rounding over the step.
+    """
     found, errors = {}, {}
+    across: dict[str, Array] = {}
     largest = [abs(value)]  # a loss of 0 has the rounding of those beside it
     for name, v in values.items():
         gradient, error = np.zeros(v.shape), np.zeros(v.shape)
@@ -136,10 +149,34 @@ def _richardson(
                 return found
 
             gradient[index], error[index] = _derivative(along)
+            if _straddles(along, value, 2.0**-52 * largest[0]):
+                across.setdefault(name, np.zeros(v.shape, dtype=bool))[index] = True
         found[name] = gradient
         rounding = 2.0**-52 * largest[0] / 1e-5 * np.sqrt(v.size)
         errors[name] = float(10 * np.linalg.norm(np.nan_to_num(error)) + rounding)
-    return found, errors
+    return found, errors, across
+
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of the differences, and one below
+
+
+def _straddles(along: Callable[[float], float], value: float, rounding: float) -> bool:
+    """Whether a kink lies within the differences' steps.
+
+    The one-sided slopes part by h·L″ where the loss is smooth, a tenth for a tenth of the step; by the kink's
+    jump, for whatever step, where it is nearer than that.
+    """
+    ends = [(along(h), along(-h)) for h in STEPS]
+    parted = [abs(a - 2 * value + b) / h for (a, b), h in zip(ends, STEPS, strict=True)]
+    seen = [8 * rounding / h for h in STEPS]  # less is rounding
+    slopes = [max(abs(a - value), abs(b - value)) / h for (a, b), h in zip(ends, STEPS, strict=True)]
+    if not np.isfinite(parted).all():
+        return False
+    inside = any(  # nearer than the smaller step, or between the two
+        (p > 0.3 * q and p > rounds + 1e-6 * slope) or (q > 30 * (p + rounds) and q > 1e-4 * slope)
+        for (q, _, _), (p, rounds, slope) in pairwise(zip(parted, seen, slopes, strict=True))
+    )
+    return bool(inside)
 
 
 def _derivative(along: Callable[[float], float]) -> tuple[float, float]:

@@ -14,11 +14,12 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, result_of, seed
-from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.eager.run import Run
+from mlp_torch.check.functions.derivative import EXACT, Derivative
+from mlp_torch.check.functions.eager.run import FINE, Run, unit_of
 from mlp_torch.check.report import length
 
-RUNS = 6
+RUNS, FEW = 6, 2
+TIMES_SEEN = 32.0  # what rounding leaves on one way, in terms of what it was seen to leave on another
 TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
 SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
 SINGLE = 2.0**-23
@@ -49,45 +50,114 @@ class Rounding:
     corners: Mapping[int, Array] | None = None
 
 
+@dataclass(frozen=True)
+class Precision:
+    """By name: the unit of a gradient, and what its constants may be off by; by unit: the noise."""
+
+    units: Mapping[str, float]
+    constants: Mapping[str, float]
+    noise: Mapping[float, Rounding]
+
+    @property
+    def coarsest(self) -> Rounding:
+        return self.noise[max(self.noise)]
+
+
 def floors(
     call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], found: Derivative, steady: bool, counted: Mapping[str, Array], noise: Rounding,
+    hand: Mapping[str, Array], found: Derivative, steady: bool, counted: Mapping[str, Array],
+    precision: Precision,
 ) -> dict[str, Floor]:  # fmt: skip
     """The floors by name; `counted`: the entries (of t's shape) that no kink moves."""
-    u = unit(values, hand, found)
-    scatter = _scatter(call, kept, names, values, hand, counted, u) if steady else {}
+    whole = all(c.all() for c in counted.values())
+    least = {n: _floor(n, found, precision, np.zeros(t.shape), whole) for n, t in found.gradient.items()}
+    if not steady or all(_within(hand[n], t, least[n]) for n, t in found.gradient.items()):
+        return least
+    scatter = _scatter(call, kept, names, values, hand, counted, max(precision.units.values()))
+    return {n: _floor(n, found, precision, scatter[n], whole) for n in least}
+
+
+def _floor(n: str, found: Derivative, precision: Precision, of_author: Array, whole: bool) -> Floor:
+    """The floor of one array, whose entries the author's way scatters by `of_author`."""
+    t, u = found.gradient[n], precision.units[n]
+    noise = precision.noise[u]
     most = 1e-6 if u < 1e-12 else max(SHARE, 64 * u)
-    if not all(c.all() for c in counted.values()):
+    if not whole:
         most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
-    relative = max(found.accuracy, 8 * u if u > 2.0**-52 else 0.0)
-    times = 32.0
+    relative = max(found.accuracy, 8 * u if u > FINE else 0.0, precision.constants[n])
+    times, more = TIMES_SEEN, 1e3
     if u > 1e-4:  # float16: bounds of several units would be shares; what was measured is
-        relative, most, times = found.accuracy, min(most, 4 * u), 1.0
-    floors = {}
-    for n, t in found.gradient.items():
-        size, each = length(t), np.abs(t)
-        of_author = scatter.get(n, np.zeros(t.shape))
-        own = min(16 * length(of_author), most * size + (1e3 if times > 1 else 1.0) * noise.spread[n])
-        allowed = relative * size + times * noise.spread[n] + found.error.get(n, 0.0) + own
-        share = max(ENTRY, (64 if times > 1 else 4) * u if u > 2.0**-52 else 0.0)
-        excused = np.minimum(16 * of_author.max(initial=0.0) if u > SINGLE else 16 * of_author,
-                             SHARE * each + 1e3 * noise.entries[n])  # fmt: skip
-        entries = share * each + times * noise.entries[n] + excused
-        if found.traced is None:  # nothing was measured on the way: the array's own floor, of each entry
-            entries = entries + (found.error.get(n, 0.0) + (relative if found.error else 1e-13) * size)
-        floors[n] = Floor(allowed, 16 * length(of_author), entries)
-    return floors
+        relative, most, times, more = found.accuracy, min(most, 4 * u), 1.0, 1.0
+    size, each = length(t), np.abs(t)
+    own = min(16 * length(of_author), most * size + more * noise.spread[n])
+    allowed = relative * size + times * noise.spread[n] + found.error.get(n, 0.0) + own
+    share = max(ENTRY, (64 if times > 1 else 4) * u if u > FINE else 0.0, precision.constants[n])
+    excused = np.minimum(16 * of_author.max(initial=0.0) if u > SINGLE else 16 * of_author,
+                         SHARE * each + 1e3 * noise.entries[n])  # fmt: skip
+    entries = share * each + times * noise.entries[n] + excused
+    if found.traced is None:  # nothing was measured on the way: the array's own floor, of each entry
+        entries = entries + (found.error.get(n, 0.0) + (relative if found.error else 1e-13) * size)
+    return Floor(allowed, 16 * length(of_author), entries)
 
 
-def unit(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivative) -> float:
-    """The unit of the coarsest float on the way: of parameters, gradients, or of what the code casts to."""
-    floats = [v.dtype for v in (*values.values(), *hand.values()) if v.dtype.kind == "f"]
-    seen = found.traced.run.coarsest if found.traced is not None else 2.0**-52
-    return max((*(float(np.finfo(dtype).eps) for dtype in floats), seen, 2.0**-52))
+def _least(t: Array, noise: Rounding, n: str) -> Floor:
+    """The floor in float64, without the author's own way."""
+    allowed = EXACT * length(t) + TIMES_SEEN * noise.spread[n]
+    return Floor(allowed, 0.0, ENTRY * np.abs(t) + TIMES_SEEN * noise.entries[n])
 
 
-def rounding(found: Derivative, u: float) -> Rounding:
-    """The true gradient once more, with a relative error of ±u on everything, decisions as they were."""
+def _within(h: Array, t: Array, floor: Floor) -> bool:
+    if h.size != t.size or h.squeeze().shape != t.squeeze().shape:
+        return False
+    gap = np.abs(h.astype(float).reshape(t.shape) - t)
+    return bool(length(gap) <= floor.allowed and (gap <= floor.entries).all())
+
+
+def units_of(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivative) -> dict[str, float]:
+    """The unit of the coarsest float on the way to each gradient; that of any way where it was not seen."""
+    traced = found.traced
+    seen = traced.run.coarsest if traced is not None else FINE
+    every = max((seen, *(unit_of(v.dtype) for v in (*values.values(), *hand.values()))))
+    own = traced.units if traced is not None else {}
+    return {n: max(own[n], unit_of(hand[n].dtype)) if n in own else every for n in found.gradient}
+
+
+def precision(
+    values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivative
+) -> tuple[dict[str, Array], Precision]:
+    """(the gradients to be judged, and how precise they are).
+
+    Where a dtype is coarser than float64, the author's own formula was run in float64 too: where what they
+    give is that up to the dtype's rounding, that is judged, within what a constant loses in the dtype.
+    """
+    units = units_of(values, hand, found)
+    exact = found.traced.hand if found.traced is not None else {}
+    judged, constants = dict(hand), dict.fromkeys(units, 0.0)
+    for n, u in units.items():
+        if u > FINE and n in exact and _rounded(hand[n], exact[n], u):
+            judged[n], units[n], constants[n] = exact[n], FINE, u
+    return judged, measured(found, judged, units, constants)
+
+
+def measured(
+    found: Derivative, hand: Mapping[str, Array], units: Mapping[str, float], constants: Mapping[str, float]
+) -> Precision:
+    """With as many runs as tell right gradients."""
+    noise = {u: rounding(found, u, {n: hand[n] for n in units if units[n] == u}) for u in set(units.values())}
+    return Precision(units, constants, noise)
+
+
+def _rounded(h: Array, exact: Array, u: float) -> bool:
+    if h.shape != exact.shape or h.dtype.kind != "f" or not np.isfinite([h.sum(), exact.sum()]).all():
+        return False
+    return length(h.astype(float) - exact) <= max(SHARE, 64 * u) * length(exact)
+
+
+def rounding(found: Derivative, u: float, hand: Mapping[str, Array] | None = None) -> Rounding:
+    """The true gradient once more, with a relative error of ±u on everything, decisions as they were.
+
+    Where the gradients are `hand` within what FEW runs leave, there are no more runs: they would leave more.
+    """
     spread = dict.fromkeys(found.gradient, 0.0)
     entries = {n: np.zeros(t.shape) for n, t in found.gradient.items()}
     traced = found.traced
@@ -115,6 +185,10 @@ def rounding(found: Derivative, u: float) -> Rounding:
             if np.isfinite(gap_of_gradients):
                 spread[n] = max(spread[n], gap_of_gradients)
                 entries[n] = np.maximum(entries[n], np.abs(other[n] - t))
+        if done == FEW and not traced.sites and hand is not None:
+            seen = Rounding(spread, entries)
+            if all(_within(h, exact[n], _least(exact[n], seen, n)) for n, h in hand.items()):
+                break
     if not done:
         return Rounding(spread, entries)
     corners = {i: np.abs(gap) <= TIMES * moved.get(i, 0.0) for i, gap in traced.run.gaps.items()}

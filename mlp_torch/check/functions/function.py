@@ -23,16 +23,14 @@ from mlp_torch.check.functions.calling.calls import (
     gradients_of,
     need_finite,
     nested,
+    quietly,
     result_of,
 )
-from mlp_torch.check.functions.calling.quiet import quietly
+from mlp_torch.check.functions.comparison import sizes
 from mlp_torch.check.functions.derivative import differentiate
-from mlp_torch.check.functions.elsewhere import wrong_elsewhere
-from mlp_torch.check.functions.judging import Judged, judge
-from mlp_torch.check.functions.plain import sizes
-from mlp_torch.check.functions.purity import grown, judge_purity
-from mlp_torch.check.functions.randomness import REMEDY, unsettled
+from mlp_torch.check.functions.purity import REMEDY, grown, judge_purity, unsettled, wrong_elsewhere
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
+from mlp_torch.check.functions.verdict import Judged, judge
 from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
 from mlp_torch.check.report import CheckReport, Fault, row, sentence
 from mlp_torch.errors import UserError
@@ -98,11 +96,11 @@ def check_function(
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
         seed()
-        return author.loss(nested(parameters, {**given, **arrays}), *kept[1])
+        return author.result(nested(parameters, {**given, **arrays}), *kept[1])
 
     seed()
     exact = float(np.real(only_loss(dict(floats))))
-    found = differentiate(traced_loss, only_loss, floats, exact)
+    found = differentiate(traced_loss, only_loss, values, exact, author.read)
     if found.traced is None and (digits := _rounded_to(only_loss, floats)) is not None:
         text = f"your loss is rounded to {digits} digits, and no trace tells what it was before"
         remedy = "return it unrounded, and round it where it is printed"
@@ -111,7 +109,7 @@ def check_function(
         where, exact = found.traced.run.rounded, found.traced.run.unrounded[0]
         notes.append(f"note: your loss is rounded {where}; its derivative is that before the rounding")
     judged = judge(found, call, kept, names, values, hand, steady, sizes(values, data))
-    report, true, allowed = judged.report, judged.true, judged.allowed
+    report, true, allowed, exactly = judged.report, judged.true, judged.allowed, judged.hand
     for name, v in hand.items():
         if v.dtype.kind in "iub":
             notes.append(f"note: d{name} has the integer dtype {v.dtype}; fractions are lost")
@@ -121,9 +119,11 @@ def check_function(
     elif description:
         raise UserError("check_function: a description needs layers= or activations=, and loss=")
     elif len(data) > 1 and report.verdict != "not_comparable":
-        report = against_standard(report, judged.traced, exact, output, kept[1], floats, hand, true, allowed)
+        report = against_standard(
+            report, judged.traced, exact, output, kept[1], floats, exactly, true, allowed
+        )
     if report.verdict == "right" and steady:
-        beyond = wrong_elsewhere(call, traced_loss, only_loss, kept, names, values)
+        beyond = wrong_elsewhere(call, traced_loss, only_loss, author.read, kept, names, values)
         report = _also_elsewhere(report, beyond, hand)
     if report.verdict == "wrong" and not report.faults and not description:
         hint = "note: with activations=[…] or layers=[…], and loss=…, the fault is searched layer by layer"
@@ -138,7 +138,7 @@ def check_function(
     report = _worded(report, judged, found.method, _epsilon(loss_and_gradients))
     if report.verdict in ("wrong", "scaled", "other_loss") and steady and not impure:
         seconds = timeout if timeout is not None else NAMED if report.faults else TIMEOUT
-        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], allowed, seconds)
+        lines, why = guilty_lines(author.fresh, author.loss, floats, kept[1], judged.rounded, seconds)
         unexplained = not report.faults and any(line.mended is not None for line in lines)
         message = f"{sentence([n for n, r in report.arrays.items() if r.verdict != 'right'])}."
         report = replace(

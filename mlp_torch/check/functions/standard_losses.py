@@ -9,9 +9,16 @@ from manual.numbers import Array
 from mlp_torch.check.describe.layers import as_float
 from mlp_torch.check.describe.losses import LOSSES, REDUCTIONS
 from mlp_torch.check.describe.shapes import MisfitError, target
-from mlp_torch.check.functions.network import describe
-from mlp_torch.check.functions.other_loss import other_loss
-from mlp_torch.check.functions.reading import CLOSE, SIBLINGS, Gradient, Reading, distinct, near
+from mlp_torch.check.functions.reading import (
+    CLOSE,
+    SIBLINGS,
+    Gradient,
+    Reading,
+    describe,
+    distinct,
+    near,
+    other_loss,
+)
 from mlp_torch.check.functions.tracing import TracedArray, TracedLoss
 from mlp_torch.check.gradients import check_gradients
 from mlp_torch.check.report import CheckReport, Fault

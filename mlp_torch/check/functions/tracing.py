@@ -14,8 +14,17 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.functions.eager.array import Traced
-from mlp_torch.check.functions.eager.rebuild import Rebuilt
-from mlp_torch.check.functions.eager.run import EnoughError, Made, Run, Site, UntraceableError, running
+from mlp_torch.check.functions.eager.module import Rebuilt
+from mlp_torch.check.functions.eager.run import (
+    FINE,
+    EnoughError,
+    Made,
+    Run,
+    Site,
+    UntraceableError,
+    running,
+    unit_of,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class TracedLoss:
     sites: Sequence[Site] = ()
     again: Callable[[Run], "TracedLoss"] | None = None
     last: int | None = None  # the loss's place among the arrays made
+    hand: Mapping[str, Array] = field(default_factory=dict)  # the author's own gradients, in float64
+    units: Mapping[str, float] = field(default_factory=dict)  # of the coarsest dtype on the way to each
 
     @property
     def rounded(self) -> bool:
@@ -71,9 +82,17 @@ class TracedLoss:
         }
 
 
-def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], value: float) -> TracedLoss:
+Read = Callable[[Any], tuple[Any, Callable[[Callable[[Any], Any]], Mapping[str, Any]]]]
+
+
+def trace(
+    loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], value: float,
+    read: Read | None = None, dtypes: Mapping[str, Any] | None = None,
+) -> TracedLoss:  # fmt: skip
     """The loss of arrays by name, run once eagerly; `value` is what it gives in NumPy.
 
+    `read` tells the loss and the gradients from what `loss` gives, where that is more than the loss;
+    `dtypes` are those that the parameters have in NumPy.
     `loss` may fail, or give plain numbers, after its forward pass: then the loss is the last array made that
     has its value. Raises what the author's code raises before, and UntraceableError where no value is the
     loss's.
@@ -86,15 +105,19 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
             given = {n: Traced(leaf + torch.from_numpy(run.shift[n])) for n, leaf in leaves.items()}
         failed: Exception | SystemExit | None = None
         found: Any = None
+        gradients: Any = None
         with running(run), torch.enable_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             for name, array in given.items():
                 array.name = name
+                array.kind = unit_of((dtypes or {}).get(name, np.float64))
                 if run.noise:
                     run.disturb(array._t)
             enough = False
             try:
                 found = Rebuilt().of(loss)(given)
+                if read is not None:
+                    found, gradients = read(found)
             except EnoughError:
                 enough = True
             except (Exception, SystemExit) as error:
@@ -103,15 +126,45 @@ def trace(loss: Callable[[dict[str, Any]], Any], values: Mapping[str, Array], va
             return TracedLoss(leaves, _real(run.made[run.stop_after or 0].tensor), run.made, run)
         if run.shift:  # asked for its decisions alone
             return TracedLoss(leaves, torch.zeros(()), run.made, run)
+        if run.noise and gradients is not None:  # asked for the author's own gradients, with errors
+            return TracedLoss(leaves, torch.zeros(()), run.made, run, hand=_gradients(gradients, run)[0])
         total, order = _loss(run, found, value)
         if total is not None and abs(float(total.detach()) - value) > 1e-12 * abs(value):
             run.coarsest = max(run.coarsest, run.data_unit)  # the code computes in its data's dtype
+            if not (isinstance(found, Traced) and found.coarsest > FINE):
+                gradients = None  # which of its arrays it does so for was not seen
         if total is None:
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
-        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead, execute, order)
+        hand, units = ({}, {}) if gradients is None else _gradients(gradients, run)
+        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead, execute, order, hand, units)
 
     return execute(Run())
+
+
+def _gradients(gradients: Any, run: Run) -> tuple[dict[str, Array], dict[str, float]]:
+    """The author's own gradients as they come out without rounding, and the coarsest unit on the way."""
+
+    def number(v: Any) -> Any:
+        return np.array(v.value)[()] if isinstance(v, Traced) else v
+
+    def unit(v: Any) -> Any:
+        return np.full(v.shape, v.coarsest)[()] if isinstance(v, Traced) else _coarse(v, run.coarsest)
+
+    try:
+        hand, units = gradients(number), gradients(unit)
+        return (
+            {n: np.asarray(v, dtype=float) for n, v in hand.items()},
+            {n: max(FINE, float(np.max(np.asarray(v, dtype=float), initial=0.0))) for n, v in units.items()},
+        )
+    except Exception:  # another form than in NumPy: then they are not known without their rounding
+        return {}, {}
+
+
+def _coarse(v: Any, unit: float) -> Any:
+    """A number that left the graph may have come from anywhere."""
+    number = isinstance(v, float | np.floating) or (isinstance(v, np.ndarray) and v.dtype.kind == "f")
+    return np.full(np.shape(v), unit)[()] if number else v
 
 
 def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.functions.eager.array import Traced
-from mlp_torch.check.functions.eager.rebuild import Rebuilt
+from mlp_torch.check.functions.eager.module import Rebuilt
 from mlp_torch.check.functions.eager.run import Run, running
 from mlp_torch.check.lines import store
 from mlp_torch.check.lines.program import Gradients, Program, UnavailableError, quiet

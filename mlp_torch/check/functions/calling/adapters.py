@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.describe.layers import Layer, Penalty
+from mlp_torch.check.functions.calling.calls import heard, told
 from mlp_torch.check.functions.calling.orders import (
     Order,
     adapter,
@@ -17,10 +18,19 @@ from mlp_torch.check.functions.calling.orders import (
     returned,
     signature,
 )
-from mlp_torch.check.functions.calling.quiet import heard, told
 from mlp_torch.check.functions.calling.results import Form, along, gradients_by_name, recognise
 from mlp_torch.check.functions.calling.targets import Target, targets
-from mlp_torch.check.functions.calling.trees import Path, get, in_numpy, is_record, leaves, rebuilder, written
+from mlp_torch.check.functions.calling.trees import (
+    Change,
+    Path,
+    get,
+    in_numpy,
+    is_record,
+    leaves,
+    mapped,
+    rebuilder,
+    written,
+)
 from mlp_torch.check.functions.calling.vocabulary import CONSTANTS
 from mlp_torch.errors import UserError
 
@@ -29,11 +39,14 @@ from mlp_torch.errors import UserError
 class Adapted:
     """What check_function calls: `fresh` and `kept` give (loss, gradients, output), `loss` is traceable.
 
+    `read` of a `result`: its loss, and what gives its gradients by name once their leaves are changed.
     `kept` goes on with one copy of the author's object, to see what it adds up; None for a function.
     """
 
     fresh: Callable[..., Any]
     loss: Callable[..., Any]
+    result: Callable[..., Any]  # all that the function gives, traceable
+    read: Callable[[Any], tuple[Any, Callable[[Change], Mapping[str, Any]]]]
     kept: Callable[..., Any] | None
     parameters: dict[str, Any]
     data: tuple[Any, ...]
@@ -96,12 +109,20 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
 
     traced, given_extras = target.bind("traced"), copy.deepcopy(extras)
 
-    def loss(arrays: Mapping[str, Any], *given: Any) -> Any:
+    def result(arrays: Mapping[str, Any], *given: Any) -> Any:
         positional, named = order.arguments(build(arrays), given)
-        return form.loss_of(traced(*positional, **named, **given_extras))
+        return traced(*positional, **named, **given_extras)
+
+    def loss(arrays: Mapping[str, Any], *given: Any) -> Any:
+        return form.loss_of(result(arrays, *given))
+
+    def read(found: Any) -> tuple[Any, Callable[[Change], Mapping[str, Any]]]:
+        return form.loss_of(found), lambda change: gradients_by_name(
+            form.tree(mapped(found, change)), chosen.paths
+        )
 
     return Adapted(
-        judged("fresh"), loss, judged("same") if target.holds else None, held, target.data,
+        judged("fresh"), loss, result, read, judged("same") if target.holds else None, held, target.data,
         _renamed(description, parameters, target.paths), (*target.notes, *chosen.notes),
     )  # fmt: skip
 

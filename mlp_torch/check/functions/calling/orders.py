@@ -210,7 +210,7 @@ def unpacked(function: Callable[..., Any], count: int) -> list[str] | None:
     if text is None:
         return None
     own = {a.arg for a in (*text.args.posonlyargs, *text.args.args)}
-    found: dict[int, str] = {}
+    found: dict[Any, str] = {}
     for node in ast.walk(text):
         if not (isinstance(node, ast.Assign) and len(node.targets) == 1):
             continue
@@ -222,7 +222,7 @@ def unpacked(function: Callable[..., Any], count: int) -> list[str] | None:
         if isinstance(target, ast.Name) and isinstance(value, ast.Subscript):
             at = value.slice
             if isinstance(value.value, ast.Name) and value.value.id in own and isinstance(at, ast.Constant):
-                found.setdefault(at.value, target.id)  # type: ignore[arg-type]
+                found.setdefault(at.value, target.id)
     if set(found) == set(range(count)) and len(set(found.values())) == count:
         return [found[i] for i in range(count)]
     return None

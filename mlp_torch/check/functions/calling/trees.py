@@ -14,6 +14,7 @@ from mlp_torch.check.describe.layers import _numpy as as_numpy
 # One step is ("key", k), ("item", i) or ("attribute", name); a path is the steps from the outside in.
 Step = tuple[str, Any]
 Path = tuple[Step, ...]
+Change = Callable[[Any], Any]  # of a leaf; what it leaves as it is may be a container
 
 DEEP = 6  # containers inside containers; whatever lies deeper is no parameter
 
@@ -147,6 +148,26 @@ def in_numpy(tree: Any) -> Any:
     names = {p: str(i) for i, p in enumerate(found)}
     arrays = {names[p]: as_numpy(v) for p, v in found.items()}
     return rebuilder(tree, names)(arrays)
+
+
+def mapped(tree: Any, change: Change, deep: int = DEEP) -> Any:
+    """The same with every leaf changed; containers are copied."""
+    leaf = change(tree)
+    if leaf is not tree or deep < 0:
+        return leaf
+    if type(tree) is dict:
+        return {k: mapped(v, change, deep - 1) for k, v in tree.items()}
+    if type(tree) in (list, tuple):
+        return type(tree)(mapped(v, change, deep - 1) for v in tree)
+    if not (is_record(tree) or hasattr(tree, "_fields")):
+        return tree
+    inside = {name: mapped(v, change, deep - 1) for (_, name), v in members(tree)}
+    if hasattr(tree, "_fields"):
+        return type(tree)(**inside)
+    made = copy.copy(tree)
+    for name, value in inside.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def written(path: Path) -> str:

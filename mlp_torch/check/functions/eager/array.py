@@ -4,8 +4,7 @@ NumPy's own functions come here through its protocols; a write into an array lea
 before untouched, and is seen by every view of it.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,51 +12,63 @@ import torch
 from torch import Tensor
 
 from manual.numbers import Array
-from mlp_torch.check.functions.eager.run import UntraceableError, active, author_frame, name_of
+from mlp_torch.check.functions.eager.ndarray import (
+    Methods,
+    Plain,
+    count,
+    fitting,
+    given,
+    holds,
+    key_of,
+    operation,
+)
+from mlp_torch.check.functions.eager.run import (
+    FINE,
+    UntraceableError,
+    active,
+    author_frame,
+    coarse,
+    name_of,
+    unit_of,
+)
 
 Locate = Callable[[Array], Array]  # where a view's entries lie, told on an array of positions
 
 
-class Plain(np.ndarray[Any, Any]):
-    """Truth values and integers: NumPy's own, but what is cast to float joins the graph's arrays."""
+class Traced(Methods):
+    """A float64 (or complex128) array in the graph. `scalar`: immutable, as NumPy's scalars are.
 
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        found = np.asarray(self).astype(dtype)
-        return Traced.constant(found) if found.dtype.kind in "fc" else found.view(Plain)
+    `kind` is the unit of the dtype that it has in NumPy, `coarsest` that of the coarsest on its way.
+    """
 
-    def _apart(self, ufunc: Any, other: Any) -> Any:
-        if isinstance(other, Traced):
-            return NotImplemented
-        return ufunc(np.asarray(self), other, out=(np.asarray(self),)).view(Plain)
-
-    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self._apart(np.multiply, other)
-
-    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self._apart(np.add, other)
-
-    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self._apart(np.subtract, other)
-
-    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self._apart(np.true_divide, other)
-
-
-class Traced(np.lib.mixins.NDArrayOperatorsMixin):
-    """A float64 (or complex128) array in the graph. `scalar`: immutable, as NumPy's scalars are."""
-
-    __slots__ = ("__weakref__", "_locate", "_root", "_seen", "_t", "looked", "name", "scalar")
+    __slots__ = (
+        "__weakref__", "_coarsest", "_locate", "_root", "_seen", "_t", "kind", "looked", "name", "scalar",
+    )  # fmt: skip
     __array_priority__ = 1000.0
 
     def __init__(self, tensor: Tensor, root: "Traced | None" = None, locate: Locate | None = None) -> None:
         self._t, self._root, self._locate = tensor, root, locate
         self._seen = root._t if root is not None else None
         self.scalar, self.looked, self.name = False, False, ""
+        self.kind, self._coarsest = FINE, FINE
 
     @classmethod
     def constant(cls, value: Any) -> "Traced":
         a = np.array(value)
-        return cls(torch.from_numpy(np.array(a, np.complex128 if a.dtype.kind == "c" else np.float64)))
+        out = cls(torch.from_numpy(np.array(a, np.complex128 if a.dtype.kind == "c" else np.float64)))
+        out.kind = unit_of(a.dtype)
+        return out
+
+    @property
+    def coarsest(self) -> float:
+        return self._coarsest if self._root is None else self._root._coarsest
+
+    def alike(self, tensor: Tensor, kind: float | None = None) -> "Traced":
+        """A fresh array of the same precision, or cast to another."""
+        out = made(tensor)
+        out.kind = self.kind if kind is None else kind
+        out._coarsest = max(self.coarsest, out.kind if out.kind > self.kind else FINE)
+        return out
 
     @property
     def t(self) -> Tensor:
@@ -98,11 +109,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         whole: Locate = locate if first is None else lambda index: locate(first(index))
         if tensor is None:
             place = torch.from_numpy(np.array(whole(self._index())))
-            tensor = self.used().reshape(-1)[torch.from_numpy(np.array(locate(_count(self.shape))))]
+            tensor = self.used().reshape(-1)[torch.from_numpy(np.array(locate(count(self.shape))))]
             assert place.shape == tensor.shape
         else:
             self.used()
         out = Traced(tensor, root, whole)
+        out.kind = self.kind
         if tensor.requires_grad:
             active().record(out, tensor)
         return out
@@ -112,13 +124,15 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if self.scalar:
             raise TypeError("a scalar cannot be written into")
         root = self._root if self._root is not None else self
+        kind, coarsest = given([value])
+        root._coarsest = max(root._coarsest, coarsest, root.kind if root.kind > kind else FINE)
         fresh = root._t.clone(memory_format=torch.contiguous_format)
         place = self._locate(self._index()) if self._locate else self._index()
-        place = np.asarray(place[_key(key)])
+        place = np.asarray(place[key_of(key)])
         new = tensor_of(value)
         if new.is_complex() and not fresh.is_complex():
             raise UntraceableError("a complex number written into a real array")
-        new = torch.broadcast_to(_fitting(new, place.shape), place.shape).to(fresh.dtype)
+        new = torch.broadcast_to(fitting(new, place.shape), place.shape).to(fresh.dtype)
         flat = fresh.view(-1)
         if flat.requires_grad or new.requires_grad or accumulate:
             where = torch.from_numpy(np.array(place.reshape(-1)))
@@ -131,7 +145,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             active().record(root, fresh)
 
     def __getitem__(self, key: Any) -> Any:
-        key = _key(key)
+        key = key_of(key)
         parts = key if isinstance(key, tuple) else (key,)
         basic = all(
             isinstance(k, int | np.integer | slice) or k is None or k is Ellipsis for k in parts
@@ -142,19 +156,24 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         tensor = self.t[key] if fast else None
         if tensor is not None and tensor.ndim == 0 and Ellipsis not in [k for k in parts if k is Ellipsis]:
             self.used()
-            return scalar(tensor)
+            return self.alike(tensor.reshape(()))
         return self.view_of(tensor, lambda index: index[key])
 
     def _fancy(self, key: Any, parts: tuple[Any, ...]) -> "Traced":
         if len(parts) == 1 and isinstance(parts[0], np.ndarray) and parts[0].dtype.kind in "iu":
-            return made(self.used()[torch.from_numpy(np.array(parts[0], dtype=np.int64) % max(len(self), 1))])
-        place = _count(self.shape)[key]
-        out = made(self.used().reshape(-1)[torch.from_numpy(np.array(place))])
-        out.scalar = False
-        return out if place.ndim else scalar(out.t)
+            rows = torch.from_numpy(np.array(parts[0], dtype=np.int64) % max(len(self), 1))
+            return self.alike(self.used()[rows])
+        place = count(self.shape)[key]
+        out = self.alike(self.used().reshape(-1)[torch.from_numpy(np.array(place))])
+        out.scalar = not place.ndim
+        return out
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.write(key, value)
+
+    def settle(self, tensor: Tensor) -> None:
+        """It is a fresh array from here on, and no view."""
+        self._t, self._root, self._locate = tensor, None, None
 
     # NumPy's protocols
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
@@ -165,60 +184,27 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         from mlp_torch.check.functions.eager.ufuncs import apply
 
-        return apply(ufunc, method, inputs, kwargs)
+        with operation([*inputs, *kwargs.values()]):
+            return apply(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from mlp_torch.check.functions.eager.functions import call
 
-        return call(func, args, kwargs)
+        with operation([*args, *kwargs.values()]):
+            return call(func, args, kwargs)
 
     # what an ndarray has
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._t.shape)
-
-    @shape.setter
-    def shape(self, shape: Any) -> None:
-        self._t, self._root, self._locate = self.t.reshape(shape), None, None
-
-    @property
-    def ndim(self) -> int:
-        return self._t.ndim
-
-    @property
-    def size(self) -> int:
-        return self._t.numel()
-
-    @property
-    def dtype(self) -> Any:
-        return np.dtype(np.complex128 if self._t.is_complex() else np.float64)
-
-    @property
-    def T(self) -> "Traced":  # noqa: N802
-        return self.transpose()
-
-    @property
-    def flat(self) -> "Traced":
-        return self.reshape(-1)
-
-    @property
-    def real(self) -> Any:
-        return made(torch.real(self.used()).clone()) if self.t.is_complex() else self
-
-    @property
-    def imag(self) -> Any:
-        return made(torch.imag(self.used()).clone()) if self.t.is_complex() else self * 0.0
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
         wanted = tuple(wanted) if isinstance(wanted, list | tuple) else (int(wanted),)
         wanted = tuple(int(n) for n in wanted)
         if order != "C":
-            return self.view_of(None, lambda index: np.reshape(index, wanted, order=order))  # type: ignore[call-overload]
+            return self.view_of(None, lambda index: np.reshape(index, wanted, order=order))  # type: ignore[call-overload]  # order: str
         tensor = self.t.reshape(wanted)
         if tensor.data_ptr() != self.t.data_ptr():
             self.used()
-            return made(tensor)
+            return self.alike(tensor)
         return self.view_of(tensor, lambda index: index.reshape(tensor.shape))
 
     def transpose(self, *axes: Any) -> Any:
@@ -226,117 +212,34 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         order = tuple(int(a) for a in order) if order else tuple(reversed(range(self.ndim)))
         return self.view_of(self.t.permute(order), lambda index: index.transpose(order))
 
-    def item(self, *index: Any) -> Any:
-        return self.reshape(-1)[index[0] if index else 0] if len(index) < 2 else self[index]
-
-    def tolist(self) -> Any:
-        return [v.tolist() if v.ndim else v for v in self] if self.ndim else scalar(self.t)
-
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         kind = np.dtype(dtype)
         if kind.kind == "f":
-            coarse(kind)
-            return made(self.used().clone())
+            return self.alike(self.used().clone(), coarse(kind))
         if kind.kind == "c":
-            return made(self.used().to(torch.complex128))
+            return self.alike(self.used().to(torch.complex128))
         return self.value.astype(dtype).view(Plain)
 
     def copy(self, order: str = "C") -> "Traced":
-        return made(self.used().clone())
+        return self.alike(self.used().clone())
 
     __copy__ = copy
-
-    def flatten(self, order: str = "C") -> "Traced":
-        return self.reshape(-1, order=order).copy()
-
-    def fill(self, value: Any) -> None:
-        self.write(Ellipsis, value)
-
-    def sort(self, axis: int = -1, **_: Any) -> None:
-        self.write(Ellipsis, np.sort(self, axis=axis))
-
-    def dot(self, other: Any) -> Any:
-        return np.dot(self, other)
-
-    def view(self, *_: Any, **__: Any) -> "Traced":
-        return self.view_of(self.t, lambda index: index)
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name, None) if hasattr(np.ndarray, name) else None
-        if function is None:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return lambda *args, **kwargs: function(self, *args, **kwargs)
 
     def __deepcopy__(self, memo: Any) -> "Traced":
         out = Traced(self.t)
         out.scalar, out.name, out.looked = self.scalar, self.name, self.looked
+        out.kind, out._coarsest = self.kind, self.coarsest
         return out
 
-    def __len__(self) -> int:
-        return len(self._t)
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __contains__(self, value: Any) -> bool:
-        return bool(np.any(self.value == value))
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def __float__(self) -> float:
-        active().leaks += self.grows
-        return float(self.value.reshape(-1)[0]) if self.size == 1 else float(self.value)
-
-    def __complex__(self) -> complex:
-        active().leaks += self.grows
-        return complex(self.value.reshape(-1)[0])
-
-    def __int__(self) -> int:
-        return int(self.value)
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return self.value.round().astype(int) if digits is None else rounded(self, digits)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.value.item(), spec) if self.ndim == 0 else format(self.value, spec)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-    def _in_place(self, ufunc: Any, other: Any) -> Any:
-        found = ufunc(self, other)
-        if self.scalar:
-            return found
-        self.write(Ellipsis, found)
-        return self
-
-    def __iadd__(self, other: Any) -> Any:
-        return self._in_place(np.add, other)
-
-    def __isub__(self, other: Any) -> Any:
-        return self._in_place(np.subtract, other)
-
-    def __imul__(self, other: Any) -> Any:
-        return self._in_place(np.multiply, other)
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self._in_place(np.true_divide, other)
-
-    def __ipow__(self, other: Any) -> Any:
-        return self._in_place(np.power, other)
-
-    def __imatmul__(self, other: Any) -> Any:
-        return self._in_place(np.matmul, other)
+Plain.joined = Traced.constant
 
 
 def made(tensor: Tensor) -> Traced:
     """A fresh array, noted with the line that made it."""
     out = Traced(tensor)
     out.scalar = tensor.ndim == 0
+    out.kind, out._coarsest = active().now
     if tensor.requires_grad:
         active().record(out, tensor)
     return out
@@ -344,28 +247,13 @@ def made(tensor: Tensor) -> Traced:
 
 def calculated(tensor: Tensor) -> Traced:
     """What an operation gave: fresh, and with a rounding error where the run is to have them."""
-    return made(active().disturb(tensor))
+    out = made(active().disturb(tensor))
+    out._coarsest = max(out._coarsest, out.kind)
+    return out
 
 
 def scalar(tensor: Tensor) -> Traced:
     return made(tensor.reshape(()))
-
-
-def rounded(x: Traced, digits: int) -> Traced:
-    """A scalar to so many digits: what is returned is rounded, what is differentiated is not."""
-    frame = author_frame()
-    where = "" if frame is None else f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
-    active().rounded = f"to {digits} digits{where}"
-    t = x.used()
-    active().unrounded = float(t.detach().real), float(np.round(x.value.real, digits))
-    return made(t + torch.from_numpy(np.asarray(np.round(x.value, digits) - x.value)))
-
-
-def coarse(dtype: Any) -> None:
-    """A float dtype that the code computes in; the graph stays in float64."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        active().coarsest = max(active().coarsest, float(np.finfo(kind).eps))
 
 
 def tensor_of(value: Any) -> Tensor:
@@ -390,40 +278,19 @@ def stacked(values: Any) -> Tensor:
     return torch.stack(parts)
 
 
-def holds(value: Any) -> bool:
-    """Whether an array of the graph is somewhere in nested lists."""
-    return isinstance(value, Traced) or (isinstance(value, list | tuple) and any(map(holds, value)))
-
-
-def grows(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(map(grows, value))
-    return isinstance(value, Traced) and value.grows
-
-
-def plain(value: Any) -> Any:
-    """NumPy's own arrays for the graph's, in any nesting."""
-    if isinstance(value, Traced):
-        return value.value if value.ndim or not value.scalar else value.value[()]
-    if isinstance(value, list | tuple):
-        return type(value)(map(plain, value)) if not hasattr(value, "_fields") else value
-    return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _count(shape: tuple[int, ...]) -> Array:
-    return np.arange(int(np.prod(shape))).reshape(shape)
-
-
-def _key(key: Any) -> Any:
-    if isinstance(key, tuple):
-        return tuple(map(_key, key))
-    if isinstance(key, Traced):
-        return key.value
-    return np.asarray([_key(k) for k in key]) if isinstance(key, list) else key
-
-
-def _fitting(new: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """NumPy drops leading axes of one entry when it writes."""
-    while new.ndim > len(shape) and new.shape[0] == 1:
-        new = new[0]
-    return new
+def wrapped(found: Any) -> Any:
+    """What NumPy gave, as the run wants it: floats may be written into later, the rest stays plain."""
+    if isinstance(found, tuple | list):
+        items = [wrapped(f) for f in found]
+        return type(found)(items) if type(found) in (tuple, list) else tuple(items)
+    kind, coarsest = active().now
+    if isinstance(found, np.ndarray | np.floating) and (found.ndim or max(kind, coarsest) > FINE):
+        if found.dtype.kind in "fc":
+            out = Traced.constant(found)
+            out.scalar, out.kind = not found.ndim, max(kind, out.kind)
+            out._coarsest = max(coarsest, kind)
+            return out
+        return found.view(Plain) if found.dtype.kind in "biu" else found
+    if isinstance(found, np.ndarray):
+        return found[()]
+    return found

@@ -1,24 +1,18 @@
 """NumPy's functions that count, composed of operations that the graph knows."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlp_torch.check.functions.eager.array import (
-    Traced,
-    calculated,
-    grows,
-    holds,
-    made,
-    plain,
-    rounded,
-    tensor_of,
-)
-from mlp_torch.check.functions.eager.run import UntraceableError, active
-from mlp_torch.check.functions.eager.ufuncs import extreme, put, wrapped
+from mlp_torch.check.functions.eager.array import Traced, calculated, made, tensor_of, wrapped
+from mlp_torch.check.functions.eager.corners import extreme
+from mlp_torch.check.functions.eager.ndarray import grows, holds, plain
+from mlp_torch.check.functions.eager.run import UntraceableError, active, author_frame, coarse
+from mlp_torch.check.functions.eager.ufuncs import put
 
 
 def tensor(value: Any) -> Any:
@@ -59,6 +53,8 @@ def _like(value: float | None) -> Callable[..., Any]:
             dtype = fill
         wanted = np.shape(a) if shape is None else shape
         kind = np.dtype(dtype) if dtype is not None else getattr(a, "dtype", np.dtype(float))
+        if dtype is not None and kind.kind == "f":
+            coarse(kind)
         if value is None and grows(fill):
             out = Traced.constant(np.zeros(wanted))
             out.write(Ellipsis, fill)
@@ -67,6 +63,16 @@ def _like(value: float | None) -> Callable[..., Any]:
         return found if np.ndim(found) or found is None else Traced.constant(found)
 
     return function
+
+
+def rounded(x: Traced, digits: int) -> Traced:
+    """A scalar to so many digits: what is returned is rounded, what is differentiated is not."""
+    frame = author_frame()
+    where = "" if frame is None else f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
+    active().rounded = f"to {digits} digits{where}"
+    t = x.used()
+    active().unrounded = float(t.detach().real), float(np.round(x.value.real, digits))
+    return made(t + torch.from_numpy(np.asarray(np.round(x.value, digits) - x.value)))
 
 
 def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:

@@ -1,24 +1,126 @@
-"""NumPy's functions on the graph: those that move entries, which NumPy itself tells, and the rest."""
+"""NumPy's functions on the graph: those that move entries, which NumPy itself tells, sums, and the rest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlp_torch.check.functions.eager.array import (
-    Traced,
-    calculated,
-    coarse,
-    grows,
-    made,
-    plain,
-    tensor_of,
-)
+from mlp_torch.check.functions.eager.array import Traced, calculated, made, tensor_of, wrapped
 from mlp_torch.check.functions.eager.composed import LATER, OWN, many, tensor
-from mlp_torch.check.functions.eager.reductions import REDUCTIONS
-from mlp_torch.check.functions.eager.run import UntraceableError
-from mlp_torch.check.functions.eager.ufuncs import put, wrapped
+from mlp_torch.check.functions.eager.corners import axes_of, given, keep, masked, peak_of, place_of
+from mlp_torch.check.functions.eager.ndarray import grows, plain
+from mlp_torch.check.functions.eager.run import NoValue, UntraceableError, coarse
+from mlp_torch.check.functions.eager.ufuncs import put
+
+
+def total(a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Traced:
+    t = masked(tensor_of(a), where, 0.0)
+    axes = axes_of(t, axis)
+    found = t.sum(axes, keepdim=keep(keepdims)) if axes else t + 0.0
+    return calculated(found + tensor_of(initial) if given(initial) else found)
+
+
+def product(
+    a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Traced:
+    t = masked(tensor_of(a), where, 1.0)
+    axes = axes_of(t, axis)
+    kept = keep(keepdims)
+    for d in sorted(axes, reverse=True):
+        t = t.prod(d, keepdim=kept)
+    return calculated(t * tensor_of(initial) if given(initial) else t + 0.0)
+
+
+def _count(a: Any, axis: Any, where: Any = True) -> Any:
+    t = tensor_of(a)
+    if where is not True and not isinstance(where, NoValue):
+        mask = np.broadcast_to(plain(where), tuple(t.shape))
+        return np.sum(mask, axis=axis)
+    return int(np.prod([t.shape[d] for d in axes_of(t, axis)]))
+
+
+def mean(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True) -> Any:
+    n = _count(a, axis, where)
+    return total(a, axis, keepdims, where=where) / (n if np.ndim(n) == 0 or not keep(keepdims)
+                                                    else np.expand_dims(n, axis))  # fmt: skip
+
+
+def var(
+    a: Any, axis: Any = None, ddof: float = 0, keepdims: Any = False, correction: Any = None, **_: Any
+) -> Any:
+    free = correction if given(correction) else ddof
+    d = a - mean(a, axis, True)
+    return total(d * d, axis, keepdims) / (_count(a, axis) - free)
+
+
+def std(a: Any, *args: Any, **kwargs: Any) -> Any:
+    return np.sqrt(var(a, *args, **kwargs))
+
+
+def _ignoring(function: Callable[..., Any], other: float) -> Callable[..., Any]:
+    """The same without the entries that are no numbers."""
+    return lambda a, *args, **kwargs: function(np.where(np.isnan(plain(a)), other, a), *args, **kwargs)
+
+
+def average(a: Any, axis: Any = None, weights: Any = None, **kwargs: Any) -> Any:
+    if weights is None:
+        return mean(a, axis, kwargs.get("keepdims", False))
+    w = weights
+    if np.shape(w) != np.shape(a):
+        shape = [1] * np.ndim(a)
+        shape[int(axis)] = -1
+        w = np.reshape(w, shape)
+    spread = w * np.ones(np.shape(a))
+    return total(a * w, axis) / np.sum(spread, axis=axis)
+
+
+def quantile(a: Any, q: Any, axis: Any = None, keepdims: Any = False, **_: Any) -> Any:
+    flat = np.sort(np.ravel(a) if axis is None else np.moveaxis(a, axis, 0), axis=0)
+    place = float(plain(q)) * (len(flat) - 1)
+    low = int(np.floor(place))
+    high = min(low + 1, len(flat) - 1)
+    found = flat[low] + (place - low) * (flat[high] - flat[low])
+    if keep(keepdims):
+        found = np.reshape(found, (1,) * np.ndim(a)) if axis is None else np.expand_dims(found, axis)
+    return found
+
+
+def _cumulative(function: Callable[..., Tensor]) -> Callable[..., Any]:
+    def run(a: Any, axis: Any = None, **_: Any) -> Any:
+        t = tensor_of(a)
+        return calculated(function(t.reshape(-1), 0) if axis is None else function(t, int(axis)))
+
+    return run
+
+
+def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    peak = np.max(plain(a), axis=axis, keepdims=True)
+    e = np.exp(a - peak) if b is None else b * np.exp(a - peak)
+    return np.log(np.sum(e, axis=axis, keepdims=keepdims)) + (
+        peak if keepdims else peak.reshape(np.sum(plain(e), axis=axis).shape)
+    )
+
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": total, "prod": product, "mean": mean, "var": var, "std": std, "max": peak_of(1),
+    "amax": peak_of(1),
+    "min": peak_of(-1), "amin": peak_of(-1), "argmax": place_of(1), "argmin": place_of(-1),
+    "average": average,
+    "nansum": _ignoring(total, 0.0), "nanmax": _ignoring(peak_of(1), -np.inf),
+    "nanmin": _ignoring(peak_of(-1), np.inf), "cumsum": _cumulative(torch.cumsum),
+    "cumprod": _cumulative(torch.cumprod), "quantile": quantile,
+    "percentile": lambda a, q, *s, **k: quantile(a, plain(q) / 100, *s, **k),
+    "median": lambda a, axis=None, keepdims=False, **_: quantile(a, 0.5, axis, keepdims),
+    "ptp": lambda a, axis=None, keepdims=False: (
+        peak_of(1)(a, axis, keepdims) - peak_of(-1)(a, axis, keepdims)),
+    "any": lambda a, *s, **k: np.any(plain(a), *s, **k), "all": lambda a, *s, **k: np.all(plain(a), *s, **k),
+    "logsumexp": logsumexp,
+    "nanmean": lambda a, axis=None, keepdims=False: (
+        _ignoring(total, 0.0)(a, axis, keepdims) / np.sum(~np.isnan(plain(a)), axis=axis, keepdims=keepdims)),
+}  # fmt: skip
+
 
 VIEWS = {
     "transpose", "swapaxes", "moveaxis", "rollaxis", "squeeze", "expand_dims", "broadcast_to", "atleast_1d",

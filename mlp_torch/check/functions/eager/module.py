@@ -1,41 +1,34 @@
-"""What stands for `np`, `math` and `float` in the author's code while it is traced."""
+"""What stands for `np`, `math` and `float` in the author's code while it is traced, and the copies of it."""
 
 import builtins
 import math
 from collections.abc import Callable
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlp_torch.check.functions.eager.array import (
-    Traced,
-    coarse,
-    grows,
-    holds,
-    made,
-    plain,
-    scalar,
-    tensor_of,
-)
+from mlp_torch.check.functions.copies import KEPT, Copies
+from mlp_torch.check.functions.eager.array import Traced, made, scalar, tensor_of, wrapped
 from mlp_torch.check.functions.eager.composed import LATER
-from mlp_torch.check.functions.eager.reductions import REDUCTIONS
-from mlp_torch.check.functions.eager.run import UntraceableError
-from mlp_torch.check.functions.eager.ufuncs import wrapped
+from mlp_torch.check.functions.eager.functions import REDUCTIONS
+from mlp_torch.check.functions.eager.ndarray import grows, holds, operation, plain
+from mlp_torch.check.functions.eager.run import UntraceableError, active, coarse
 
 
 class _Number(type):
     """A class of numbers to which the graph's scalars belong, and whose calls keep them in the graph."""
 
     original: type
+    dtype: np.dtype[Any]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if args and isinstance(args[0], Traced):
             if cls.original is float and args[0].size != 1:
                 raise TypeError("only arrays of one entry can be converted to Python scalars")
-            coarse(cls.dtype)  # type: ignore[attr-defined]
-            return scalar(args[0].used()) if cls.original is float else args[0].astype(cls.dtype)  # type: ignore[attr-defined]
+            found = args[0].astype(cls.dtype)
+            return found.alike(found.t.reshape(())) if cls.original is float else found
         return cls.original(*args, **kwargs)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -78,7 +71,8 @@ def array(value: Any, dtype: Any = None, copy: Any = True, ndmin: int = 0, **_: 
         if isinstance(found, Traced):
             found.scalar = False
     elif holds(value):
-        found = made(tensor_of(value))
+        with operation([value]):
+            found = made(tensor_of(value))
         found.scalar = False
         if dtype is not None:
             found = found.astype(dtype)
@@ -187,7 +181,8 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
         if name in REDUCTIONS or name in LATER:
             args = tuple(array(a) if isinstance(a, list | tuple) and holds(a) else a for a in args)
         if known and grows(list(args)):
-            return known(*args, **kwargs)
+            with operation(args):
+                return known(*args, **kwargs)
         found = function(*args, **kwargs)
         return wrapped(found) if not isinstance(found, Traced) else found
 
@@ -229,7 +224,8 @@ _MATH: dict[str, Callable[..., Any]] = {
 def _of_math(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         inside = any(isinstance(a, Traced) or holds(a) for a in args)
-        return _MATH[name](*args, **kwargs) if inside else original(*args, **kwargs)
+        with operation(args):
+            return _MATH[name](*args, **kwargs) if inside else original(*args, **kwargs)
 
     return call
 
@@ -246,3 +242,36 @@ def of_math(value: Any) -> Any:
 
 
 BUILTINS = {**vars(builtins), "float": Float, "print": lambda *_, **__: None}
+
+
+class Rebuilt(Copies):
+    """Copies that compute on arrays of the graph."""
+
+    builtins = BUILTINS
+
+    def of(self, value: Any) -> Any:
+        return value if isinstance(value, Traced) else super().of(value)
+
+    def array(self, value: Any) -> Any:
+        if type(value) is np.ndarray and value.dtype.kind in "fc":
+            active().of_data(value.dtype)
+            return Traced.constant(value)
+        return value.copy()
+
+    def instead(self, value: Any) -> Any:
+        if isinstance(value, FunctionType):
+            return replaced(value)
+        if isinstance(value, MethodType):
+            return replaced(value) if isinstance(value.__self__, np.random.RandomState) else None
+        if isinstance(value, ModuleType):
+            name = value.__name__
+            known = name.split(".")[0] in ("numpy", "scipy")
+            return MATH if name == "math" else Module(value) if known else None
+        if isinstance(value, type):
+            found = replaced(value)
+            return BUILTINS["float"] if found is None and value is float else found
+        if isinstance(value, BuiltinFunctionType | np.ufunc):
+            return of_math(value) or replaced(value)
+        if hasattr(type(value), "__array_function__") or type(value).__module__.startswith(KEPT):
+            return replaced(value)
+        return None

@@ -19,6 +19,7 @@ ENTRY = str(Path(__file__).parents[1] / "tracing.py")  # whose frame calls the a
 SKIPPED = (HERE, str(Path(np.__file__).parent), str(Path(torch.__file__).parent))
 NoValue: Any = type(np._NoValue)  # what NumPy puts for an option not given
 Key = tuple[str, int, str, int]  # file, line, operation, and the instruction of the line
+FINE = 2.0**-52  # of float64
 ULPS = 64  # operands that lie this near to each other are taken for equal, and their place for a kink
 
 
@@ -72,7 +73,7 @@ class Run:
     the operands of a decision came to each other without being equal, in terms of their size.
     """
 
-    unit: float = 2.0**-52
+    unit: float = FINE
     sides: Mapping[Key, int] = field(default_factory=dict)
     noise: float = 0.0
     follow: list[Any] | None = None
@@ -84,13 +85,14 @@ class Run:
     made: list[Made] = field(default_factory=list)
     decisions: list[Any] = field(default_factory=list)
     sites: dict[Key, Site] = field(default_factory=dict)
-    coarsest: float = 2.0**-52
-    data_unit: float = 2.0**-52  # of the coarsest float in the author's data
+    coarsest: float = FINE
+    data_unit: float = FINE  # of the coarsest float in the author's data
     leaks: int = 0  # numbers that left the graph
     rounded: str = ""  # where the loss was rounded
     unrounded: tuple[float, float] = (0.0, 0.0)  # before and after
     shift: Mapping[str, Array] | None = None
     margin: float = 1.0
+    now: tuple[float, float] = (FINE, FINE)  # the precision of what the operation at hand is given
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -109,7 +111,7 @@ class Run:
         if self.noise and tensor.is_floating_point():
             tensor.data.mul_(self.signs(tensor))
             if tensor.requires_grad:
-                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]
+                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]  # torch's
         return tensor
 
     def record(self, owner: Any, tensor: Tensor) -> None:
@@ -217,3 +219,17 @@ def name_of(value: Any, frame: FrameType | None) -> str:
                     found = key
         frame, depth = frame.f_back, depth + 1
     return found
+
+
+def coarse(dtype: Any) -> float:
+    """The unit of a float dtype that the code computes in; the graph stays in float64."""
+    unit, run = unit_of(dtype), active()
+    run.coarsest = max(run.coarsest, unit)
+    run.now = (unit, run.now[1])
+    return unit
+
+
+def unit_of(dtype: Any) -> float:
+    """What a dtype rounds to, relative to 1; of integers, that of the floats that they become."""
+    kind = np.dtype(dtype)
+    return max(float(np.finfo(kind).eps), FINE) if kind.kind in "fc" else FINE

@@ -11,15 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.numbers import Array
-from mlp_torch.check.functions.eager.array import (
-    Plain,
-    Traced,
-    calculated,
-    grows,
-    plain,
-    tensor_of,
-)
+from mlp_torch.check.functions.eager.array import Traced, calculated, tensor_of, wrapped
+from mlp_torch.check.functions.eager.corners import EXTREMES, STEPS, absolute, extreme, guarded, sign, step
+from mlp_torch.check.functions.eager.ndarray import grows, plain
 from mlp_torch.check.functions.eager.run import NoValue, UntraceableError, active
 
 UNARY: dict[str, Callable[..., Tensor]] = {
@@ -58,8 +52,6 @@ SINGULAR = {
     "true_divide", "power", "float_power", "arctanh", "arccosh", "arcsin", "arccos", "sinh", "cosh", "square",
     "logit", "cbrt", "tan", "subtract", "hypot", "arctan2",
 }  # fmt: skip
-STEPS = {"greater": 1, "greater_equal": 1, "less": -1, "less_equal": -1}
-EXTREMES = {"maximum": 1, "fmax": 1, "minimum": -1, "fmin": -1}
 _ELEMENT = {"add": 0.0, "multiply": 1.0}
 
 
@@ -105,7 +97,7 @@ def put(out: Any, found: Any) -> Any:
 
 def _call(ufunc: Any, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name in STEPS:
-        return _step(ufunc, name, *inputs)
+        return step(ufunc, name, *inputs)
     if not any(map(grows, inputs)):
         with np.errstate(all="ignore"):
             found = ufunc(*map(plain, inputs))
@@ -113,9 +105,9 @@ def _call(ufunc: Any, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
     if name in EXTREMES:
         return extreme(name, *inputs)
     if name in ("absolute", "fabs"):
-        return _absolute(inputs[0])
+        return absolute(inputs[0])
     if name in ("sign", "heaviside"):
-        return _sign(ufunc, name, *inputs)
+        return sign(ufunc, name, *inputs)
     if name in UNARY or name in BINARY:
         tensors = [x if isinstance(x, int | float) and name != "matmul" else tensor_of(x) for x in inputs]
         if name not in ("add", "subtract", "multiply", "divide", "true_divide", "power"):
@@ -140,43 +132,6 @@ def _call(ufunc: Any, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
     raise UntraceableError(f"the function {name}")
 
 
-def wrapped(found: Any) -> Any:
-    """What NumPy gave, as the run wants it: floats may be written into later, the rest stays plain."""
-    if isinstance(found, tuple | list):
-        items = [wrapped(f) for f in found]
-        return type(found)(items) if type(found) in (tuple, list) else tuple(items)
-    if isinstance(found, np.ndarray) and found.ndim:
-        if found.dtype.kind in "fc":
-            return Traced.constant(found)
-        return found.view(Plain) if found.dtype.kind in "biu" else found
-    if isinstance(found, np.ndarray):
-        return found[()]
-    return found
-
-
-def guarded(f: Callable[..., Tensor], name: str, *tensors: Any) -> Tensor:
-    """f, with no gradient at the entries where it or its slope is no finite number."""
-    out = f(*tensors)
-    bad = None
-    value = out.detach()
-    with np.errstate(all="ignore"):
-        if not np.isfinite(value.sum().item() if not value.is_complex() else 0.0):
-            bad = ~torch.isfinite(value)
-    if name in ("sqrt", "hypot", "cbrt"):
-        zero = value == 0
-        if bool(zero.any()):
-            active().side(name, zero.numpy(), None)
-            bad = zero if bad is None else bad | zero
-    if bad is None or not bool(bad.any()):
-        return out
-    safe = 2.0 if name == "arccosh" else 0.5
-    inner = [
-        torch.where(bad, safe, t) if isinstance(t, Tensor) else torch.where(bad, safe, torch.tensor(float(t)))
-        for t in tensors
-    ]
-    return torch.where(bad, value, f(*inner))
-
-
 def _power(a: Any, b: Any) -> Tensor:
     """a**b; a fractional power has no slope at 0, and a constant power asks for no log of a."""
     if isinstance(b, Tensor) and not b.requires_grad and b.numel() == 1:
@@ -193,87 +148,6 @@ def _power(a: Any, b: Any) -> Tensor:
     active().side("power", zero.numpy(), None)
     found = torch.pow(value, b.detach() if isinstance(b, Tensor) else b)
     return torch.where(zero, found, guarded(torch.pow, "power", torch.where(zero, 0.5, a), b))
-
-
-def _step(ufunc: Any, name: str, a: Any, b: Any) -> Any:
-    """A comparison: of operands that are equal up to rounding, the side that the run is told."""
-
-    def compute() -> Array:
-        u, v = plain(a), plain(b)
-        found = np.array(ufunc(u, v))
-        if grows(a) or grows(b):
-            near = np.array(active().near(u, v))
-            if near.any():
-                side = (
-                    active().side(name, near, a) if grows(a) else -active().side(name, near, b, turned=True)
-                )
-                if side:
-                    found = np.where(near, side * STEPS[name] > 0, found)
-        return found
-
-    if grows(a) or grows(b):
-        active().watch(plain(a), plain(b))
-    found = active().decide(compute) if grows(a) or grows(b) else np.array(ufunc(plain(a), plain(b)))
-    return found.view(Plain) if found.ndim else found[()]
-
-
-def extreme(name: str, a: Any, b: Any) -> Traced:
-    """max(a, b) or min(a, b): torch's at a tie (one half of each), unless the run is told a side."""
-    way = EXTREMES[name]
-    s, t = torch.broadcast_tensors(tensor_of(a), tensor_of(b))  # type: ignore[no-untyped-call]
-
-    def compute() -> Tensor:
-        u, v = s.detach().numpy(), t.detach().numpy()
-        with np.errstate(all="ignore"):
-            weight = np.where(u == v, 0.5, 1.0 * (way * u > way * v))
-        if name in ("maximum", "minimum"):
-            weight = np.where(np.isnan(u), 1.0, weight)
-        else:
-            weight = np.where(np.isnan(v), 1.0, weight)
-        near = np.array(active().near(u, v))
-        if near.any():
-            side = active().side(name, near, a) if grows(a) else -active().side(name, near, b, turned=True)
-            if side:
-                weight = np.where(near, 1.0 * (side * way > 0), weight)
-        return torch.from_numpy(np.array(weight))
-
-    active().watch(s.detach().numpy(), t.detach().numpy())
-    w = active().decide(compute)
-    return calculated(torch.where(w == 1, s, torch.where(w == 0, t, (s + t) / 2)))
-
-
-def _absolute(a: Any) -> Traced:
-    t = tensor_of(a)
-    if t.is_complex():
-        return calculated(guarded(torch.abs, "sqrt", t))
-
-    def compute() -> Tensor:
-        v = t.detach().numpy()
-        sign, near = np.sign(v), np.array(active().near(v, 0.0))
-        if near.any():
-            side = active().side("absolute", near, a)
-            if side:
-                sign = np.where(near, float(side), sign)
-        return torch.from_numpy(np.array(sign))
-
-    active().watch(t.detach().numpy(), 0.0)
-    return calculated(t * active().decide(compute))
-
-
-def _sign(ufunc: Any, name: str, a: Any, *rest: Any) -> Any:
-    def compute() -> Array:
-        v = plain(a)
-        found, near = np.array(ufunc(v, *map(plain, rest))), np.array(active().near(v, 0.0))
-        if near.any():
-            side = active().side(name, near, a)
-            if side:
-                found = np.where(near, float(side if name == "sign" else side > 0), found)
-        return found
-
-    if rest and grows(rest[0]):
-        raise UntraceableError("heaviside of a variable second argument")
-    active().watch(plain(a), 0.0)
-    return wrapped(active().decide(compute))
 
 
 def _reduce(name: str, a: Any, where: Any, axis: Any = 0, keepdims: bool = False, **rest: Any) -> Any:

@@ -3,8 +3,19 @@
 import pytest
 
 from mlp_torch import Layer, check_function
-from tests.mlp_torch.check.calling import styles
-from tests.mlp_torch.check.calling.styles import B1, B2, ORDERS, PARAMETERS, RESULTS, W1, W2, P, X, Y
+from tests.mlp_torch.check.functions.calling import styles
+from tests.mlp_torch.check.functions.calling.styles import (
+    B1,
+    B2,
+    ORDERS,
+    PARAMETERS,
+    RESULTS,
+    W1,
+    W2,
+    P,
+    X,
+    Y,
+)
 
 
 @pytest.mark.parametrize("style", ORDERS)

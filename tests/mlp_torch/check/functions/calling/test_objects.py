@@ -7,8 +7,8 @@ import pytest
 
 from mlp_torch import check_function
 from mlp_torch.errors import UserError
-from tests.mlp_torch.check.calling.nets import NETS, Course, Sequential, Stores
-from tests.mlp_torch.check.calling.styles import P, X, Y, rule
+from tests.mlp_torch.check.functions.calling.nets import NETS, Course, Sequential, Stores
+from tests.mlp_torch.check.functions.calling.styles import P, X, Y, rule
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.mlp_torch.check.calling.styles import P, by_name, core
+from tests.mlp_torch.check.functions.calling.styles import P, by_name, core
 
 
 class Base:

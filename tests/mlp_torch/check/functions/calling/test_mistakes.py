@@ -9,8 +9,8 @@ import torch
 
 from mlp_torch import check_function
 from mlp_torch.errors import UserError
-from tests.mlp_torch.check.calling import styles
-from tests.mlp_torch.check.calling.styles import P, X, Y, rule
+from tests.mlp_torch.check.functions.calling import styles
+from tests.mlp_torch.check.functions.calling.styles import P, X, Y, rule
 
 
 def raising(p, x, y):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.functions.comparison import compare
+from mlp_torch.check.functions.decimals import LONGER, Formula, lost
 from mlp_torch.check.functions.derivative import Derivative
-from mlp_torch.check.functions.elsewhere import LONGER, in_long, lost
-from mlp_torch.check.functions.floors import SHARE, Floor, floors, rounding, unit
+from mlp_torch.check.functions.floors import SHARE, Floor, floors, measured, precision
 from mlp_torch.check.functions.kinks import Kinks, kinks, settled
-from mlp_torch.check.functions.plain import compare
 from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import ArrayRow, CheckReport, length
 
@@ -20,11 +20,16 @@ FEW = 0.1  # of an entry: less is no difference, where rounding may be more than
 
 @dataclass(frozen=True)
 class Judged:
-    """The report, the true gradient that the author's is nearest to, ‖h − t‖ allowed, and what is seen."""
+    """The report, the true gradient that the author's is nearest to, and what is seen.
+
+    ‖h − t‖ `allowed` is that of the gradients judged, `hand`; `rounded` that of those returned.
+    """
 
     report: CheckReport
     true: Mapping[str, Array]
+    hand: Mapping[str, Array]
     allowed: Mapping[str, float]
+    rounded: Mapping[str, float]
     resolution: float
     traced: TracedLoss | None
 
@@ -33,23 +38,24 @@ def judge(
     found: Derivative, call: Callable[..., Any], kept: Any, names: Mapping[str, Any],
     values: Mapping[str, Array], hand: Mapping[str, Array], steady: bool, constants: Mapping[str, float],
 ) -> Judged:  # fmt: skip
-    noise = rounding(found, unit(values, hand, found))
-    corners = kinks(found.traced, found.gradient, noise)
-    if not corners:
-        found = replace(found, gradient=corners.conventions[0].gradient, traced=corners.conventions[0].traced)
-        noise = rounding(found, unit(values, hand, found)) if corners.sites else noise
+    returned = hand
+    hand, precise = precision(values, returned, found)
+    corners = kinks(found.traced, found.gradient, precise.coarsest)
+    taken = corners.conventions[0]
     if corners:  # rounding is that of the side which the author takes
         sizes = {n: max(length(c.gradient[n]) for c in corners.conventions) for n in found.gradient}
-        side, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
-        found = replace(found, gradient=side.gradient, traced=side.traced)
-        noise = rounding(found, unit(values, hand, found))
+        taken, _ = settled(corners, hand, {n: 1e-9 * size for n, size in sizes.items()})
+    if corners or corners.sites:
+        found = replace(found, gradient=taken.gradient, traced=taken.traced)
+        precise = measured(found, hand, precise.units, precise.constants)
     counted = {n: corners.free(n) for n in found.gradient}
-    floor = floors(call, kept, names, values, hand, found, steady, counted, noise)
+    floor = floors(call, kept, names, values, hand, found, steady, counted, precise)
     allowed = {n: f.allowed for n, f in floor.items()}
     best, same = settled(corners, hand, allowed)
     true = best.gradient
     undecided: dict[str, str] = {}
-    digits = _digits(call, kept, names, values, hand, true, allowed) if steady else {}
+    formula = Formula(call, kept, names, values, best.traced)
+    digits = _digits(formula, hand, true, allowed) if steady else {}
     for n, own in digits.items():  # the author's own formula is the true one, and rounds
         allowed[n] += 2 * own
         if own > SHARE * length(true[n]):
@@ -63,8 +69,15 @@ def judge(
     apart = {n: _apart(hand[n], t, floor[n], corners, n) for n, t in true.items()}
     apart |= dict.fromkeys(digits)  # judged as a whole: its own rounding is known as a norm
     if steady:
-        apart |= dict.fromkeys(_rounded(call, kept, names, values, hand, true, floor, apart))
-    strict = {n: -1.0 if n in digits and n in undecided else a for n, a in allowed.items()}
+        apart |= dict.fromkeys(_rounded(formula, hand, true, floor, apart))
+    gone = {n for n, t in true.items() if length(t) <= allowed[n] and _parted(hand[n], t)}
+    doubts = {n: formula.contradicted(n, length(hand[n].astype(float))) for n in gone if steady}
+    slips = {n for n, doubt in doubts.items() if doubt}
+    undecided |= {
+        n: f"d{n}: all of it is rounding of what cancels; {STABLE}" for n in slips if doubts[n] == "unsure"
+    }
+    unsure = slips | ({*digits, *found.straddled} & set(undecided))
+    strict = {n: -1.0 if n in unsure else a for n, a in allowed.items()}
     verdict, rows, faults = compare(hand, true, strict, constants, values, set(undecided), apart)
     notes: tuple[str, ...] = ()
     message = ""
@@ -83,8 +96,14 @@ def judge(
         notes = (*notes, f"note: 0 up to the rounding of what cancels: {', '.join('d' + n for n in zero)}")
     notes = (*notes, *_unseen(hand, true, floor, rows))
     report = CheckReport(verdict, rows, faults, notes=notes, method=found.method, message=message)
-    resolution = _resolution(true, allowed, unit(values, hand, found))
-    return Judged(report, true, allowed, resolution, best.traced)
+    resolution = _resolution(true, allowed, max(precise.units.values()))
+    rounded = {n: a + 64 * precise.constants[n] * length(true[n]) for n, a in allowed.items()}
+    return Judged(report, true, hand, allowed, rounded, resolution, best.traced)
+
+
+def _parted(h: Array, t: Array) -> bool:
+    """By a share of either."""
+    return h.size == t.size and bool(length(h.astype(float).ravel() - t.ravel()) > SHARE * length(t))
 
 
 def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | None:
@@ -98,21 +117,28 @@ def _apart(h: Array, t: Array, floor: Floor, corners: Kinks, n: str) -> Array | 
 
 
 def _rounded(
-    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
+    formula: Formula, hand: Mapping[str, Array], true: Mapping[str, Array], floor: Mapping[str, Floor],
     apart: Mapping[str, Array | None],
 ) -> list[str]:  # fmt: skip
     """The arrays with entries apart that the author's own formula gives right in longer numbers."""
-    doubtful = [n for n, a in apart.items() if a is not None and a.any() and hand[n].dtype == np.float64]
-    wide = in_long(call, kept, names, values) if doubtful else {}
-    found = []
-    for n in doubtful:
-        w, h, t = wide.get(n), hand[n].reshape(true[n].shape), true[n]
-        if w is None or w.size != t.size:
-            continue
-        w = w.reshape(t.shape)
-        if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
-            found.append(n)
+
+    def doubtful(n: str, a: Array | None) -> bool:
+        if a is None or not a.any() or hand[n].dtype != np.float64:
+            return False
+        return formula.may_round(n, np.abs(hand[n].reshape(true[n].shape) - true[n]) * a, whole=False)
+
+    left = {n for n, a in apart.items() if doubtful(n, a)}
+    found: list[str] = []
+    for wide in formula.longer() if left else ():
+        for n in left & set(wide):
+            w, h, t = wide[n], hand[n].reshape(true[n].shape), true[n]
+            if w.size == t.size:
+                w = w.reshape(t.shape)
+                if np.all(np.abs(w - t) <= floor[n].entries + LONGER * np.abs(w - h)):
+                    found.append(n)
+        left -= set(found)
+        if not left:
+            break
     return found
 
 
@@ -144,19 +170,25 @@ STABLE = "write it without the difference (1/(1 + exp(z)) for 1 − h), or move 
 
 
 def _digits(
-    call: Callable[..., Any], kept: Any, names: Mapping[str, Any], values: Mapping[str, Array],
-    hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float],
-) -> dict[str, float]:  # fmt: skip
+    formula: Formula, hand: Mapping[str, Array], true: Mapping[str, Array], allowed: Mapping[str, float]
+) -> dict[str, float]:
     """‖rounding‖ of the arrays that differ by it and by nothing else."""
 
-    def differs(n: str) -> bool:
-        return hand[n].shape == true[n].shape and length(hand[n] - true[n]) > allowed[n]
+    def doubtful(n: str) -> bool:
+        if hand[n].dtype != np.float64 or hand[n].shape != true[n].shape:
+            return False
+        gap = np.abs(hand[n] - true[n])
+        return length(gap) > allowed[n] and formula.may_round(n, gap)
 
-    if not any(hand[n].dtype == np.float64 and differs(n) for n in true):
-        return {}
-    wide = in_long(call, kept, names, values)
-    found = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in true if differs(n)}
-    return {n: own for n, own in found.items() if own}
+    left = {n for n in true if doubtful(n)}
+    found: dict[str, float] = {}
+    for wide in formula.longer() if left else ():
+        own = {n: lost(hand[n], wide.get(n), true[n], allowed[n]) for n in left}
+        found |= {n: v for n, v in own.items() if v}
+        left -= set(found)
+        if not left:
+            break
+    return found
 
 
 def _undecided(
@@ -169,6 +201,10 @@ def _undecided(
         return ""
     h = h.astype(float).reshape(t.shape)
     gap, size = length(h - t), length(t)
+    across = found.straddled.get(n)
+    if across is not None and length((h - t) * ~across) <= allowed:
+        index = [int(i) for i in np.argwhere(across)[0]]
+        return f"d{n}: the loss has a kink next to {n}{index or ''}, nearer than differences see; move it off"
     if gap <= allowed:
         if allowed > SHARE * size and gap > SHARE * size and size > allowed:
             return f"d{n}: rounding leaves it uncertain by {allowed / size:.1g} of itself; compute in float64"
