@@ -19,6 +19,7 @@ from mlp_torch.check.operations.tensors import (
     Arguments,
     Layout,
     differentiable,
+    equal,
     outputs_of,
     placed,
     same,
@@ -178,3 +179,12 @@ def poisoned() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         memory.fill_uninitialized_memory = filled
+
+
+def is_random(side: Side, values: list[Any]) -> bool:
+    """Another seed gives other outputs."""
+    try:
+        first, *others = (side.forward(values, [], seed=seed).out for seed in range(4))
+    except RaisedError:
+        return False
+    return any(not equal(a, b) for out in others for a, b in zip(first, out, strict=True))

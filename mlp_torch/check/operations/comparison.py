@@ -9,16 +9,12 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
-from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, poisoned
-from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import Floor, U
-from mlp_torch.check.operations.judging import Judgement, judge
+from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, is_random, poisoned
+from mlp_torch.check.operations.floor import Floor, U, own
+from mlp_torch.check.operations.formulas import Scene
+from mlp_torch.check.operations.judging import Finding, Judgement, NotKeptError, judge, second
 from mlp_torch.check.operations.naming import described, named
-from mlp_torch.check.operations.outputs import is_random
-from mlp_torch.check.operations.own import own
 from mlp_torch.check.operations.runs import RUNS, outcome
-from mlp_torch.check.operations.scene import Scene
-from mlp_torch.check.operations.second import second
 from mlp_torch.check.operations.standard import Standard
 from mlp_torch.check.operations.tensors import alike, equal, norm
 from mlp_torch.check.report import Fault

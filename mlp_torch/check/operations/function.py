@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mlp_torch.check.operations.calls import kept_state
-from mlp_torch.check.operations.finding import Finding
+from mlp_torch.check.operations.judging import Finding
 from mlp_torch.check.operations.place import Place
 from mlp_torch.check.operations.tensors import Arguments, arguments, differentiable, flat
 from mlp_torch.check.report import CheckReport, Fault

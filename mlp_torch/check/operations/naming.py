@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from mlp_torch.check.operations.calls import RaisedError
-from mlp_torch.check.operations.elementwise import elementwise
-from mlp_torch.check.operations.scene import Named, Scene
+from mlp_torch.check.operations.formulas import Named, Scene, elementwise
 from mlp_torch.check.operations.standard import standard
 from mlp_torch.check.operations.tensors import norm
 from mlp_torch.check.report import Fault

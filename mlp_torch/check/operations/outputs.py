@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.operations.calls import ANOTHER, Graph, RaisedError, Side
-from mlp_torch.check.operations.finding import Finding
-from mlp_torch.check.operations.floor import U, of
-from mlp_torch.check.operations.own import MOST
+from mlp_torch.check.operations.calls import ANOTHER, Graph, Side, is_random
+from mlp_torch.check.operations.floor import MOST, U, of
+from mlp_torch.check.operations.judging import Finding
 from mlp_torch.check.operations.standard import Standard
-from mlp_torch.check.operations.tensors import equal, norm, to_numpy
+from mlp_torch.check.operations.tensors import norm, to_numpy
 from mlp_torch.check.report import Fault
 from mlp_torch.errors import UserError
 
@@ -83,12 +82,3 @@ def mismatch(found: Finding, author: Side, mine: Graph, truth: Standard) -> None
         text += f"; {DRAWS}"
     found.verdict, found.message = "not_comparable", text
     found.faults.append(Fault("forward_mismatch", None, ("output",), text, f"{found.tag}: entry by entry"))
-
-
-def is_random(side: Side, values: list[Any]) -> bool:
-    """Another seed gives other outputs."""
-    try:
-        first, *others = (side.forward(values, [], seed=seed).out for seed in range(4))
-    except RaisedError:
-        return False
-    return any(not equal(a, b) for out in others for a, b in zip(first, out, strict=True))

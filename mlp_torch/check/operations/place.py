@@ -8,12 +8,11 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations import outputs
-from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Side
+from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Side, is_random
 from mlp_torch.check.operations.comparison import Comparison
-from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import U
-from mlp_torch.check.operations.own import own
-from mlp_torch.check.operations.standard import Standard, nudged, standard
+from mlp_torch.check.operations.floor import U, nudged, own
+from mlp_torch.check.operations.judging import Finding, NotKeptError
+from mlp_torch.check.operations.standard import Standard, standard
 from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, norm, raised, to_numpy
 from mlp_torch.errors import UserError
 
@@ -120,7 +119,7 @@ class Place:
         else:
             known = self._differentiated(exact, False)
             self.standards.append(known)
-        if short and outputs.is_random(self.reference, known.values):
+        if short and is_random(self.reference, known.values):
             return self._differentiated(values, True)
         return known
 

@@ -10,18 +10,20 @@ from mlp_torch.check.operations.bench import (
     Runner,
     Trial,
     alone,
+    sparse,
+    twice,
+    uninitialized,
+    upstream,
+)
+from mlp_torch.check.operations.between import (
     batch_of,
     changed,
     elsewhere,
     expanded,
     laid_out,
     rows_expanded,
-    sparse,
     subsets,
-    twice,
     two_forwards,
-    uninitialized,
-    upstream,
 )
 from mlp_torch.check.operations.calls import FROZEN_LEAF, RaisedError
 from mlp_torch.check.operations.judging import near

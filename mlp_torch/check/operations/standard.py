@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side
-from mlp_torch.check.operations.floor import JUMP, ROUNDINGS, UNDERFLOW, Floor, U, of
+from mlp_torch.check.operations.floor import JUMP, ROUNDINGS, UNDERFLOW, Floor, U, nudged, of
 from mlp_torch.check.operations.rounding import Rounding
 from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
 
@@ -279,13 +279,3 @@ def upstreams(out: Sequence[Tensor]) -> list[Tensor | None]:
         else draw(o.shape).to(o.device)
         for o in out
     ]  # fmt: skip
-
-
-def nudged(v: Tensor, amplitude: float, generator: torch.Generator) -> Tensor:
-    """v moved by up to `amplitude` of each entry; an entry that is 0 by as much of the largest."""
-    size = v.abs()
-    top = size.max() if size.numel() else size.new_ones(())
-    random = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device)
-    sign = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device).sub(0.5).sign()
-    step = amplitude * sign * (0.5 + 0.5 * random)
-    return v + step * torch.where(size > 0, size, torch.where(top > 0, top, torch.ones_like(top)))
