@@ -16,8 +16,8 @@ from mlp_torch.check.operations.judging import Finding, Judgement, NotKeptError,
 from mlp_torch.check.operations.naming import described, named
 from mlp_torch.check.operations.runs import RUNS, outcome
 from mlp_torch.check.operations.standard import Standard
-from mlp_torch.check.operations.tensors import alike, equal, norm
-from mlp_torch.check.report import Fault
+from mlp_torch.check.operations.tensors import alike, equal
+from mlp_torch.check.report import Fault, length
 
 FLOAT32 = 2.0**-23
 DRAWN = "backward draws random numbers"
@@ -134,14 +134,14 @@ class Comparison:
             if again[n].shape == once_more[n].shape == self.hand[n].shape
             and alike(again[n], self.hand[n])
             and not alike(once_more[n], again[n])
-            and not norm(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
+            and not length(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
         ]
         if not moved:
             return False
         masked = is_random(self.author, self.values)
         kind = "wrong_dropout_backward" if masked else "not_repeatable"
         text = DRAWN + (": the mask of forward must be saved" if masked else ": it changes from run to run")
-        gap = max(norm(once_more[n] - again[n]) for n in moved)
+        gap = max(length(once_more[n] - again[n]) for n in moved)
         self.found.wrong(kind, tuple(moved), text, f"two backward passes differ by {gap:.2g}")
         scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
         self.found.faults += named(scene, [n for n in wrong if n not in moved])
@@ -210,7 +210,7 @@ class Comparison:
             found.wrong("not_repeatable", (error.stage,), f"raises in a second call: {error.line}", found.tag)
             return
         moving = {
-            n: norm(again[n] - h)
+            n: length(again[n] - h)
             for n, h in self.hand.items()
             if again[n].shape == h.shape and not alike(again[n], h)
         }

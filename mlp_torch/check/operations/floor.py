@@ -7,6 +7,8 @@ inputs move by u, `cancelling` what it moves by when every operation on the way 
 reference's own error in that dtype. In short dtypes there are two floors: within the one without `nudge` a
 gradient is right; between that and the other it is, if the other is not too coarse to tell. Entries that
 jump, where the move does not shrink with the nudge, are no rounding: they lie on a kink and are left out.
+
+A traced NumPy program has its rounding put into it (`functions/floors.py`); a kernel is seen from outside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,8 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations.calls import RaisedError, Side
-from mlp_torch.check.operations.tensors import norm, to_numpy
+from mlp_torch.check.operations.tensors import to_numpy
+from mlp_torch.check.report import length
 
 if TYPE_CHECKING:  # it imports the floor
     from mlp_torch.check.operations.standard import Standard
@@ -60,7 +63,7 @@ class Floor:
         """‖h − t‖ that is rounding; `weight` is ‖upstream‖ against the random one's."""
         noise = (self.tight if tight else self.noise)[name]
         least = of(UNDERFLOW, self.unit) * max(true.size, 1) ** 0.5
-        return 4 * weight * noise + of(ROUNDINGS, self.unit) * self.unit * norm(true) + least
+        return 4 * weight * noise + of(ROUNDINGS, self.unit) * self.unit * length(true) + least
 
     def off(self, name: str, h: Array, t: Array) -> Array:
         """The entries that are wrong by themselves or in a row that is, in a dtype of 16 bits.
@@ -79,7 +82,7 @@ class Floor:
 
         with np.errstate(all="ignore"):
             gap, row, size = np.where(smooth, np.abs(h - t), 0), by_row(noise), by_row(t)
-            whole = norm(np.where(smooth, noise, 0)) / max(int(smooth.sum()), 1) ** 0.5
+            whole = length(np.where(smooth, noise, 0)) / max(int(smooth.sum()), 1) ** 0.5
             row = np.maximum(row, whole if noise.shape[-1] < 8 else row)
             least = of(UNDERFLOW, self.unit)
             limit = 32 * self.unit * np.abs(t) + 8 * np.maximum(noise, row) + 4 * self.unit * size + least
@@ -124,7 +127,7 @@ class Own:
     def widened(self, floor: Floor, true: Mapping[str, Array]) -> Floor:
         def wide(noise: Mapping[str, float]) -> dict[str, float]:
             return {
-                n: v + min(self.gradients.get(n, 0.0), of(MOST, floor.unit) / 4 * norm(true[n]))
+                n: v + min(self.gradients.get(n, 0.0), of(MOST, floor.unit) / 4 * length(true[n]))
                 for n, v in noise.items()
             }
 
@@ -162,4 +165,4 @@ def _move(runs: list[Array]) -> float:
         return 0.0
     with np.errstate(all="ignore"):
         gap = np.max([np.abs(r - runs[-1]) for r in runs[:-1]], axis=0)
-    return norm(np.nan_to_num(gap, nan=0.0, posinf=0.0))
+    return length(np.nan_to_num(gap, nan=0.0, posinf=0.0))

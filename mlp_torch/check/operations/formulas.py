@@ -16,7 +16,8 @@ from manual.numbers import Array
 from mlp_torch.check.operations.calls import RaisedError, Side
 from mlp_torch.check.operations.floor import Floor
 from mlp_torch.check.operations.standard import Standard, standard
-from mlp_torch.check.operations.tensors import differentiable, norm, on, to_numpy
+from mlp_torch.check.operations.tensors import differentiable, on, to_numpy
+from mlp_torch.check.report import length
 
 Named = tuple[str, str]
 
@@ -35,15 +36,15 @@ class Scene:
         h = self.hand[name]
         if value.shape != h.shape or not np.isfinite(value).all():
             return False
-        near = max(1e-9, 16 * self.floor.unit) * norm(h) + self.floor.allowed(name, self.standard.true[name])
         t = self.standard.true[name]
+        near = max(1e-9, 16 * self.floor.unit) * length(h) + self.floor.allowed(name, t)
         # nearer than the truth, which lies within the same few units where the slip is small
-        if t.shape == h.shape and norm(h - value) > 0.5 * norm(h - t):
+        if t.shape == h.shape and length(h - value) > 0.5 * length(h - t):
             return False
         if self.floor.off(name, h, value).any():
             return False
         # what is 0, or as small as the floor, would be anything
-        return norm(h) > 4 * near and norm(h - value) <= near
+        return length(h) > 4 * near and length(h - value) <= near
 
     def hand_at(self, values: Sequence[Any], factor: float = 1.0) -> dict[str, Array]:
         graph = self.side.forward(values, self.standard.wanted)

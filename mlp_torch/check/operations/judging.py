@@ -13,8 +13,8 @@ from mlp_torch.check.operations.calls import Graph, RaisedError, Side
 from mlp_torch.check.operations.floor import TOO_COARSE, TOO_FAR_FROM_ZERO, Floor, U, of
 from mlp_torch.check.operations.kinks import at_kinks, sentence
 from mlp_torch.check.operations.standard import Standard
-from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
-from mlp_torch.check.report import ArrayRow, Fault, row
+from mlp_torch.check.operations.tensors import differentiable, raised, to_numpy
+from mlp_torch.check.report import ArrayRow, Fault, length, row
 
 
 @dataclass
@@ -38,7 +38,7 @@ def near(h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0, tight
     """h is t up to rounding, away from kinks."""
     if h.shape != t.shape:
         return False
-    gap = norm(floor.clean(name, h - t))
+    gap = length(floor.clean(name, h - t))
     return bool(gap <= floor.allowed(name, t, weight, tight))
 
 
@@ -47,7 +47,7 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
     found = Judgement({})
     kinked: list[str] = []
     for name, t in standard.true.items():
-        h, size = hand[name], norm(t)
+        h, size = hand[name], length(t)
         allowed = floor.allowed(name, t, tight=True)
         right = near(h, t, floor, name, tight=True)
         if not right:
@@ -59,7 +59,7 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
             found.resolution = max(found.resolution, allowed / size)
             limit = of(TOO_COARSE, floor.unit) * size
             # in short dtypes a gradient that is near by itself needs no floor to be said to be
-            near_by = floor.unit > 1e-5 and norm(floor.clean(name, h - t)) <= limit / 2
+            near_by = floor.unit > 1e-5 and length(floor.clean(name, h - t)) <= limit / 2
             if allowed > limit and not near_by:
                 right = False
                 found.unjudged.append(name)
@@ -83,7 +83,7 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
         allowed = max(floor.allowed(n, standard.true[n]) for n in kinked)
         result = at_kinks(standard, floor, hand, allowed)
         text = sentence(standard, floor, hand, result)
-        away = [n for n in kinked if norm((hand[n] - standard.true[n])[floor.kinked[n]]) > allowed]
+        away = [n for n in kinked if length((hand[n] - standard.true[n])[floor.kinked[n]]) > allowed]
         if result.verdict == "wrong":
             found.wrong += away or kinked
             found.notes.append(text)
@@ -105,7 +105,7 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
 
 def _is_zero(standard: Standard, name: str) -> bool:
     """What is left of t is the rounding of what cancels."""
-    return not standard.inexact and norm(standard.true[name]) <= 1e3 * norm(standard.rounded()[name])
+    return not standard.inexact and length(standard.true[name]) <= 1e3 * length(standard.rounded()[name])
 
 
 def _row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
@@ -116,12 +116,12 @@ def _row(name: str, h: Array, t: Array, right: bool) -> ArrayRow:
     with np.errstate(all="ignore"):
         found = row(name, h, t, right)
     if found.verdict == "scaled":
-        rest = norm(h - found.ratio * t)
-        if not rest <= 1e-6 * norm(h) or abs(found.ratio - 1) <= 1e-9:
+        rest = length(h - found.ratio * t)
+        if not rest <= 1e-6 * length(h) or abs(found.ratio - 1) <= 1e-9:
             return replace(found, verdict="wrong")
     # ratios within 1e-6 of 1 are factors too where the rest is rounding
     apart = abs(found.ratio - 1) if found.verdict == "wrong" and h.shape == t.shape else 0.0
-    if apart > 16 * U and norm(h - found.ratio * t) <= 1e-3 * apart * norm(h):
+    if apart > 16 * U and length(h - found.ratio * t) <= 1e-3 * apart * length(h):
         return replace(found, verdict="scaled")
     return found
 
@@ -144,9 +144,9 @@ def second(side: Side, standard: Standard) -> tuple[bool | None, str]:
         if not ((a == a) == (b == b)).all():
             return False, "double backward: wrong, NaN where the reference's is not, or the reverse"
         there = (a == a) & (b == b)
-        gap, size = norm((a - b)[there]), norm(b[there])
+        gap, size = length((a - b)[there]), length(b[there])
         worst = max(
-            worst, gap / max(size, 1e-6 * max(norm(c[c == c]) for c in found[1]), 1e-12) if gap else 0.0
+            worst, gap / max(size, 1e-6 * max(length(c[c == c]) for c in found[1]), 1e-12) if gap else 0.0
         )
     if worst <= 1e-8:
         return True, "double backward: right"

@@ -13,7 +13,8 @@ from mlp_torch.check.operations.comparison import Comparison
 from mlp_torch.check.operations.floor import U, nudged, own
 from mlp_torch.check.operations.judging import Finding, NotKeptError
 from mlp_torch.check.operations.standard import Standard, standard
-from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, norm, raised, to_numpy
+from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, raised, to_numpy
+from mlp_torch.check.report import length
 from mlp_torch.errors import UserError
 
 FLOAT32 = 2.0**-23
@@ -166,10 +167,10 @@ class Place:
             except RaisedError:
                 continue
             for name, t in exact.items():
-                if short is not None and short[name].shape == t.shape and norm(t):
+                if short is not None and short[name].shape == t.shape and length(t):
                     error = np.abs(short[name] - t)
                     smooth = error <= 0.25 * np.abs(t).max()
-                    found[name] = max(found.get(name, 0.0), norm(error[smooth]) / norm(t))
+                    found[name] = max(found.get(name, 0.0), length(error[smooth]) / length(t))
         return found
 
     def _forward(self, values: list[Any], must: bool) -> Graph:
