@@ -30,6 +30,8 @@ SEED = 0
 # what is drawn in a backward is never what its forward drew, nor what another backward draws
 BACKWARD, ANOTHER = 1 << 20, 1 << 21
 FROZEN_LEAF = "a leaf Variable that requires grad"
+# torch.utils.checkpoint(use_reentrant=True) takes .backward() alone
+REENTRANT = "incompatible with .grad()"
 
 
 class RaisedError(Exception):
@@ -58,16 +60,21 @@ class Graph:
     names: list[str]
     out: list[Tensor]
     roots: list[int] = field(default_factory=list)
+    again: Callable[[], "Graph"] | None = None  # the same pass once more
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two functions; `inplace`: it writes into its inputs, which are given as copies then."""
+    """One of the two functions; `inplace`: it writes into its inputs, which are given as copies then.
+
+    `reentrant` holds True once a checkpoint inside has refused torch.autograd.grad.
+    """
 
     who: str
     function: Callable[..., Any]
     arguments: Arguments
     inplace: bool = False
+    reentrant: list[bool] = field(default_factory=list)
 
     def into_copies(self) -> "Side":
         return replace(self, inplace=True)
@@ -88,7 +95,8 @@ class Side:
             for generator, state in states:
                 generator.set_state(state)
         roots = [i for i, o in enumerate(out) if o.requires_grad]
-        return Graph(leaves, [i for i in wanted if leaves[i].requires_grad], names, out, roots)
+        asked = [i for i in wanted if leaves[i].requires_grad]
+        return Graph(leaves, asked, names, out, roots, lambda: self.forward(values, wanted, layout, seed))
 
     def backward(
         self,
@@ -99,27 +107,43 @@ class Side:
         seed: int = BACKWARD,
     ) -> list[Tensor]:
         """Gradients of `graph.wanted`; None in `up` is an output that nothing is made of."""
-        leaves = [graph.leaves[i] for i in graph.wanted]
-        kept = [(o, g) for i, (o, g) in enumerate(zip(graph.out, up, strict=True))
-                if g is not None and i in graph.roots]  # fmt: skip
-        if not kept or not leaves:
-            return [torch.zeros_like(v) for v in leaves]
+        if not graph.wanted or all(g is None or i not in graph.roots for i, g in enumerate(up)):
+            return [torch.zeros_like(graph.leaves[i]) for i in graph.wanted]
         states = [(v, v.get_state()) for v in graph.leaves if isinstance(v, torch.Generator)]
         for generator, _ in states:
             generator.manual_seed(seed)
         seeded(seed)
         try:
             with quiet():
-                found = torch.autograd.grad(
-                    [o for o, _ in kept], leaves, [g for _, g in kept],
-                    allow_unused=True, create_graph=create, retain_graph=retain or create,
-                )  # fmt: skip
+                found = self._differentiated(graph, up, retain, create)
         except Exception as error:
+            if REENTRANT in str(error) and not create and not self.reentrant and graph.again:
+                self.reentrant.append(True)
+                fresh = graph.again()  # half of the graph is used up
+                graph.leaves, graph.out = fresh.leaves, fresh.out
+                return self.backward(graph, up, retain, seed=seed)
             raise RaisedError(self.who, "backward", error) from error
         finally:
             for generator, state in states:
                 generator.set_state(state)
+        leaves = [graph.leaves[i] for i in graph.wanted]
         return [torch.zeros_like(v) if g is None else g for g, v in zip(found, leaves, strict=True)]
+
+    def _differentiated(
+        self, graph: Graph, up: Sequence[Tensor | None], retain: bool, create: bool
+    ) -> Sequence[Tensor | None]:
+        leaves = [graph.leaves[i] for i in graph.wanted]
+        kept = [(o, g) for i, (o, g) in enumerate(zip(graph.out, up, strict=True))
+                if g is not None and i in graph.roots]  # fmt: skip
+        out, given = [o for o, _ in kept], [g for _, g in kept]
+        if not self.reentrant or create:
+            return torch.autograd.grad(
+                out, leaves, given, allow_unused=True, create_graph=create, retain_graph=retain or create
+            )
+        for v in leaves:
+            v.grad = None
+        torch.autograd.backward(out, given, retain_graph=retain)
+        return [v.grad for v in leaves]
 
     def gradients(
         self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False, seed: int = BACKWARD
