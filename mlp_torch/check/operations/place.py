@@ -106,8 +106,7 @@ class Place:
         compared.compare(graph, coarser if unit <= U else None, gap > 1)
         compared.finish(self.reference, self.double_backward)
         found.notes += [
-            f"{side.who} holds a reentrant checkpoint: .backward() is called, which adds to the .grad of what "
-            "it captures"
+            f"{side.who} holds a reentrant checkpoint: .backward() adds to .grad of captured tensors"
             for side in (self.author, self.reference)
             if side.reentrant
         ]

@@ -248,7 +248,7 @@ def tanh_of_product(x, w):
 
 
 def checkpointed(x, w):
-    return checkpoint(lambda v: torch.tanh(v @ w), x, use_reentrant=True)
+    return checkpoint(tanh_of_product, x, w, use_reentrant=True)
 
 
 class Nested(torch.autograd.Function):
@@ -270,7 +270,7 @@ class Nested(torch.autograd.Function):
         return tuple(found)
 
 
-@pytest.mark.parametrize("function", [tanh_of_product, checkpointed, Nested])
+@pytest.mark.parametrize("function", [tanh_of_product, checkpointed, Nested.apply])
 @pytest.mark.parametrize("reference", [tanh_of_product, checkpointed])
 def test_a_reentrant_checkpoint_is_judged_by_backward(function, reference):
     given = [draw(5, 4), draw(4, 3)]
@@ -280,3 +280,12 @@ def test_a_reentrant_checkpoint_is_judged_by_backward(function, reference):
     assert said == (function is not tanh_of_product or reference is not tanh_of_product)
     wrong = check_autograd_function(lambda x, w: function(x, 1.001 * w) / 1.001, reference, given)
     assert not wrong.passed, str(wrong)
+
+
+def test_what_a_reentrant_checkpoint_captures_gets_nothing_where_its_arguments_need_nothing():
+    def captured(x, w):
+        return checkpoint(lambda v: torch.tanh(v @ w), x, use_reentrant=True)
+
+    report = check_autograd_function(captured, tanh_of_product, [draw(5, 4), draw(4, 3)])
+    assert [f.kind for f in report.faults] == ["requires_grad_subset"], str(report)
+    assert "where only input1 needs a gradient: a reentrant checkpoint gives nothing" in report.message
