@@ -1,7 +1,9 @@
 """How each run is made: a runner takes the bench, and yields gradients with what they are held against."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations import layouts
-from mlp_torch.check.operations.calls import Graph, Side, poisoned
-from mlp_torch.check.operations.floor import Floor
-from mlp_torch.check.operations.standard import Standard, standard
+from mlp_torch.check.operations.calls import Graph, Side
+from mlp_torch.check.operations.floor import Floor, own
+from mlp_torch.check.operations.memory import filled
+from mlp_torch.check.operations.standard import Standard, standard, upstreams
 from mlp_torch.check.operations.tensors import differentiable, same
+
+MANY = 8  # outputs, beyond which only the first and the last are left out or taken alone
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,14 @@ class Bench:
 
     def up(self, graph: Graph, make: layouts.Make = same) -> list[Tensor | None]:
         """The random upstream in the dtype of each output, a fresh copy laid out by `make`."""
+        return self.cast(graph, self.standard.up, make)
+
+    def cast(
+        self, graph: Graph, up: Sequence[Tensor | None], make: layouts.Make = same
+    ) -> list[Tensor | None]:
         return [
             None if u is None or not differentiable(o) else made(make, u.to(o.dtype))
-            for u, o in zip(self.standard.up, graph.out, strict=True)
+            for u, o in zip(up, graph.out, strict=True)
         ]
 
     def true(self, up: Sequence[Tensor | None]) -> Mapping[str, Array]:
@@ -120,23 +130,51 @@ def twice(bench: Bench) -> Iterator[Trial]:
     yield Trial(hand, bench.true(kept), bench.floor, 1.0, suspect=lambda: bench.standard.true)
 
 
-def alone(bench: Bench) -> Iterator[Trial]:
-    """Only one of several outputs is used."""
+def some_outputs(bench: Bench) -> Iterator[Trial]:
+    """Every choice of up to three outputs; each alone and all but one beyond; of many, the first and last."""
     graph = bench.graph()
-    if len(graph.roots) < 2:
-        return
-    for i in dict.fromkeys((graph.roots[0], graph.roots[-1])):
+    roots, count = graph.roots, len(graph.roots)
+    sizes = range(1, count) if count <= 3 else (1, count - 1)
+    choices = [some for size in sizes for some in combinations(roots, size)]
+    for some in choices if count <= MANY else (roots[:1], roots[-1:], roots[1:], roots[:-1]):
         graph = bench.graph()
-        up = [g if k == i else None for k, g in enumerate(bench.up(graph))]
+        up = [g if k in some else None for k, g in enumerate(bench.up(graph))]
         hand, true = bench.side.gradients(graph, up), bench.true(up)
-        zeros = [g if k == i or g is None else torch.zeros_like(g) for k, g in enumerate(bench.up(graph))]
+        zeros = [g if k in some or g is None else torch.zeros_like(g) for k, g in enumerate(bench.up(graph))]
         if all(np.array_equal(t, true[n]) for n, t in bench.true(zeros).items()):
             # else the reference itself takes no gradient for another thing than 0, as native_group_norm does
-            yield Trial(hand, true, bench.floor, 1.0, label=graph.names[i])
+            label = f"{' and '.join(graph.names[k] for k in some)} alone {'is' if len(some) == 1 else 'are'}"
+            yield Trial(hand, true, bench.floor, 1.0, label=label)
+
+
+def redrawn(bench: Bench) -> Iterator[Trial]:
+    """Other numbers, the opposite sign; of several outputs, some far smaller than others."""
+    again = upstreams(bench.standard.graph.out, seed=1)
+    base = bench.standard.up
+    given = {
+        "that is drawn again": again,
+        "of the opposite sign": [None if u is None else -u for u in base],
+        "that is small for some outputs": [
+            None if u is None else u * 2.0 ** (-10 * (k % 2)) for k, u in enumerate(again)
+        ],
+        "that is small for the other outputs": [
+            None if u is None else u * 2.0 ** (-10 * (1 - k % 2)) for k, u in enumerate(again)
+        ],
+    }
+    for label, some in given.items():
+        if "outputs" in label and len(bench.standard.graph.roots) < 2:
+            continue
+        graph = bench.graph()
+        up = bench.cast(graph, some)
+        kept = [None if g is None else same(g) for g in up]
+        true = bench.true(kept)
+        rounding = own(bench.side, bench.values, replace(bench.standard, up=some)) if bench.wide else None
+        floor = rounding.widened(bench.floor, true) if rounding else bench.floor
+        yield Trial(bench.side.gradients(graph, up), true, floor, 1.0, label=label)
 
 
 def uninitialized(bench: Bench) -> Iterator[Trial]:
-    with poisoned():
+    with filled(math.nan):
         graph = bench.graph()
         hand = bench.side.gradients(graph, bench.up(graph))
     yield bench.trial(hand)

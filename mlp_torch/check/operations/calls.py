@@ -187,24 +187,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def poisoned() -> Iterator[None]:
-    """Memory that nobody has written holds NaN."""
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    memory: Any = torch.utils.deterministic  # a module that torch replaces by an object
-    filled = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    memory.fill_uninitialized_memory = True
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        memory.fill_uninitialized_memory = filled
-
-
 def is_random(side: Side, values: list[Any]) -> bool:
     """Another seed gives other outputs."""
     try:

@@ -91,14 +91,14 @@ SLIPS = {
     "inputs changed in between": (
         kernel(_held, lambda ctx, g: g * ctx.x.cos()), torch.sin, [X], "save_for_backward",
     ),
-    "one output used": (
+    "some outputs used": (
         kernel(
             _sine_and_cosine,
             lambda ctx, g, h: g * ctx.saved_tensors[0].cos() if h is None
             else g * ctx.saved_tensors[0].cos() - h * ctx.saved_tensors[0].sin() if g is not None
             else h * ctx.saved_tensors[0].sin(),
         ),
-        lambda x: (x.sin(), x.cos()), [X], "output[1] alone",
+        lambda x: (x.sin(), x.cos()), [X], "output[1] alone is used",
     ),
     "batch of 1": (
         kernel(
@@ -141,39 +141,6 @@ def test_a_slip_that_one_run_shows_is_found_and_said(name):
     assert report.verdict == "wrong", str(report)
     assert name in failed, str(report)
     assert words in report.message, str(report)
-
-
-def test_rows_of_torch_empty_that_are_never_written_are_wrong_and_named():
-    def backward(ctx, g):
-        out = torch.empty_like(g)
-        out[:-1] = g[:-1] * ctx.saved_tensors[0][:-1]
-        return out
-
-    def forward(ctx, x):
-        ctx.save_for_backward(x.cos())
-        return x.sin()
-
-    report = check_autograd_function(kernel(forward, backward), torch.sin, [draw(50, 70)])
-    assert report.verdict == "wrong", str(report)
-    assert "uninitialized_memory" in {f.kind for f in report.faults}, str(report)
-
-
-def test_memory_is_poisoned_even_where_it_happens_to_hold_what_belongs_there():
-    def backward(ctx, g):
-        out = torch.empty_like(g)
-        if not out.isnan().any():
-            out.zero_()  # the allocator gave zeros
-        out[:-1] = g[:-1]
-        return out
-
-    def forward(ctx, x):
-        return torch.cat([x[:-1], 0 * x[-1:]])
-
-    report = check_autograd_function(
-        kernel(forward, backward), lambda x: torch.cat([x[:-1], 0 * x[-1:].detach()]), [X]
-    )
-    assert [f.kind for f in report.faults] == ["uninitialized_memory"], str(report)
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_every_subset_is_run_up_to_three_inputs_and_each_alone_and_all_but_one_beyond():
