@@ -10,9 +10,17 @@ import torch
 from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
 from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, is_random
+from mlp_torch.check.operations.entries import persistent
 from mlp_torch.check.operations.floor import Floor, U, own
 from mlp_torch.check.operations.formulas import Scene
-from mlp_torch.check.operations.judging import Finding, Judgement, NotKeptError, judge, near, second
+from mlp_torch.check.operations.judging import (
+    Finding,
+    Judgement,
+    NotKeptError,
+    judge,
+    near,
+    second,
+)
 from mlp_torch.check.operations.memory import unwritten
 from mlp_torch.check.operations.naming import described, named
 from mlp_torch.check.operations.runs import RUNS, merged, outcome
@@ -98,10 +106,15 @@ class Comparison:
                     raise NotKeptError("the gradients have the precision of float32")
                 judgement, self.floor = second_look, floor
                 self.found.notes.append("float32 is on the way: judged to its precision")
-        self._take(judgement)
+        apart: Mapping[str, Array] = {}
+        if not judgement.wrong:
+            apart = persistent(self.author, self.truth, self.floor, self.hand, self.values)
+            judgement.wrong += apart
+            judgement.rows |= {n: replace(judgement.rows[n], verdict="wrong") for n in apart}
+        self._take(judgement, apart)
         self._upstream_changed(kept)
 
-    def _take(self, judgement: Judgement) -> None:
+    def _take(self, judgement: Judgement, apart: Mapping[str, Array]) -> None:
         found = self.found
         found.rows, found.verdict, found.resolution = judgement.rows, judgement.verdict, judgement.resolution
         found.notes += judgement.notes
@@ -111,7 +124,7 @@ class Comparison:
         found.message = ""
         if self._drawn(judgement.wrong):
             return
-        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
+        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand, apart)
         written = self._written_wrong(judgement.wrong)
         named_ = named(scene, written)
         found.faults += named_

@@ -34,6 +34,8 @@ UNDERFLOW = ((1e-12, 2.0**-1070), (5e-4, 2.0**-126), (2e-3, 2.0**-14), (1.0, 2.0
 # multiples of u for the roundings of another way to write the same formula: few where u is coarse, because
 # a fault of 5 % must show in bfloat16
 ROUNDINGS = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 2.0))
+# … and of one entry, before it is looked at elsewhere
+DOUBT = ((1e-12, 64.0), (1e-5, 16.0), (1.0, 4.0))
 # what an entry may be off by, against the largest, and still be rounding
 JUMP = ((1e-12, 1e-3), (1e-5, 1e-3), (1.0, 0.25))
 
@@ -56,7 +58,7 @@ class Floor:
     tight: Mapping[str, float]
     noise: Mapping[str, float]
     kinked: Mapping[str, Array]
-    # in dtypes of 16 bits, by entry: a norm over thousands of entries hides one that has the wrong sign
+    # the noise by entry: a norm over thousands of entries hides one that has the wrong sign
     entries: Mapping[str, Array] = field(default_factory=dict)
 
     def allowed(self, name: str, true: Array, weight: float = 1.0, tight: bool = False) -> float:
@@ -66,12 +68,12 @@ class Floor:
         return 4 * weight * noise + of(ROUNDINGS, self.unit) * self.unit * length(true) + least
 
     def off(self, name: str, h: Array, t: Array) -> Array:
-        """The entries that are wrong by themselves or in a row that is, in a dtype of 16 bits.
+        """The entries that are wrong, whatever they are elsewhere, in a dtype of 16 bits: alone or in a row.
 
         32 units of the entry, and 8 times what rounding does to it, or to its row where that is more; a row
         by 4 times of that, and 4 units.
         """
-        noise = self.entries.get(name)
+        noise = self.entries.get(name) if self.unit > 1e-5 else None
         if noise is None or not noise.ndim or noise.shape != h.shape or noise.shape != t.shape:
             return np.zeros(t.shape, dtype=bool)
         smooth = ~self.kinked[name] if name in self.kinked else np.ones(t.shape, dtype=bool)
@@ -89,6 +91,30 @@ class Floor:
             far = by_row(gap) > 4 * np.maximum(row, whole) + 4 * self.unit * size + least
         single = smooth & (gap > limit)
         return single | (smooth & far & ~single.any(axis=-1, keepdims=True))
+
+    def doubtful(self, name: str, h: Array, t: Array) -> tuple[Array, Array]:
+        """(entries off by more than their rounding as measured, those among them that another way may cost).
+
+        c u |t| + noise is the entry's own; another way to write the formula may round what cancels in it, of
+        the size of the array's other entries: c u rms(t) more, and 0 where all that is left is lost.
+        """
+        noise, gap = self.entries.get(name), np.abs(h - t) if h.shape == t.shape else None
+        if noise is None or gap is None or not t.size or noise.shape != t.shape:
+            return np.zeros(t.shape, dtype=bool), np.zeros(t.shape, dtype=bool)
+        smooth = ~self.kinked[name] if name in self.kinked else np.ones(t.shape, dtype=bool)
+        share, rms = of(DOUBT, self.unit) * self.unit, length(t) / t.size**0.5
+        slight = share * np.abs(t) + noise + self.unit**2 * rms + of(UNDERFLOW, self.unit)
+        large = self.limit(name, t)
+        if self.unit <= U:  # the truth has roundings of its own
+            slight = large
+        apart = smooth & (gap > slight) & ((gap > large) | (h != 0))
+        return np.asarray(apart), np.asarray(apart & ~(gap > large))
+
+    def limit(self, name: str, t: Array) -> Array:
+        """What an entry may be off by without being looked at elsewhere."""
+        rms = length(t) / max(t.size, 1) ** 0.5
+        share = of(DOUBT, self.unit) * self.unit
+        return np.asarray(share * (np.abs(t) + rms) + 4 * self.entries[name] + of(UNDERFLOW, self.unit))
 
     def clean(self, name: str, entries: Array) -> Array:
         """The entries away from kinks."""

@@ -6,8 +6,8 @@ forward   x̂ = (x − μ) s,  s = 1/√(σ² + ε)          (root mean square: 
 backward  dx = s (d − mean(d) − x̂ mean(d x̂)),  d = g γ
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Scene:
     floor: Floor
     values: list[Any]
     hand: dict[str, Array]
+    apart: Mapping[str, Array] = field(default_factory=dict)  # entries that are wrong wherever they are seen
 
     def fits(self, name: str, value: Array) -> bool:
         h = self.hand[name]

@@ -250,17 +250,19 @@ class Standard:
             parts = [length(v[~kink]) for v in (cancelling, error)]
             parts.append((relative or {}).get(name, 0.0) * length(t))
             noise[name] = length(np.array([*parts, length(move[~kink])]))
-            if unit > 1e-5 and low is not None and low[name].shape == t.shape:
+            if coarse is None or (low is not None and low[name].shape == t.shape):
                 entries[name] = np.sqrt(cancelling**2 + error**2 + move**2)
             tight[name] = noise[name] if coarse is None else length(np.array(parts))
         return Floor(unit, tight, noise, kinked, entries)
 
 
-def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:
+def standard(
+    side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False, seed: int = 0
+) -> Standard:
     """Raises RaisedError where the reference does not take `values`."""
     given = list(values) if inexact else [raised(v) for v in values]
     graph = side.forward(given, wanted)
-    up = upstreams(graph.out)
+    up = upstreams(graph.out, seed)
     cast = [None if u is None else u.to(o.dtype) for u, o in zip(up, graph.out, strict=True)]
     true = side.gradients(graph, cast, retain=True)
     return Standard(side, given, wanted, graph, cast, true, inexact=inexact)
