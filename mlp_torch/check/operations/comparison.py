@@ -107,9 +107,9 @@ class Comparison:
                 judgement, self.floor = second_look, floor
                 self.found.notes.append("float32 is on the way: judged to its precision")
         apart: Mapping[str, Array] = {}
-        if not judgement.wrong:
+        if not judgement.wrong or self.floor.unit > 1e-5:  # in 16 bits, to say which entries of a wrong row
             apart = persistent(self.author, self.truth, self.floor, self.hand, self.values)
-            judgement.wrong += apart
+            judgement.wrong += [n for n in apart if n not in judgement.wrong]
             judgement.rows |= {n: replace(judgement.rows[n], verdict="wrong") for n in apart}
         self._take(judgement, apart)
         self._upstream_changed(kept)
@@ -117,6 +117,7 @@ class Comparison:
     def _take(self, judgement: Judgement, apart: Mapping[str, Array]) -> None:
         found = self.found
         found.rows, found.verdict, found.resolution = judgement.rows, judgement.verdict, judgement.resolution
+        found.entries = judgement.entries
         found.notes += judgement.notes
         found.message = judgement.cause
         if not judgement.wrong:

@@ -122,9 +122,7 @@ def _report(findings: list[Finding], given: Arguments) -> CheckReport:
 def _message(verdict: str, findings: list[Finding], faults: list[Fault], given: Arguments) -> str:
     if verdict == "right":
         judged = ", ".join(given.judged_names)
-        each = " and ".join(
-            f"to {f.resolution:.1g} in {f.tag}" if f.resolution else f"in {f.tag}" for f in findings
-        )
+        each = " and ".join(map(_resolved, findings))
         count = sum(sum(said == "right" for said in f.runs.values()) for f in findings)
         return f"every gradient is right: {judged} {each}, in {count} runs"
     if verdict == "not_comparable":
@@ -132,6 +130,12 @@ def _message(verdict: str, findings: list[Finding], faults: list[Fault], given: 
     parts = [_sentence(f) for f in faults]
     parts += [f.message for f in findings if f.message and f.verdict in ("wrong", "scaled")]
     return " ".join(dict.fromkeys(parts))
+
+
+def _resolved(found: Finding) -> str:
+    """How small a slip of an array, and of a single entry, would show."""
+    single = f", a typical entry to {found.entries:.1g}" if found.entries else ""
+    return f"to {found.resolution:.1g} in {found.tag}{single}" if found.resolution else f"in {found.tag}"
 
 
 def _sentence(fault: Fault) -> str:

@@ -19,7 +19,10 @@ from mlp_torch.check.report import ArrayRow, Fault, length, row
 
 @dataclass
 class Judgement:
-    """Rows by array; `wrong` and `unjudged` name arrays, `resolution` is the largest allowed ‖h − t‖/‖t‖."""
+    """Rows by array; `wrong` and `unjudged` name arrays, `resolution` is the largest allowed ‖h − t‖/‖t‖.
+
+    `entries` is what a single entry may be off by without being looked at elsewhere, against a typical one.
+    """
 
     rows: dict[str, ArrayRow]
     wrong: list[str] = field(default_factory=list)
@@ -27,6 +30,7 @@ class Judgement:
     notes: list[str] = field(default_factory=list)
     cause: str = ""
     resolution: float = 0.0
+    entries: float = 0.0
     accepted: list[str] = field(default_factory=list)
 
     @property
@@ -57,6 +61,8 @@ def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgem
             found.wrong.append(name)
         elif size > allowed and not _is_zero(standard, name):
             found.resolution = max(found.resolution, allowed / size)
+            if name in floor.entries:
+                found.entries = max(found.entries, length(floor.limit(name, t)) / size)
             limit = of(TOO_COARSE, floor.unit) * size
             # in short dtypes a gradient that is near by itself needs no floor to be said to be
             near_by = floor.unit > 1e-5 and length(floor.clean(name, h - t)) <= limit / 2
@@ -195,6 +201,7 @@ class Finding:
     message: str = ""
     runs: dict[str, str] = field(default_factory=dict)
     resolution: float = 0.0
+    entries: float = 0.0  # … of a single entry
 
     def wrong(self, kind: str, arrays: tuple[str, ...], detail: str, evidence: str) -> None:
         self.verdict = "wrong"

@@ -198,7 +198,7 @@ def described(scene: Scene, name: str) -> str:
     if h.shape != t.shape:
         return f"{name} has shape {h.shape}, its input {t.shape}"
     bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t)) | scene.floor.off(name, h, t)
-    bad |= scene.apart.get(name, False)
+    bad = scene.apart.get(name, bad)
     if not bad.any() or bad.all() or not bad.ndim:
         return f"{name} is off by {length(h - t) / max(length(t), 1e-300):.3g} of its size"
     where = np.argwhere(bad)
