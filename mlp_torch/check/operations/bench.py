@@ -13,11 +13,13 @@ from torch import Tensor
 from manual.numbers import Array
 from mlp_torch.check.operations import layouts
 from mlp_torch.check.operations.calls import Graph, Side
-from mlp_torch.check.operations.floor import Floor, own
+from mlp_torch.check.operations.floor import Floor, U, own
+from mlp_torch.check.operations.judging import near
 from mlp_torch.check.operations.memory import filled
 from mlp_torch.check.operations.standard import Standard, standard, upstreams
-from mlp_torch.check.operations.tensors import differentiable, same
+from mlp_torch.check.operations.tensors import alike, differentiable, same
 
+SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 MANY = 8  # outputs, beyond which only the first and the last are left out or taken alone
 
 
@@ -30,6 +32,7 @@ class Trial:
     floor: Floor
     weight: float = 1.0
     label: str = ""
+    remark: str = ""
     suspect: Callable[[], Mapping[str, Array] | None] = lambda: None
 
 
@@ -149,7 +152,7 @@ def some_outputs(bench: Bench) -> Iterator[Trial]:
 
 def redrawn(bench: Bench) -> Iterator[Trial]:
     """Other numbers, the opposite sign; of several outputs, some far smaller than others."""
-    again = upstreams(bench.standard.graph.out, seed=1)
+    again = upstreams(bench.standard.graph.out, seed=1, steps=1 << 40)  # digits that a cast would lose
     base = bench.standard.up
     given = {
         "that is drawn again": again,
@@ -170,7 +173,20 @@ def redrawn(bench: Bench) -> Iterator[Trial]:
         true = bench.true(kept)
         rounding = own(bench.side, bench.values, replace(bench.standard, up=some)) if bench.wide else None
         floor = rounding.widened(bench.floor, true) if rounding else bench.floor
-        yield Trial(bench.side.gradients(graph, up), true, floor, 1.0, label=label)
+        trial = Trial(bench.side.gradients(graph, up), true, floor, 1.0, label=label)
+        yield _in_single(bench, trial, kept) or trial
+
+
+def _in_single(bench: Bench, trial: Trial, up: Sequence[Tensor | None]) -> Trial | None:
+    """The trial at float32's precision, where further digits of the upstream change nothing: it is cast."""
+    if bench.floor.unit > U or all(near(h, trial.true[n], trial.floor, n) for n, h in trial.hand.items()):
+        return None
+    graph = bench.graph()
+    short = [None if g is None else g.to(SINGLE.get(g.dtype, g.dtype)).to(g.dtype) for g in up]
+    hand = bench.side.gradients(graph, short)
+    if not all(alike(h, trial.hand[n]) for n, h in hand.items()):
+        return None
+    return replace(trial, floor=bench.standard.floor(2.0**-23), remark="the upstream is cast to float32")
 
 
 def uninitialized(bench: Bench) -> Iterator[Trial]:

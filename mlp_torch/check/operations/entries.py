@@ -18,7 +18,7 @@ from mlp_torch.check.operations.tensors import raised
 
 # points, and how far each input is moved there: what saturates (1 − y² near y = 1) rounds to one side as long
 # as it is near
-NEAR, FAR = (24, 0.05), (8, 0.5)
+NEAR, FAR = (24, 0.1), (8, 0.5)
 # by array: the side that each entry is off on, and that side times the true entry's sign; 0 where it is not
 Sides = dict[str, tuple[Array, Array]]
 

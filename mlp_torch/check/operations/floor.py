@@ -113,8 +113,9 @@ class Floor:
     def limit(self, name: str, t: Array) -> Array:
         """What an entry may be off by without being looked at elsewhere."""
         rms = length(t) / max(t.size, 1) ** 0.5
-        share = of(DOUBT, self.unit) * self.unit
-        return np.asarray(share * (np.abs(t) + rms) + 4 * self.entries[name] + of(UNDERFLOW, self.unit))
+        share, times = of(DOUBT, self.unit) * self.unit, 4 if self.unit <= U else 1
+        noise = times * self.entries[name] + of(UNDERFLOW, self.unit)
+        return np.asarray(share * (np.abs(t) + rms) + noise)
 
     def clean(self, name: str, entries: Array) -> Array:
         """The entries away from kinks."""

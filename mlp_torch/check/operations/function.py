@@ -157,6 +157,6 @@ def _runs_note(findings: list[Finding]) -> list[str]:
         f"{f.tag}: {name}: {said}"
         for f in findings
         for name, said in f.runs.items()
-        if not said.startswith(("right", "wrong"))
+        if said != "right" and not said.startswith("wrong")
     ]
     return ([f"right in the runs: {', '.join(made)}"] if made else []) + failed

@@ -142,10 +142,10 @@ def _only_memory(run: Run, bench: Bench) -> bool:
 
 
 def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
-    made = 0
+    made, remark = 0, ""
     try:
         for trial in run.make(bench):
-            made += 1
+            made, remark = made + 1, trial.remark or remark
             wrong = [
                 n for n, h in trial.hand.items() if not near(h, trial.true[n], trial.floor, n, trial.weight)
             ]
@@ -159,7 +159,7 @@ def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
         when = run.when.format(label=SOME.get(run.kind, ""))
         text = f"raises only {when}: {error.line}"
         return "wrong", Fault(run.kind, None, (error.stage,), text, f"{tag}: {error.stage}")
-    return ("right" if made else ""), None
+    return (f"right: {remark}" if remark else "right" if made else ""), None
 
 
 def _fault(run: Run, trial: Trial, wrong: list[str], tag: str) -> Fault:

@@ -268,12 +268,13 @@ def standard(
     return Standard(side, given, wanted, graph, cast, true, inexact=inexact)
 
 
-def upstreams(out: Sequence[Tensor], seed: int = 0) -> list[Tensor | None]:
+def upstreams(out: Sequence[Tensor], seed: int = 0, steps: int = 16) -> list[Tensor | None]:
     """Random multiples of 1/16 up to 4 in size: every dtype holds them; None where nothing comes back."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(shape: Any) -> Tensor:
-        v = (16 * torch.randn(shape, generator=generator, dtype=torch.float64)).round().clamp(-64, 64) / 16
+        v = torch.randn(shape, generator=generator, dtype=torch.float64).clamp(-4, 4)
+        v = (steps * v).round() / steps
         return torch.where(v == 0, 1 / 16, v)
 
     return [

@@ -195,3 +195,23 @@ def test_the_gradient_is_linear_in_the_upstream_of_all_outputs(name):
     slip = backward(lambda g, h: 0.5 * bool(g.numel() and FEELS[name](g, h) != FEELS[name](*base)))
     base = [u.clone() for u in upstreams([X, X])]
     assert check_autograd_function(kernel(forward, slip), reference, [X]).verdict == "wrong"
+
+
+CASTS = {
+    "float32": (lambda g: g.float().to(g.dtype), True),
+    "bfloat16": (lambda g: g.bfloat16().to(g.dtype), False),
+    "float16": (lambda g: g.half().to(g.dtype), False),
+    "sixteenths": (lambda g: (16 * g).round() / 16, False),
+    "1e-9": (lambda g: (1e9 * g).round() / 1e9, False),
+}
+
+
+@pytest.mark.parametrize("name", CASTS)
+def test_an_upstream_that_loses_digits_is_seen_and_float32_is_said(name):
+    change, right = CASTS[name]
+    report = check_autograd_function(sine(lambda ctx, g: change(g)), torch.sin, [X])
+    assert (report.verdict == "right") == right, str(report)
+    if right:
+        said = report.runs["other upstreams float64 cpu"]
+        assert said == "right: the upstream is cast to float32"
+        assert any(said in note for note in report.notes)

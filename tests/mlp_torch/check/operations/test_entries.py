@@ -111,7 +111,7 @@ def test_an_entry_of_float64_that_is_1e_12_off_is_wrong_among_20000():
     assert "in 1 of 20000 entries, the first at [5, 55]" in report.message
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(PROGRAMS)),
     dtype=st.sampled_from([torch.bfloat16, torch.float16, torch.float32]),
