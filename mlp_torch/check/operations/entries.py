@@ -15,12 +15,14 @@ from mlp_torch.check.operations.calls import RaisedError, Side
 from mlp_torch.check.operations.floor import Floor, nudged
 from mlp_torch.check.operations.standard import Standard, standard
 from mlp_torch.check.operations.tensors import raised
+from mlp_torch.check.report import length
 
 # points, and how far each input is moved there: what saturates (1 − y² near y = 1) rounds to one side as long
 # as it is near
-NEAR, FAR = (24, 0.1), (8, 0.5)
+NEAR, FAR = (40, 0.1), (8, 0.5)
 # by array: the side that each entry is off on, and that side times the true entry's sign; 0 where it is not
 Sides = dict[str, tuple[Array, Array]]
+Look = Callable[[int, float], Mapping[str, tuple[Array, Array]]]
 
 
 def persistent(
@@ -33,12 +35,12 @@ def persistent(
         for n, (apart, _) in doubtful.items() if apart.any()
     }  # fmt: skip
 
-    def look(seed: int, away: float) -> Sides:
+    def look(seed: int, away: float) -> dict[str, tuple[Array, Array]]:
         return _elsewhere(author, truth, floor.unit, list(sides), values, seed, away)
 
-    near = _kept(sides, look, *NEAR)
+    near = _kept(sides, truth.true, look, *NEAR)
     slight = {n: tuple(np.where(doubtful[n][1], side, 0) for side in both) for n, both in near.items()}
-    far = _kept({n: (a, b) for n, (a, b) in slight.items()}, look, *FAR)
+    far = _kept({n: (a, b) for n, (a, b) in slight.items()}, truth.true, look, *FAR)
     found = {n: _any(near[n]) & (~doubtful[n][1] | _any(far[n])) for n in sides}
     return {n: mask for n, mask in found.items() if mask.any()}
 
@@ -51,26 +53,32 @@ def _any(both: tuple[Array, Array]) -> Array:
     return np.asarray((both[0] != 0) | (both[1] != 0))
 
 
-def _kept(sides: Sides, look: Callable[[int, float], Sides], points: int, away: float) -> Sides:
-    """What stays on its side at all points; nothing where less than half of them can be looked at."""
-    seen = 0
+def _kept(sides: Sides, true: Mapping[str, Array], look: Look, points: int, away: float) -> Sides:
+    """What stays on its side at all points, half of which can be looked at.
+
+    A factor shows only where the true entry is half as large as here, or as most.
+    """
+    least = {n: np.minimum(np.abs(true[n]), length(true[n]) / true[n].size ** 0.5) / 2 for n in sides}
+    seen = {n: np.zeros(true[n].shape) for n in sides}
     for seed in range(1, points + 1):
         if not any(_any(both).any() for both in sides.values()):
-            return sides
-        now = look(seed, away)
-        seen += bool(now)
-        sides = {
-            n: (np.where(a == now[n][0], a, 0), np.where(b == now[n][1], b, 0)) if now else (a, b)
-            for n, (a, b) in sides.items()
-        }
-    return sides if 2 * seen >= points else {n: (0 * a, 0 * b) for n, (a, b) in sides.items()}
+            break
+        for n, (h, t) in look(seed, away).items():
+            (a, b), (gap, along) = sides[n], _sides(h, t)
+            large = np.abs(t) >= least[n]
+            seen[n] += large
+            sides[n] = np.where(a == gap, a, 0), np.where((b == along) | ~large, b, 0)
+    return {
+        n: (np.where(2 * seen[n] >= points, a, 0), np.where(2 * seen[n] >= points, b, 0))
+        for n, (a, b) in sides.items()
+    }
 
 
 def _elsewhere(
     author: Side, truth: Standard, unit: float, names: Sequence[str], values: Sequence[Any], seed: int,
     away: float,
-) -> Sides:  # fmt: skip
-    """The sides at another point under another upstream, {} outside of the domain."""
+) -> dict[str, tuple[Array, Array]]:  # fmt: skip
+    """(the side of what is more than a unit, the true entries) at another point, {} outside of the domain."""
     generator = torch.Generator().manual_seed(seed)
     moved = set(truth.wanted) - (truth.fixed or set())
     others = [
@@ -87,5 +95,5 @@ def _elsewhere(
         h, t = hand[n], there.true[n]
         if h.shape != t.shape or t.shape != truth.true[n].shape or not np.isfinite(t).all():
             return {}
-        found[n] = _sides(np.where(np.abs(h - t) > unit * np.abs(t), np.sign(h - t), 0), t)
+        found[n] = np.where(np.abs(h - t) > unit * np.abs(t), np.sign(h - t), 0), t
     return found

@@ -38,14 +38,16 @@ def check_autograd_function(
 
     The noise floor is 4 times what rounding is measured to do to the reference's gradient (inputs moved by
     one unit of the dtype, every operation rounded, the reference's own error in that dtype against float64)
-    plus a few units; `resolution` in the report says how small a slip would show. Entries on a kink, where
-    the gradient jumps, are told from rounding and named; there any one-sided derivative, or a mixture of
-    them, is right.
+    plus a few units; `resolution` in the report says how small a slip would show. A single entry that is off
+    by more than its own rounding is looked at under 40 other inputs and upstreams: rounding changes sides
+    there, and a slip does not. Entries on a kink, where the gradient jumps, are told from rounding and named;
+    there any one-sided derivative, or a mixture of them, is right.
 
     Where the gradient is right, the runs that kernels fail in are made (`report.runs`): upstreams and inputs
-    of other layouts, subsets of requires_grad, backward twice, two forwards, inputs changed in between, one
-    output used, uninitialized memory, batches of 1 and 0. Where one fails, the verdict is "wrong" and the
-    fault says in which alone. The second derivative is a note, and counts with `double_backward=True`.
+    of other layouts, other upstreams (a gradient is linear in them), subsets of requires_grad, backward
+    twice, two forwards, inputs changed in between, some outputs used, uninitialized memory, batches of 1 and
+    0. Where one fails, the verdict is "wrong" and the fault says in which alone. The second derivative is a
+    note, and counts with `double_backward=True`.
 
     "not_comparable", with the cause: a reference that is random, NaN or ill-conditioned at these inputs,
     another forward pass, nothing to differentiate. Raises UserError where one of the functions raises in its
