@@ -1,6 +1,7 @@
 """Calls of the two functions: under one seed, forward and backward, and what they raise in one line."""
 
 import contextlib
+import functools
 import io
 import random
 import traceback
@@ -159,7 +160,13 @@ def seeded(number: int = SEED) -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own, without types
         torch.cuda.manual_seed_all(number)
     np.random.seed(number)
-    random.seed(number)
+    random.setstate(_state(number))
+
+
+@functools.cache
+def _state(number: int) -> Any:
+    """What random.seed makes of a number, which takes longer than a small operation."""
+    return random.Random(number).getstate()
 
 
 @contextlib.contextmanager
