@@ -1,7 +1,8 @@
 """How each run is made: a runner takes the bench, and yields gradients with what they are held against."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -11,14 +12,15 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations import layouts
-from mlp_torch.check.operations.calls import Graph, RaisedError, Side, poisoned
-from mlp_torch.check.operations.floor import TOO_FAR_FROM_ZERO, Floor, of
-from mlp_torch.check.operations.own import own
-from mlp_torch.check.operations.standard import Standard, standard
-from mlp_torch.check.operations.tensors import differentiable, raised, same
+from mlp_torch.check.operations.calls import Graph, Side
+from mlp_torch.check.operations.floor import Floor, U, own
+from mlp_torch.check.operations.judging import near
+from mlp_torch.check.operations.memory import filled
+from mlp_torch.check.operations.standard import Standard, standard, upstreams
+from mlp_torch.check.operations.tensors import alike, differentiable, same
 
-# what autograd says where something that backward needs was written into: a saved tensor, a view's base
-CHANGED = ("modified by an inplace operation", "has been modified inplace")
+SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+MANY = 8  # outputs, beyond which only the first and the last are left out or taken alone
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Trial:
     floor: Floor
     weight: float = 1.0
     label: str = ""
+    remark: str = ""
     suspect: Callable[[], Mapping[str, Array] | None] = lambda: None
 
 
@@ -49,9 +52,14 @@ class Bench:
 
     def up(self, graph: Graph, make: layouts.Make = same) -> list[Tensor | None]:
         """The random upstream in the dtype of each output, a fresh copy laid out by `make`."""
+        return self.cast(graph, self.standard.up, make)
+
+    def cast(
+        self, graph: Graph, up: Sequence[Tensor | None], make: layouts.Make = same
+    ) -> list[Tensor | None]:
         return [
-            None if u is None or not differentiable(o) else _made(make, u.to(o.dtype))
-            for u, o in zip(self.standard.up, graph.out, strict=True)
+            None if u is None or not differentiable(o) else made(make, u.to(o.dtype))
+            for u, o in zip(up, graph.out, strict=True)
         ]
 
     def true(self, up: Sequence[Tensor | None]) -> Mapping[str, Array]:
@@ -76,7 +84,7 @@ class Bench:
         return Trial(hand, {n: self.standard.true[n] for n in hand}, self.floor, **more)
 
 
-def _made(make: layouts.Make, v: Tensor) -> Tensor:
+def made(make: layouts.Make, v: Tensor) -> Tensor:
     laid = make(v)
     return same(v) if laid is None else laid
 
@@ -114,28 +122,6 @@ def sparse(bench: Bench) -> Iterator[Trial]:
             graph = bench.graph()
 
 
-def laid_out(make: layouts.Make) -> Runner:
-    def run(bench: Bench) -> Iterator[Trial]:
-        for_each = [v for v in bench.values if differentiable(v)]
-        if any(make(v) is not None for v in for_each):
-            graph = bench.graph(layout=lambda v: _made(make, v).detach())
-            yield bench.trial(bench.side.gradients(graph, bench.up(graph)))
-
-    return run
-
-
-def subsets(bench: Bench) -> Iterator[Trial]:
-    """All where there are at most three; each alone and all but one beyond."""
-    every = bench.wanted
-    sizes = range(1, len(every)) if len(every) <= 3 else (1, len(every) - 1)
-    for size in sizes:
-        for some in combinations(every, size):
-            names = [bench.side.arguments.names[i] for i in some]
-            graph = bench.graph(some)
-            hand = bench.side.gradients(graph, bench.up(graph))
-            yield bench.trial(hand, label=f"{' and '.join(names)} {'needs' if size == 1 else 'need'}")
-
-
 def twice(bench: Bench) -> Iterator[Trial]:
     """The second time with another upstream."""
     graph = bench.graph()
@@ -147,177 +133,77 @@ def twice(bench: Bench) -> Iterator[Trial]:
     yield Trial(hand, bench.true(kept), bench.floor, 1.0, suspect=lambda: bench.standard.true)
 
 
-def _others(bench: Bench) -> list[Any]:
-    """Other values of the same shapes, inside any domain that reaches down to 0."""
-    return [v * 0.875 if i in bench.wanted else v for i, v in enumerate(bench.values)]
-
-
-def _other_scalars(values: list[Any]) -> list[Any]:
-    return [
-        not v if isinstance(v, bool) else v + 1 if isinstance(v, int) else 1.5 * v + 0.125
-        if isinstance(v, float) else v
-        for v in values
-    ]  # fmt: skip
-
-
-def _forwards(bench: Bench) -> Iterator[tuple[str, list[Any], list[int]]]:
-    """(what is other in the forward in between, its values, what needs a gradient in it)."""
-    others = _others(bench)
-    yield "", others, bench.wanted
-    first = bench.values[bench.wanted[0]]
-    rows = first.shape[0] if first.ndim else 0
-    smaller = batch_of(rows - 1)(bench) if rows > 1 else None
-    scalars = _other_scalars(bench.values)
-    given = [
-        (" with another batch size", smaller),
-        (" with other numbers for arguments", scalars if any(
-            a is not b for a, b in zip(scalars, bench.values, strict=True)) else None),
-    ]  # fmt: skip
-    for label, values in given:
-        if values is not None:
-            try:
-                bench.standard.side.forward([raised(v) for v in values], [])
-            except RaisedError:
-                continue
-            yield label, values, bench.wanted
-    yield " that needs no gradient", others, []
-    if len(bench.wanted) > 1:
-        yield " that needs other gradients", others, bench.wanted[:1]
-
-
-def two_forwards(bench: Bench) -> Iterator[Trial]:
-    for label, others, wanted in _forwards(bench):
-        first = bench.graph()
-        try:
-            bench.side.forward(others, wanted)
-        except RaisedError:
-            continue
-
-        def suspect(label: str = label, others: list[Any] = others) -> Mapping[str, Array] | None:
-            return None if label else bench.elsewhere(others).true
-
-        yield bench.trial(bench.side.gradients(first, bench.up(first)), label=label, suspect=suspect)
-
-
-def changed(outputs: bool) -> Runner:
-    """Inputs, labels and indices among them, or outputs are changed in place before backward."""
-
-    def run(bench: Bench) -> Iterator[Trial]:
-        if bench.side.inplace:
-            return
-        graph = bench.graph()
-        given = [v for v in graph.leaves if isinstance(v, Tensor)]
-        own = {v.untyped_storage().data_ptr() for v in graph.out}
-        if own & {v.untyped_storage().data_ptr() for v in given if v.numel()}:
-            return  # the output is a view of it: the author gives the input itself away
-        for v in graph.out if outputs else given:
-            # an index of 0 is inside of whatever it counts
-            try:
-                v.detach().mul_(0.875 if differentiable(v) else 0)
-            except RuntimeError:  # expanded: nobody can write into it
-                return
-        yield bench.trial(_raises_or(bench, graph))
-
-    return run
-
-
-def _raises_or(bench: Bench, graph: Graph) -> Mapping[str, Array]:
-    """The gradients; the true ones where autograd says that what it needs was changed."""
-    try:
-        return bench.side.gradients(graph, bench.up(graph))
-    except RaisedError as error:
-        if any(words in str(error.error) for words in CHANGED):
-            return bench.standard.true
-        raise
-
-
-def alone(bench: Bench) -> Iterator[Trial]:
-    """Only one of several outputs is used."""
+def some_outputs(bench: Bench) -> Iterator[Trial]:
+    """Every choice of up to three outputs; each alone and all but one beyond; of many, the first and last."""
     graph = bench.graph()
-    if len(graph.roots) < 2:
-        return
-    for i in dict.fromkeys((graph.roots[0], graph.roots[-1])):
+    roots, count = graph.roots, len(graph.roots)
+    sizes = range(1, count) if count <= 3 else (1, count - 1)
+    choices = [some for size in sizes for some in combinations(roots, size)]
+    for some in choices if count <= MANY else (roots[:1], roots[-1:], roots[1:], roots[:-1]):
         graph = bench.graph()
-        up = [g if k == i else None for k, g in enumerate(bench.up(graph))]
+        up = [g if k in some else None for k, g in enumerate(bench.up(graph))]
         hand, true = bench.side.gradients(graph, up), bench.true(up)
-        zeros = [g if k == i or g is None else torch.zeros_like(g) for k, g in enumerate(bench.up(graph))]
+        zeros = [g if k in some or g is None else torch.zeros_like(g) for k, g in enumerate(bench.up(graph))]
         if all(np.array_equal(t, true[n]) for n, t in bench.true(zeros).items()):
             # else the reference itself takes no gradient for another thing than 0, as native_group_norm does
-            yield Trial(hand, true, bench.floor, 1.0, label=graph.names[i])
+            label = f"{' and '.join(graph.names[k] for k in some)} alone {'is' if len(some) == 1 else 'are'}"
+            yield Trial(hand, true, bench.floor, 1.0, label=label)
+
+
+def redrawn(bench: Bench) -> Iterator[Trial]:
+    """Other numbers, the opposite sign; of several outputs, some far smaller than others."""
+    again = upstreams(bench.standard.graph.out, seed=1, steps=1 << 40)  # digits that a cast would lose
+    base = bench.standard.up
+    given = {
+        "that is drawn again": again,
+        "of the opposite sign": [None if u is None else -u for u in base],
+        "that is small for some outputs": [
+            None if u is None else u * 2.0 ** (-10 * (k % 2)) for k, u in enumerate(again)
+        ],
+        "that is small for the other outputs": [
+            None if u is None else u * 2.0 ** (-10 * (1 - k % 2)) for k, u in enumerate(again)
+        ],
+    }
+    for label, some in given.items():
+        if "outputs" in label and len(bench.standard.graph.roots) < 2:
+            continue
+        graph = bench.graph()
+        up = bench.cast(graph, some)
+        kept = [None if g is None else same(g) for g in up]
+        true = bench.true(kept)
+        trial = Trial(bench.side.gradients(graph, up), true, bench.floor, 1.0, label=label)
+        if not _is_right(trial):
+            trial = replace(trial, floor=_under(bench, some, true))
+        yield _in_single(bench, trial, kept) or trial
+
+
+def _is_right(trial: Trial) -> bool:
+    return all(near(h, trial.true[n], trial.floor, n) for n, h in trial.hand.items())
+
+
+def _under(bench: Bench, up: list[Tensor | None], true: Mapping[str, Array]) -> Floor:
+    """The floor with what rounding does under another upstream, of the author too where that is asked for."""
+    there = replace(bench.standard, up=up, true=dict(true), moved={}, outputs={}, cancelling=None)
+    more, base = there.floor(bench.floor.unit), bench.floor
+    floor = replace(base, noise={n: max(v, more.noise[n]) for n, v in base.noise.items()})
+    rounding = own(bench.side, bench.values, there) if bench.wide else None
+    return rounding.widened(floor, true) if rounding else floor
+
+
+def _in_single(bench: Bench, trial: Trial, up: Sequence[Tensor | None]) -> Trial | None:
+    """The trial at float32's precision, where further digits of the upstream change nothing: it is cast."""
+    if bench.floor.unit > U or _is_right(trial):
+        return None
+    graph = bench.graph()
+    short = [None if g is None else g.to(SINGLE.get(g.dtype, g.dtype)).to(g.dtype) for g in up]
+    hand = bench.side.gradients(graph, short)
+    if not all(alike(h, trial.hand[n]) for n, h in hand.items()):
+        return None
+    return replace(trial, floor=bench.standard.floor(2.0**-23), remark="the upstream is cast to float32")
 
 
 def uninitialized(bench: Bench) -> Iterator[Trial]:
-    with poisoned():
+    with filled(math.nan):
         graph = bench.graph()
         hand = bench.side.gradients(graph, bench.up(graph))
     yield bench.trial(hand)
-
-
-def elsewhere(values: Callable[[Bench], list[Any] | None], layout: Any = same) -> Runner:
-    """Other values, with a truth of their own; only where the reference takes them, away from its kinks."""
-
-    def run(bench: Bench) -> Iterator[Trial]:
-        given = values(bench)
-        if given is None:
-            return
-        try:
-            there = bench.elsewhere(given)
-            finite = all(np.isfinite(t).all() for t in there.true.values())
-            floor = there.floor(bench.floor.unit)
-        except RaisedError:
-            return
-        exact = all(
-            4 * noise <= of(TOO_FAR_FROM_ZERO, floor.unit) * there.scale for noise in floor.noise.values()
-        )
-        if not finite or not exact or any(m.any() for m in floor.kinked.values()):
-            return
-        graph = bench.side.forward(given, bench.wanted, layout)
-        if [tuple(o.shape) for o in graph.out] != [tuple(o.shape) for o in there.graph.out]:
-            return
-        if bench.wide and (rounding := own(bench.side, given, there)):
-            floor = rounding.widened(floor, there.true)
-        moved = Bench(bench.side, there, floor, given, bench.wanted)
-        yield Trial(bench.side.gradients(graph, moved.up(graph)), there.true, floor)
-
-    return run
-
-
-def rows_expanded(bench: Bench) -> list[Any] | None:
-    made = [layouts.broadcast(v) if differentiable(v) else None for v in bench.values]
-    if all(m is None for m in made):
-        return None
-    return [v if m is None else m for v, m in zip(bench.values, made, strict=True)]
-
-
-def expanded(v: Tensor) -> Tensor:
-    return v.detach().as_strided(v.shape, v.stride()) if 0 in v.stride() else same(v)
-
-
-def batch_of(rows: int) -> Callable[[Bench], list[Any] | None]:
-    """The first rows of all that has as many; None where the length is ambiguous."""
-
-    def values(bench: Bench) -> list[Any] | None:
-        first = bench.values[bench.wanted[0]]
-        tensors = [v for v in bench.values if isinstance(v, Tensor)]
-        if first.ndim < 2 or first.shape[0] < 2:
-            return None
-        n = first.shape[0]
-        elsewhere = any(n in v.shape[1:] for v in tensors)
-        indices = [v for v in tensors if not differentiable(v) and v.numel()]
-        if elsewhere or any(not v.ndim or v.shape[0] != n for v in indices):
-            return None
-        given = [
-            same(v[:rows]) if isinstance(v, Tensor) and v.ndim and v.shape[0] == n else v
-            for v in bench.values
-        ]
-        try:  # on the CPU, where an index out of range is an error and not the end of the process
-            side = bench.standard.side
-            out = side.forward(
-                [raised(v.cpu() if isinstance(v, Tensor) else v) for v in given], bench.wanted
-            ).out
-        except RaisedError:
-            return None
-        before = bench.standard.graph.out
-        return given if all(o.ndim == b.ndim for o, b in zip(out, before, strict=False)) else None
-
-    return values

@@ -1,6 +1,7 @@
 """Calls of the two functions: under one seed, forward and backward, and what they raise in one line."""
 
 import contextlib
+import functools
 import io
 import random
 import traceback
@@ -19,6 +20,7 @@ from mlp_torch.check.operations.tensors import (
     Arguments,
     Layout,
     differentiable,
+    equal,
     outputs_of,
     placed,
     same,
@@ -29,6 +31,8 @@ SEED = 0
 # what is drawn in a backward is never what its forward drew, nor what another backward draws
 BACKWARD, ANOTHER = 1 << 20, 1 << 21
 FROZEN_LEAF = "a leaf Variable that requires grad"
+# torch.utils.checkpoint(use_reentrant=True) takes .backward() alone
+REENTRANT = "incompatible with .grad()"
 
 
 class RaisedError(Exception):
@@ -57,16 +61,21 @@ class Graph:
     names: list[str]
     out: list[Tensor]
     roots: list[int] = field(default_factory=list)
+    again: Callable[[], "Graph"] | None = None  # the same pass once more
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two functions; `inplace`: it writes into its inputs, which are given as copies then."""
+    """One of the two functions; `inplace`: it writes into its inputs, which are given as copies then.
+
+    `reentrant` holds True once a checkpoint inside has refused torch.autograd.grad.
+    """
 
     who: str
     function: Callable[..., Any]
     arguments: Arguments
     inplace: bool = False
+    reentrant: list[bool] = field(default_factory=list)
 
     def into_copies(self) -> "Side":
         return replace(self, inplace=True)
@@ -87,7 +96,8 @@ class Side:
             for generator, state in states:
                 generator.set_state(state)
         roots = [i for i, o in enumerate(out) if o.requires_grad]
-        return Graph(leaves, [i for i in wanted if leaves[i].requires_grad], names, out, roots)
+        asked = [i for i in wanted if leaves[i].requires_grad]
+        return Graph(leaves, asked, names, out, roots, lambda: self.forward(values, wanted, layout, seed))
 
     def backward(
         self,
@@ -98,27 +108,43 @@ class Side:
         seed: int = BACKWARD,
     ) -> list[Tensor]:
         """Gradients of `graph.wanted`; None in `up` is an output that nothing is made of."""
-        leaves = [graph.leaves[i] for i in graph.wanted]
-        kept = [(o, g) for i, (o, g) in enumerate(zip(graph.out, up, strict=True))
-                if g is not None and i in graph.roots]  # fmt: skip
-        if not kept or not leaves:
-            return [torch.zeros_like(v) for v in leaves]
+        if not graph.wanted or all(g is None or i not in graph.roots for i, g in enumerate(up)):
+            return [torch.zeros_like(graph.leaves[i]) for i in graph.wanted]
         states = [(v, v.get_state()) for v in graph.leaves if isinstance(v, torch.Generator)]
         for generator, _ in states:
             generator.manual_seed(seed)
         seeded(seed)
         try:
             with quiet():
-                found = torch.autograd.grad(
-                    [o for o, _ in kept], leaves, [g for _, g in kept],
-                    allow_unused=True, create_graph=create, retain_graph=retain or create,
-                )  # fmt: skip
+                found = self._differentiated(graph, up, retain, create)
         except Exception as error:
+            if REENTRANT in str(error) and not create and not self.reentrant and graph.again:
+                self.reentrant.append(True)
+                fresh = graph.again()  # half of the graph is used up
+                graph.leaves, graph.out = fresh.leaves, fresh.out
+                return self.backward(graph, up, retain, seed=seed)
             raise RaisedError(self.who, "backward", error) from error
         finally:
             for generator, state in states:
                 generator.set_state(state)
+        leaves = [graph.leaves[i] for i in graph.wanted]
         return [torch.zeros_like(v) if g is None else g for g, v in zip(found, leaves, strict=True)]
+
+    def _differentiated(
+        self, graph: Graph, up: Sequence[Tensor | None], retain: bool, create: bool
+    ) -> Sequence[Tensor | None]:
+        leaves = [graph.leaves[i] for i in graph.wanted]
+        kept = [(o, g) for i, (o, g) in enumerate(zip(graph.out, up, strict=True))
+                if g is not None and i in graph.roots]  # fmt: skip
+        out, given = [o for o, _ in kept], [g for _, g in kept]
+        if not self.reentrant or create:
+            return torch.autograd.grad(
+                out, leaves, given, allow_unused=True, create_graph=create, retain_graph=retain or create
+            )
+        for v in leaves:
+            v.grad = None
+        torch.autograd.backward(out, given, retain_graph=retain)
+        return [v.grad for v in leaves]
 
     def gradients(
         self, graph: Graph, up: Sequence[Tensor | None], retain: bool = False, seed: int = BACKWARD
@@ -134,7 +160,13 @@ def seeded(number: int = SEED) -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own, without types
         torch.cuda.manual_seed_all(number)
     np.random.seed(number)
-    random.seed(number)
+    random.setstate(_state(number))
+
+
+@functools.cache
+def _state(number: int) -> Any:
+    """What random.seed makes of a number, which takes longer than a small operation."""
+    return random.Random(number).getstate()
 
 
 @contextlib.contextmanager
@@ -162,19 +194,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def poisoned() -> Iterator[None]:
-    """Memory that nobody has written holds NaN."""
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    memory: Any = torch.utils.deterministic  # a module that torch replaces by an object
-    filled = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    memory.fill_uninitialized_memory = True
+def is_random(side: Side, values: list[Any]) -> bool:
+    """Another seed gives other outputs."""
     try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        memory.fill_uninitialized_memory = filled
+        first, *others = (side.forward(values, [], seed=seed).out for seed in range(4))
+    except RaisedError:
+        return False
+    return any(not equal(a, b) for out in others for a, b in zip(first, out, strict=True))

@@ -9,19 +9,24 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations.bench import Bench
-from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, poisoned
-from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import Floor, U
-from mlp_torch.check.operations.judging import Judgement, judge
+from mlp_torch.check.operations.calls import ANOTHER, BACKWARD, Graph, RaisedError, Side, is_random
+from mlp_torch.check.operations.entries import persistent
+from mlp_torch.check.operations.floor import Floor, U, own
+from mlp_torch.check.operations.formulas import Scene
+from mlp_torch.check.operations.judging import (
+    Finding,
+    Judgement,
+    NotKeptError,
+    judge,
+    near,
+    second,
+)
+from mlp_torch.check.operations.memory import unwritten
 from mlp_torch.check.operations.naming import described, named
-from mlp_torch.check.operations.outputs import is_random
-from mlp_torch.check.operations.own import own
-from mlp_torch.check.operations.runs import RUNS, outcome
-from mlp_torch.check.operations.scene import Scene
-from mlp_torch.check.operations.second import second
+from mlp_torch.check.operations.runs import RUNS, merged, outcome
 from mlp_torch.check.operations.standard import Standard
-from mlp_torch.check.operations.tensors import alike, equal, norm
-from mlp_torch.check.report import Fault
+from mlp_torch.check.operations.tensors import alike, equal
+from mlp_torch.check.report import Fault, length
 
 FLOAT32 = 2.0**-23
 DRAWN = "backward draws random numbers"
@@ -101,12 +106,18 @@ class Comparison:
                     raise NotKeptError("the gradients have the precision of float32")
                 judgement, self.floor = second_look, floor
                 self.found.notes.append("float32 is on the way: judged to its precision")
-        self._take(judgement)
+        apart: Mapping[str, Array] = {}
+        if not judgement.wrong or self.floor.unit > 1e-5:  # in 16 bits, to say which entries of a wrong row
+            apart = persistent(self.author, self.truth, self.floor, self.hand, self.values)
+            judgement.wrong += [n for n in apart if n not in judgement.wrong]
+            judgement.rows |= {n: replace(judgement.rows[n], verdict="wrong") for n in apart}
+        self._take(judgement, apart)
         self._upstream_changed(kept)
 
-    def _take(self, judgement: Judgement) -> None:
+    def _take(self, judgement: Judgement, apart: Mapping[str, Array]) -> None:
         found = self.found
         found.rows, found.verdict, found.resolution = judgement.rows, judgement.verdict, judgement.resolution
+        found.entries = judgement.entries
         found.notes += judgement.notes
         found.message = judgement.cause
         if not judgement.wrong:
@@ -114,12 +125,12 @@ class Comparison:
         found.message = ""
         if self._drawn(judgement.wrong):
             return
-        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
-        found.faults += named(scene, judgement.wrong)
-        explained = {n for f in found.faults for n in f.arrays}
-        rest = [n for n in judgement.wrong if n not in explained]
-        if rest and self._unwritten(rest):
-            return
+        scene = Scene(self.author, self.truth, self.floor, self.values, self.hand, apart)
+        written = self._written_wrong(judgement.wrong)
+        named_ = named(scene, written)
+        found.faults += named_
+        explained = {n for f in named_ for n in f.arrays}
+        rest = [n for n in written if n not in explained]
         if rest:
             found.message = "unexplained: " + "; ".join(described(scene, n) for n in rest)
         whole = len(judgement.wrong) == len(judgement.rows) and len(found.faults) == 1 and not rest
@@ -138,31 +149,40 @@ class Comparison:
             if again[n].shape == once_more[n].shape == self.hand[n].shape
             and alike(again[n], self.hand[n])
             and not alike(once_more[n], again[n])
-            and not norm(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
+            and not length(once_more[n] - again[n]) <= self.floor.allowed(n, self.truth.true[n])
         ]
         if not moved:
             return False
         masked = is_random(self.author, self.values)
         kind = "wrong_dropout_backward" if masked else "not_repeatable"
         text = DRAWN + (": the mask of forward must be saved" if masked else ": it changes from run to run")
-        gap = max(norm(once_more[n] - again[n]) for n in moved)
+        gap = max(length(once_more[n] - again[n]) for n in moved)
         self.found.wrong(kind, tuple(moved), text, f"two backward passes differ by {gap:.2g}")
         scene = Scene(self.author, self.truth, self.floor, self.values, self.hand)
         self.found.faults += named(scene, [n for n in wrong if n not in moved])
         return True
 
-    def _unwritten(self, rest: list[str]) -> bool:
-        """The wrong arrays hold NaN where fresh memory holds NaN."""
+    def _written_wrong(self, wrong: list[str]) -> list[str]:
+        """The arrays that are wrong in what was written; memory that never was is said first."""
         try:
-            with poisoned():
-                hand = self.gradients()
+            entries = unwritten(self.gradients)
         except RaisedError:
+            return wrong
+        found = [n for n in wrong if n in entries and entries[n].any()]
+        if not found:
+            return wrong
+        text = "holds entries of torch.empty or np.empty that were never written"
+        count = sum(int(entries[n].sum()) for n in found)
+        evidence = f"{count} entries are NaN where fresh memory is, finite where it is finite"
+        self.found.wrong("uninitialized_memory", tuple(found), text, evidence)
+        return [n for n in wrong if n not in found or not self._right_but_for(entries[n], n)]
+
+    def _right_but_for(self, entries: Array, name: str) -> bool:
+        h, t = self.hand[name], self.truth.true[name]
+        if h.shape != t.shape or h.shape != entries.shape:
             return False
-        if not all(np.isnan(hand[n]).any() and np.isfinite(self.hand[n]).all() for n in rest):
-            return False
-        text = "holds entries of torch.empty that were never written"
-        self.found.wrong("uninitialized_memory", tuple(rest), text, "they are NaN where fresh memory is")
-        return True
+        h = np.where(entries, t, h)
+        return near(h, t, self.floor, name) and not self.floor.off(name, h, t).any()
 
     def _upstream_changed(self, kept: list[Any]) -> None:
         pairs = enumerate(zip(self.up, kept, strict=True))
@@ -214,7 +234,7 @@ class Comparison:
             found.wrong("not_repeatable", (error.stage,), f"raises in a second call: {error.line}", found.tag)
             return
         moving = {
-            n: norm(again[n] - h)
+            n: length(again[n] - h)
             for n, h in self.hand.items()
             if again[n].shape == h.shape and not alike(again[n], h)
         }
@@ -223,6 +243,8 @@ class Comparison:
         for name, gap in moving.items():
             less = "" if name in far else f", {near}"
             found.notes.append(f"{name}: a second run differs by {gap:.2g}{less}")
+        if far and not any(f.kind == "uninitialized_memory" for f in found.faults):
+            far = self._written_wrong(far)
         if far and not any(f.kind == "uninitialized_memory" for f in found.faults):
             text = "changes from run to run by more than rounding"
             found.wrong("not_repeatable", tuple(far), text, f"by {max(moving[n] for n in far):.2g}")
@@ -233,7 +255,7 @@ class Comparison:
 
         bench = made()
         self.found.runs["contiguous"] = "right"
-        failed: list[Fault] = []
+        failed: dict[str, Fault] = {}
         for run in RUNS:
             said, fault = outcome(run, bench, replace(bench, side=reference), self.found.tag)
             if fault and self.widen():
@@ -242,8 +264,8 @@ class Comparison:
             if said:
                 self.found.runs[run.name] = said
             if fault:
-                failed.append(fault)
-        for fault in _merged(failed):
+                failed[run.name] = fault
+        for fault in merged(failed, bench):
             self.found.wrong(fault.kind, fault.arrays, fault.detail, fault.evidence)
 
     def _said(self, error: RaisedError) -> str:
@@ -255,21 +277,6 @@ class Comparison:
             if owner:
                 text += f"; {got} is the shape of {owner[0]}: swapped order?"
         return text
-
-
-def _merged(failed: list[Fault]) -> list[Fault]:
-    """One fault for several runs that fail alike: "wrong only A, B and C: why"."""
-    together: dict[tuple[str, ...], list[Fault]] = {}
-    for fault in failed:
-        opening, why = fault.detail.split(" ")[0], fault.detail.partition(": ")[2]
-        together.setdefault((fault.kind, opening, why, *fault.arrays), []).append(fault)
-    found = []
-    for (kind, opening, why, *arrays), some in together.items():
-        when = [f.detail.partition(": ")[0].removeprefix(f"{opening} only ") for f in some]
-        said = " and ".join([", ".join(when[:-1]), when[-1]]) if len(when) > 1 else when[0]
-        detail = f"{opening} only {said}" + (f": {why}" if why else "")
-        found.append(Fault(kind, None, tuple(arrays), detail, some[0].evidence))
-    return found
 
 
 def _are_float32(hand: Mapping[str, Array]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mlp_torch.check.operations.calls import kept_state
-from mlp_torch.check.operations.finding import Finding
+from mlp_torch.check.operations.judging import Finding
 from mlp_torch.check.operations.place import Place
 from mlp_torch.check.operations.tensors import Arguments, arguments, differentiable, flat
 from mlp_torch.check.report import CheckReport, Fault
@@ -38,14 +38,16 @@ def check_autograd_function(
 
     The noise floor is 4 times what rounding is measured to do to the reference's gradient (inputs moved by
     one unit of the dtype, every operation rounded, the reference's own error in that dtype against float64)
-    plus a few units; `resolution` in the report says how small a slip would show. Entries on a kink, where
-    the gradient jumps, are told from rounding and named; there any one-sided derivative, or a mixture of
-    them, is right.
+    plus a few units; `resolution` in the report says how small a slip would show. A single entry that is off
+    by more than its own rounding is looked at under 40 other inputs and upstreams: rounding changes sides
+    there, and a slip does not. Entries on a kink, where the gradient jumps, are told from rounding and named;
+    there any one-sided derivative, or a mixture of them, is right.
 
     Where the gradient is right, the runs that kernels fail in are made (`report.runs`): upstreams and inputs
-    of other layouts, subsets of requires_grad, backward twice, two forwards, inputs changed in between, one
-    output used, uninitialized memory, batches of 1 and 0. Where one fails, the verdict is "wrong" and the
-    fault says in which alone. The second derivative is a note, and counts with `double_backward=True`.
+    of other layouts, other upstreams (a gradient is linear in them), subsets of requires_grad, backward
+    twice, two forwards, inputs changed in between, some outputs used, uninitialized memory, batches of 1 and
+    0. Where one fails, the verdict is "wrong" and the fault says in which alone. The second derivative is a
+    note, and counts with `double_backward=True`.
 
     "not_comparable", with the cause: a reference that is random, NaN or ill-conditioned at these inputs,
     another forward pass, nothing to differentiate. Raises UserError where one of the functions raises in its
@@ -122,9 +124,7 @@ def _report(findings: list[Finding], given: Arguments) -> CheckReport:
 def _message(verdict: str, findings: list[Finding], faults: list[Fault], given: Arguments) -> str:
     if verdict == "right":
         judged = ", ".join(given.judged_names)
-        each = " and ".join(
-            f"to {f.resolution:.1g} in {f.tag}" if f.resolution else f"in {f.tag}" for f in findings
-        )
+        each = " and ".join(map(_resolved, findings))
         count = sum(sum(said == "right" for said in f.runs.values()) for f in findings)
         return f"every gradient is right: {judged} {each}, in {count} runs"
     if verdict == "not_comparable":
@@ -132,6 +132,12 @@ def _message(verdict: str, findings: list[Finding], faults: list[Fault], given: 
     parts = [_sentence(f) for f in faults]
     parts += [f.message for f in findings if f.message and f.verdict in ("wrong", "scaled")]
     return " ".join(dict.fromkeys(parts))
+
+
+def _resolved(found: Finding) -> str:
+    """How small a slip of an array, and of a single entry, would show."""
+    single = f", a typical entry to {found.entries:.1g}" if found.entries else ""
+    return f"to {found.resolution:.1g} in {found.tag}{single}" if found.resolution else f"in {found.tag}"
 
 
 def _sentence(fault: Fault) -> str:
@@ -153,6 +159,6 @@ def _runs_note(findings: list[Finding]) -> list[str]:
         f"{f.tag}: {name}: {said}"
         for f in findings
         for name, said in f.runs.items()
-        if not said.startswith(("right", "wrong"))
+        if said != "right" and not said.startswith("wrong")
     ]
     return ([f"right in the runs: {', '.join(made)}"] if made else []) + failed

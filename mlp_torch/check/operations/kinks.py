@@ -1,7 +1,8 @@
 """At a kink the reference has several derivatives: which of them the author's gradient is, if any.
 
 The one-sided gradients t + d₁, t + d₂ … are those just beside the point. A convex mixture of them differs
-from t by something in the span of the d; a sign or a factor does not.
+from t by something in the span of the d; a sign or a factor does not. The corners of a traced NumPy program
+are listed by line and taken one by one (`functions/kinks.py`); here nudges alone tell of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from torch import Tensor
 from manual.numbers import Array
 from mlp_torch.check.operations.floor import Floor
 from mlp_torch.check.operations.standard import FEW, LARGER, NUDGE, Standard
-from mlp_torch.check.operations.tensors import norm
+from mlp_torch.check.report import length
 
 PAIRS = 16
 
@@ -38,11 +39,11 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     rest = joined({n: hand[n] - standard.true[n] for n in names})
     largest = float(np.abs(sides).max(initial=0.0))
     exact = floor.unit <= 1e-12
-    if norm(rest) <= allowed:
+    if length(rest) <= allowed:
         return Judged("one-sided", names)
     if exact and not _settled(standard, joined):
         return Judged("unknown", names)
-    slack = allowed + (1e-7 if exact else 16 * floor.unit) * norm(rest)
+    slack = allowed + (1e-7 if exact else 16 * floor.unit) * length(rest)
     if not largest:
         return Judged("unknown", names)
     _, sizes, rows = np.linalg.svd(sides, full_matrices=False)
@@ -52,15 +53,15 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
     crossed = sums[0] if bool((np.abs(sums - sums[0]) <= slack).all()) else 0 * rest
     if bool((np.abs(sides - sides[0]) <= slack).all()):
         # the derivative exists, and autograd's at the point is another: twice as far is every kink at once
-        if norm(rest - sides[0]) <= slack:
+        if length(rest - sides[0]) <= slack:
             return Judged("one-sided", names)
-        return Judged("unknown" if norm(rest - crossed) <= slack else "wrong", names)
+        return Judged("unknown" if length(rest - crossed) <= slack else "wrong", names)
     # … unless both are on one slope, and the reference's derivative at the point is not
     crossed = np.where((np.abs(sides - sides[0]) <= slack).all(axis=0), sides[0], crossed)
     for all_alike in (crossed, crossed / 2, *sides):
-        if norm(rest - all_alike) <= slack:
+        if length(rest - all_alike) <= slack:
             return Judged("one-sided", names)
-    spanned = norm(rest - rows[:rank].T @ (rows[:rank] @ rest)) <= slack
+    spanned = length(rest - rows[:rank].T @ (rows[:rank] @ rest)) <= slack
     if _group_by_group(standard, floor, names, amplitude, sides, rest, slack):
         return Judged("between", names)
     if not spanned and rank < len(sides):
@@ -83,7 +84,7 @@ def at_kinks(standard: Standard, floor: Floor, hand: Mapping[str, Array], allowe
 def _settled(standard: Standard, joined: Callable[[Mapping[str, Array]], Array]) -> bool:
     """Beside a kink the gradient stays what it is when the nudge doubles; ill-conditioned, it does not."""
     once, doubled = (joined(standard.differences(a)[0]) for a in (NUDGE, 2 * NUDGE))
-    return norm(once - doubled) <= 1e-6 * norm(once)
+    return length(once - doubled) <= 1e-6 * length(once)
 
 
 def _group_by_group(
@@ -115,7 +116,7 @@ def _group_by_group(
     for number in np.unique(group):
         part = np.flatnonzero(group == number)
         some, r = corners[:, part], rest[part]
-        if norm(r) <= slack:
+        if length(r) <= slack:
             continue
         # a share is handed from one entry to another: a slip that vanishes elsewhere keeps no sum
         shared = bool((np.abs(some.sum(axis=1)) <= slack).all())
@@ -137,7 +138,7 @@ def _between(corners: Array, rest: Array, basis: Array, slack: float) -> bool:
     corners = np.concatenate([corners, [0 * rest]])
     sums = np.concatenate([basis @ corners.T / size, np.ones((1, len(corners)))])  # the last line: Σ λ = 1
     weights, _ = nnls(sums, np.concatenate([basis @ rest / size, [1.0]]))
-    return abs(weights.sum() - 1) <= 1e-6 and norm(weights @ corners - rest) <= slack + 1e-6 * size
+    return abs(weights.sum() - 1) <= 1e-6 and length(weights @ corners - rest) <= slack + 1e-6 * size
 
 
 def sentence(standard: Standard, floor: Floor, hand: Mapping[str, Array], judged: Judged) -> str:

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 
 from mlp_torch.check.operations.calls import RaisedError
-from mlp_torch.check.operations.elementwise import elementwise
-from mlp_torch.check.operations.scene import Named, Scene
+from mlp_torch.check.operations.formulas import Named, Scene, elementwise
 from mlp_torch.check.operations.standard import standard
-from mlp_torch.check.operations.tensors import norm
-from mlp_torch.check.report import Fault
+from mlp_torch.check.report import Fault, length
 
 
 def named(scene: Scene, wrong: Sequence[str]) -> list[Fault]:
@@ -41,8 +39,8 @@ def _evidence(scene: Scene, name: str) -> str:
     h, t = scene.hand[name], scene.standard.true[name]
     if h.shape != t.shape:
         return f"{name}: shape {h.shape}, true {t.shape}"
-    size = norm(t)
-    gap = norm(h - t)
+    size = length(t)
+    gap = length(h - t)
     return f"‖yours − true‖ = {gap:.3g}, ‖true‖ = {size:.3g}" + (f", ratio {gap / size:.3g}" if size else "")
 
 
@@ -71,12 +69,12 @@ def _zero(scene: Scene, name: str) -> Named | None:
 
 def _factor(scene: Scene, name: str) -> Named | None:
     h, t = scene.hand[name], scene.standard.true[name]
-    size = norm(t)
+    size = length(t)
     if h.shape != t.shape or not size:
         return None
     ratio = float(((h / size) * (t / size)).sum())
-    rest = norm(h - ratio * t)
-    if not np.isfinite(ratio) or not ratio or rest > max(1e-9, 16 * scene.floor.unit) * norm(h):
+    rest = length(h - ratio * t)
+    if not np.isfinite(ratio) or not ratio or rest > max(1e-9, 16 * scene.floor.unit) * length(h):
         return None
     if rest > 0.1 * abs(ratio - 1) * size:
         return None
@@ -97,7 +95,7 @@ def _holds_elsewhere(scene: Scene, name: str, ratio: float) -> bool:
         h, t = scene.hand_at(values)[name], there.true[name]
     except RaisedError:
         return False
-    return norm(h - ratio * t) <= max(1e-6, 16 * scene.floor.unit) * norm(h)
+    return length(h - ratio * t) <= max(1e-6, 16 * scene.floor.unit) * length(h)
 
 
 def _times(scene: Scene, ratio: float) -> str:
@@ -200,8 +198,9 @@ def described(scene: Scene, name: str) -> str:
     if h.shape != t.shape:
         return f"{name} has shape {h.shape}, its input {t.shape}"
     bad = ~(np.abs(h - t) <= scene.floor.allowed(name, t) + 1e-9 * np.abs(t)) | scene.floor.off(name, h, t)
+    bad = scene.apart.get(name, bad)
     if not bad.any() or bad.all() or not bad.ndim:
-        return f"{name} is off by {norm(h - t) / max(norm(t), 1e-300):.3g} of its size"
+        return f"{name} is off by {length(h - t) / max(length(t), 1e-300):.3g} of its size"
     where = np.argwhere(bad)
     fixed = [
         f"axis {a} at {where[0, a]}"

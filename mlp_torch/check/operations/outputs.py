@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.operations.calls import ANOTHER, Graph, RaisedError, Side
-from mlp_torch.check.operations.finding import Finding
-from mlp_torch.check.operations.floor import U, of
-from mlp_torch.check.operations.own import MOST
+from mlp_torch.check.operations.calls import ANOTHER, Graph, Side, is_random
+from mlp_torch.check.operations.floor import MOST, U, of
+from mlp_torch.check.operations.judging import Finding
 from mlp_torch.check.operations.standard import Standard
-from mlp_torch.check.operations.tensors import equal, norm, to_numpy
-from mlp_torch.check.report import Fault
+from mlp_torch.check.operations.tensors import to_numpy
+from mlp_torch.check.report import Fault, length
 from mlp_torch.errors import UserError
 
 DRAWS = (
@@ -37,7 +36,7 @@ def blocked(truth: Standard) -> str:
     if any(not np.array_equal(again[n], t) for n, t in truth.true.items()):
         floor = truth.floor(U)
         for name, t in truth.true.items():
-            if again[name].shape != t.shape or norm(again[name] - t) > floor.allowed(name, t):
+            if again[name].shape != t.shape or length(again[name] - t) > floor.allowed(name, t):
                 return f"the reference's gradient of {name} changes from run to run under one seed: {DRAWS}"
     return ""
 
@@ -63,11 +62,11 @@ def gap(mine: Graph, truth: Standard, unit: float, low: Any, more: Sequence[floa
     for i, (allowed, smooth) in enumerate(allowances):
         a, b = to_numpy(mine.out[i]), to_numpy(truth.graph.out[i])
         if i < len(more):
-            allowed += min(4 * more[i], of(MOST, unit) * norm(b[smooth]))
+            allowed += min(4 * more[i], of(MOST, unit) * length(b[smooth]))
         odd = ~np.isfinite(b)
         if not np.array_equal(a[odd], b[odd], equal_nan=True):
             return np.inf
-        away = norm((a - b)[smooth])
+        away = length((a - b)[smooth])
         worst = max(worst, away / allowed if away == away else np.inf)
     return worst
 
@@ -76,19 +75,11 @@ def mismatch(found: Finding, author: Side, mine: Graph, truth: Standard) -> None
     """Say which output differs, and whether random numbers are why."""
     names, theirs = truth.graph.names, truth.graph.out
     with np.errstate(all="ignore"):
-        gaps = [norm(np.nan_to_num(to_numpy(a) - to_numpy(b))) for a, b in zip(mine.out, theirs, strict=True)]
+        pairs = zip(mine.out, theirs, strict=True)
+        gaps = [length(np.nan_to_num(to_numpy(a) - to_numpy(b))) for a, b in pairs]
     k = int(np.argmax(gaps))
     text = f"the forward pass differs from the reference's by {gaps[k]:.3g} in {names[k]}"
     if is_random(truth.side, truth.values) or is_random(author, truth.values):
         text += f"; {DRAWS}"
     found.verdict, found.message = "not_comparable", text
     found.faults.append(Fault("forward_mismatch", None, ("output",), text, f"{found.tag}: entry by entry"))
-
-
-def is_random(side: Side, values: list[Any]) -> bool:
-    """Another seed gives other outputs."""
-    try:
-        first, *others = (side.forward(values, [], seed=seed).out for seed in range(4))
-    except RaisedError:
-        return False
-    return any(not equal(a, b) for out in others for a, b in zip(first, out, strict=True))

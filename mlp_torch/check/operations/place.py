@@ -8,13 +8,13 @@ import torch
 
 from manual.numbers import Array
 from mlp_torch.check.operations import outputs
-from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Side
+from mlp_torch.check.operations.calls import FROZEN_LEAF, Graph, RaisedError, Side, is_random
 from mlp_torch.check.operations.comparison import Comparison
-from mlp_torch.check.operations.finding import Finding, NotKeptError
-from mlp_torch.check.operations.floor import U
-from mlp_torch.check.operations.own import own
-from mlp_torch.check.operations.standard import Standard, nudged, standard
-from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, norm, raised, to_numpy
+from mlp_torch.check.operations.floor import U, nudged, own
+from mlp_torch.check.operations.judging import Finding, NotKeptError
+from mlp_torch.check.operations.standard import Standard, standard
+from mlp_torch.check.operations.tensors import Arguments, coarse, differentiable, raised, to_numpy
+from mlp_torch.check.report import length
 from mlp_torch.errors import UserError
 
 FLOAT32 = 2.0**-23
@@ -105,6 +105,11 @@ class Place:
 
         compared.compare(graph, coarser if unit <= U else None, gap > 1)
         compared.finish(self.reference, self.double_backward)
+        found.notes += [
+            f"{side.who} holds a reentrant checkpoint: .backward() adds to .grad of captured tensors"
+            for side in (self.author, self.reference)
+            if side.reentrant
+        ]
         return found
 
     def _dtype(self, values: Sequence[Any]) -> torch.dtype:
@@ -120,7 +125,7 @@ class Place:
         else:
             known = self._differentiated(exact, False)
             self.standards.append(known)
-        if short and outputs.is_random(self.reference, known.values):
+        if short and is_random(self.reference, known.values):
             return self._differentiated(values, True)
         return known
 
@@ -167,10 +172,10 @@ class Place:
             except RaisedError:
                 continue
             for name, t in exact.items():
-                if short is not None and short[name].shape == t.shape and norm(t):
+                if short is not None and short[name].shape == t.shape and length(t):
                     error = np.abs(short[name] - t)
                     smooth = error <= 0.25 * np.abs(t).max()
-                    found[name] = max(found.get(name, 0.0), norm(error[smooth]) / norm(t))
+                    found[name] = max(found.get(name, 0.0), length(error[smooth]) / length(t))
         return found
 
     def _forward(self, values: list[Any], must: bool) -> Graph:

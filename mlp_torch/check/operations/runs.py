@@ -1,6 +1,8 @@
 """The runs that kernels fail in: one row a run, how it is made, and the words where it fails."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,22 +11,26 @@ from mlp_torch.check.operations.bench import (
     Bench,
     Runner,
     Trial,
-    alone,
+    redrawn,
+    some_outputs,
+    sparse,
+    twice,
+    uninitialized,
+    upstream,
+)
+from mlp_torch.check.operations.between import (
     batch_of,
     changed,
     elsewhere,
     expanded,
     laid_out,
     rows_expanded,
-    sparse,
     subsets,
-    twice,
     two_forwards,
-    uninitialized,
-    upstream,
 )
 from mlp_torch.check.operations.calls import FROZEN_LEAF, RaisedError
 from mlp_torch.check.operations.judging import near
+from mlp_torch.check.operations.memory import filled
 from mlp_torch.check.report import Fault
 
 
@@ -44,11 +50,12 @@ class Run:
     optional: bool = False
 
 
+SHOWN = 4  # runs that follow from another fault
 NOT_LINEAR = "a gradient is linear in the upstream, which is clipped or compared here"
 # whose label is not known where it raises
 SOME = {
     "requires_grad_subset": "some inputs need",
-    "unused_output": "one output",
+    "unused_output": "some outputs are",
     "upstream_values": "with zeros",
 }
 READ = "it is read as if it were contiguous"
@@ -68,6 +75,8 @@ RUNS = (
     Run("zero upstream", "upstream_layout", upstream(layouts.zero), "where the upstream is 0"),
     Run("sparse upstreams", "upstream_values", sparse, "for an upstream {label}",
         always="its values are taken for a mask"),
+    Run("other upstreams", "upstream_values", redrawn, "for an upstream {label}",
+        always="a gradient is linear in the upstream"),
     Run("tiny upstream", "upstream_values", upstream(layouts.scaled(-30)),
         "for a tiny upstream (times 2⁻³⁰, as from a mean over many entries)", always=NOT_LINEAR),
     Run("large upstream", "upstream_values", upstream(layouts.scaled(20)),
@@ -81,7 +90,8 @@ RUNS = (
         "for inputs in channels-last format", optional=True),
     Run("broadcast inputs", "input_layout", elsewhere(rows_expanded, expanded),
         "for expanded inputs", optional=True),
-    Run("subsets of requires_grad", "requires_grad_subset", subsets, "where only {label} a gradient"),
+    Run("subsets of requires_grad", "requires_grad_subset", subsets, "where only {label} a gradient",
+        "a reentrant checkpoint gives nothing to what it captures where none of its arguments needs any"),
     Run("backward twice", "backward_twice", twice,
         "in a second backward on one graph (retain_graph=True)",
         "the first one's result is returned again",
@@ -96,9 +106,10 @@ RUNS = (
     Run("outputs changed in between", "changed_inputs", changed(outputs=True),
         "where outputs are changed in place between forward and backward",
         always="nothing is raised: ctx.save_for_backward would"),
-    Run("one output used", "unused_output", alone, "where {label} alone is used"),
+    Run("some outputs used", "unused_output", some_outputs, "where {label} used"),
     Run("uninitialized memory", "uninitialized_memory", uninitialized,
-        "where fresh memory holds NaN", always="entries of torch.empty are read before they are written"),
+        "where fresh memory holds NaN",
+        always="entries of torch.empty or np.empty are read before they are written"),
     Run("batch of 1", "batch_size", elsewhere(batch_of(1)), "for a batch of 1", optional=True),
     Run("batch of 0", "batch_size", elsewhere(batch_of(0)), "for a batch of 0", optional=True),
 )  # fmt: skip
@@ -115,11 +126,26 @@ def outcome(run: Run, bench: Bench, reference: Bench, tag: str) -> tuple[str, Fa
     return said, fault
 
 
+def _only_memory(run: Run, bench: Bench) -> bool:
+    """The run is right but for the entries that are NaN where fresh memory is."""
+    try:
+        with filled(math.nan):
+            trials = list(run.make(bench))
+    except RaisedError:
+        return False
+    return all(
+        h.shape == t.shape and near(np.where(np.isnan(h), t, h), t, trial.floor, n, trial.weight)
+        for trial in trials
+        for n, h in trial.hand.items()
+        for t in (trial.true[n],)
+    )
+
+
 def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
-    made = 0
+    made, remark = 0, ""
     try:
         for trial in run.make(bench):
-            made += 1
+            made, remark = made + 1, trial.remark or remark
             wrong = [
                 n for n, h in trial.hand.items() if not near(h, trial.true[n], trial.floor, n, trial.weight)
             ]
@@ -133,7 +159,7 @@ def _made_run(run: Run, bench: Bench, tag: str) -> tuple[str, Fault | None]:
         when = run.when.format(label=SOME.get(run.kind, ""))
         text = f"raises only {when}: {error.line}"
         return "wrong", Fault(run.kind, None, (error.stage,), text, f"{tag}: {error.stage}")
-    return ("right" if made else ""), None
+    return (f"right: {remark}" if remark else "right" if made else ""), None
 
 
 def _fault(run: Run, trial: Trial, wrong: list[str], tag: str) -> Fault:
@@ -155,3 +181,32 @@ def _fault(run: Run, trial: Trial, wrong: list[str], tag: str) -> Fault:
         evidence = f"{tag}: {wrong[0]}{place} is {h[at]:.6g}, the true one {t[at]:.6g}"
     text = f"wrong only {run.when.format(label=trial.label)}" + (f": {why}" if why else "")
     return Fault(run.kind, None, tuple(wrong), text, evidence)
+
+
+def _causes(failed: Mapping[str, Fault], bench: Bench) -> list[Fault]:
+    """One cause, said once: the runs that memory alone fails are named with it."""
+    memory = next((n for n, fault in failed.items() if fault.kind == "uninitialized_memory"), None)
+    if memory is None:
+        return list(failed.values())
+    follow = [
+        run.name for run in RUNS if run.name in failed and run.name != memory and _only_memory(run, bench)
+    ]
+    shown = follow if len(follow) <= SHOWN else [*follow[: SHOWN - 1], f"{len(follow) - SHOWN + 1} more"]
+    more = f" (and so in the runs: {', '.join(shown)})" if follow else ""
+    said = replace(failed[memory], detail=failed[memory].detail + more)
+    return [said if name == memory else fault for name, fault in failed.items() if name not in follow]
+
+
+def merged(failed: Mapping[str, Fault], bench: Bench) -> list[Fault]:
+    """One fault for several runs that fail alike: "wrong only A, B and C: why"."""
+    together: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in _causes(failed, bench):
+        opening, why = fault.detail.split(" ")[0], fault.detail.partition(": ")[2]
+        together.setdefault((fault.kind, opening, why, *fault.arrays), []).append(fault)
+    found = []
+    for (kind, opening, why, *arrays), some in together.items():
+        when = [f.detail.partition(": ")[0].removeprefix(f"{opening} only ") for f in some]
+        said = " and ".join([", ".join(when[:-1]), when[-1]]) if len(when) > 1 else when[0]
+        detail = f"{opening} only {said}" + (f": {why}" if why else "")
+        found.append(Fault(kind, None, tuple(arrays), detail, some[0].evidence))
+    return found

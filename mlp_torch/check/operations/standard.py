@@ -10,9 +10,10 @@ from torch import Tensor
 
 from manual.numbers import Array
 from mlp_torch.check.operations.calls import Graph, RaisedError, Side
-from mlp_torch.check.operations.floor import JUMP, ROUNDINGS, UNDERFLOW, Floor, U, of
+from mlp_torch.check.operations.floor import JUMP, ROUNDINGS, UNDERFLOW, Floor, U, nudged, of
 from mlp_torch.check.operations.rounding import Rounding
-from mlp_torch.check.operations.tensors import differentiable, norm, raised, to_numpy
+from mlp_torch.check.operations.tensors import differentiable, raised, to_numpy
+from mlp_torch.check.report import length
 
 # wide enough that two entries which tie do not move alike; LARGER moves what is smooth 4096 times as far
 NUDGE, LARGER, PAIRS = 2.0**-44, 2.0**-32, 2
@@ -54,7 +55,7 @@ class Standard:
     def scale(self) -> float:
         """The largest of the gradients and the upstream."""
         return max(
-            [norm(t) for t in self.true.values()] + [norm(to_numpy(g)) for g in self.up if g is not None]
+            [length(t) for t in self.true.values()] + [length(to_numpy(g)) for g in self.up if g is not None]
         )
 
     def settle(self) -> None:
@@ -86,7 +87,7 @@ class Standard:
     def _outputs_jump(self, amplitude: float) -> bool:
         before = [to_numpy(o) for o in self.graph.out]
         return any(
-            norm(a - b) > 1e-6 * norm(b) + 1e3 * NUDGE
+            length(a - b) > 1e-6 * length(b) + 1e3 * NUDGE
             for run in self.outputs.get(amplitude, [])
             for a, b in zip(run, before, strict=True)
             if a.shape == b.shape
@@ -187,7 +188,7 @@ class Standard:
                 small, smooth = small / 4, large * (U / LARGER)
                 # a move that does not follow the unit comes from a comparison or a change of rank
                 jumped = small > 64 * smooth + 64 * U * self.top(name)
-                steep = norm(smooth) > 64 * norm(small) + 64 * U * self.top(name)
+                steep = length(smooth) > 64 * length(small) + 64 * U * self.top(name)
                 self.cancelling[name] = (
                     small if steep else np.where(jumped, smooth, np.maximum(small, smooth))
                 )
@@ -201,7 +202,7 @@ class Standard:
         least = of(UNDERFLOW, unit)
         if self.inexact:
             entries = [to_numpy(o) for o in self.graph.out]
-            return [(8 * unit * norm(o[np.isfinite(o)]) + least, np.isfinite(o)) for o in entries]
+            return [(8 * unit * length(o[np.isfinite(o)]) + least, np.isfinite(o)) for o in entries]
         amplitude = unit if unit > LARGER else NUDGE
         self.differences(amplitude)
         runs = [*self.outputs.get(amplitude, []), *self.outputs.get(0.0, [])[:1]]
@@ -213,8 +214,8 @@ class Standard:
                     move = np.maximum(move, np.abs(low[i] - o))
             there = np.isfinite(o) & np.isfinite(move)
             smooth = there & (move <= of(JUMP, unit) * np.abs(o[there]).max(initial=0.0) + least)
-            size = norm(o[smooth])
-            found.append((4 * norm(move[smooth]) + of(ROUNDINGS, unit) * unit * size + least, smooth))
+            size = length(o[smooth])
+            found.append((4 * length(move[smooth]) + of(ROUNDINGS, unit) * unit * size + least, smooth))
         return found
 
     def floor(
@@ -225,7 +226,7 @@ class Standard:
         `relative` is the reference's own error at other points, relative, for arrays of few entries.
         """
         if self.inexact:  # the truth has roundings of its own
-            noise = {n: unit * norm(t) for n, t in self.true.items()}
+            noise = {n: unit * length(t) for n, t in self.true.items()}
             return Floor(unit, noise, noise, {})
         if self.fixed is None:
             self.settle()
@@ -246,31 +247,35 @@ class Standard:
                 left = max(64 * float(cancelling.max(initial=0.0)), min(64 * unit, 0.25) * self.scale)
                 kink |= ~(error <= np.maximum(np.maximum(limit, left), 16 * move)) & np.isfinite(t)
             kinked[name] = kink
-            parts = [norm(v[~kink]) for v in (cancelling, error)]
-            parts.append((relative or {}).get(name, 0.0) * norm(t))
-            noise[name] = norm(np.array([*parts, norm(move[~kink])]))
-            if unit > 1e-5 and low is not None and low[name].shape == t.shape:
+            parts = [length(v[~kink]) for v in (cancelling, error)]
+            parts.append((relative or {}).get(name, 0.0) * length(t))
+            noise[name] = length(np.array([*parts, length(move[~kink])]))
+            if coarse is None or (low is not None and low[name].shape == t.shape):
                 entries[name] = np.sqrt(cancelling**2 + error**2 + move**2)
-            tight[name] = noise[name] if coarse is None else norm(np.array(parts))
+            tight[name] = noise[name] if coarse is None else length(np.array(parts))
         return Floor(unit, tight, noise, kinked, entries)
 
 
-def standard(side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False) -> Standard:
+def standard(
+    side: Side, values: Sequence[Any], wanted: list[int], inexact: bool = False, seed: int = 0
+) -> Standard:
     """Raises RaisedError where the reference does not take `values`."""
     given = list(values) if inexact else [raised(v) for v in values]
     graph = side.forward(given, wanted)
-    up = upstreams(graph.out)
+    up = upstreams(graph.out, seed)
     cast = [None if u is None else u.to(o.dtype) for u, o in zip(up, graph.out, strict=True)]
     true = side.gradients(graph, cast, retain=True)
     return Standard(side, given, wanted, graph, cast, true, inexact=inexact)
 
 
-def upstreams(out: Sequence[Tensor]) -> list[Tensor | None]:
+def upstreams(out: Sequence[Tensor], seed: int = 0, steps: int = 16) -> list[Tensor | None]:
     """Random multiples of 1/16 up to 4 in size: every dtype holds them; None where nothing comes back."""
-    generator = torch.Generator().manual_seed(0)
+    # a seed of nobody's inputs: an upstream that is the input itself goes to 0 in a normalization
+    generator = torch.Generator().manual_seed(6_700_417 + seed)
 
     def draw(shape: Any) -> Tensor:
-        v = (16 * torch.randn(shape, generator=generator, dtype=torch.float64)).round().clamp(-64, 64) / 16
+        v = torch.randn(shape, generator=generator, dtype=torch.float64).clamp(-4, 4)
+        v = (steps * v).round() / steps
         return torch.where(v == 0, 1 / 16, v)
 
     return [
@@ -279,13 +284,3 @@ def upstreams(out: Sequence[Tensor]) -> list[Tensor | None]:
         else draw(o.shape).to(o.device)
         for o in out
     ]  # fmt: skip
-
-
-def nudged(v: Tensor, amplitude: float, generator: torch.Generator) -> Tensor:
-    """v moved by up to `amplitude` of each entry; an entry that is 0 by as much of the largest."""
-    size = v.abs()
-    top = size.max() if size.numel() else size.new_ones(())
-    random = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device)
-    sign = torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v.device).sub(0.5).sign()
-    step = amplitude * sign * (0.5 + 0.5 * random)
-    return v + step * torch.where(size > 0, size, torch.where(top > 0, top, torch.ones_like(top)))

@@ -151,14 +151,6 @@ def equal(a: Tensor, b: Tensor) -> bool:
     return alike(to_numpy(a), to_numpy(b))
 
 
-def norm(a: Array) -> float:
-    """‖a‖ without overflow or underflow; NaN where an entry is."""
-    if not a.size:
-        return 0.0
-    top = float(np.abs(a).max())
-    return top * float(np.linalg.norm(a / top)) if 0 < top < np.inf else top
-
-
 def coarse(dtype: Any, device: str) -> list[str]:
     """The note that float32 products on this device are TF32, as the user has set it."""
     precision = torch.get_float32_matmul_precision()

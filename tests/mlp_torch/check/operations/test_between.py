@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from mlp_torch import check_autograd_function
+from mlp_torch.check.operations.standard import upstreams
 from tests.mlp_torch.check.operations.kernels import X, draw, kernel
 
 INDEX = torch.tensor([0, 2, 2, 4])
@@ -131,3 +132,86 @@ def test_a_view_that_autograd_lets_nobody_write_into_is_no_fault():
     x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
     report = check_autograd_function(Pool, lambda x: torch.nn.functional.avg_pool1d(x, 2), [x])
     assert report.verdict == "right", str(report)
+
+
+def three(ctx, x):
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x)
+    return x.sin(), x.cos(), x * x
+
+
+def three_backward(choose):
+    """The gradient, but for the outputs of `choose`, which lose the last one's part."""
+
+    def backward(ctx, *up):
+        (x,) = ctx.saved_tensors
+        parts = [x.cos(), -x.sin(), 2 * x]
+        given = [k for k, g in enumerate(up) if g is not None]
+        return sum(up[k] * parts[k] for k in (given[:-1] if given == choose else given))
+
+    return backward
+
+
+@pytest.mark.parametrize("choose", [[], [0], [1], [2], [0, 1], [0, 2], [1, 2]])
+def test_every_choice_of_three_outputs_is_run(choose):
+    function = kernel(three, three_backward(choose) if len(choose) != 1 else lambda ctx, *up: (
+        0 * ctx.saved_tensors[0] if [g is not None for g in up] == [k in choose for k in range(3)]
+        else three_backward([])(ctx, *up)
+    ))  # fmt: skip
+    report = check_autograd_function(function, lambda x: (x.sin(), x.cos(), x * x), [X])
+    assert report.verdict == ("wrong" if choose else "right"), str(report)
+    if choose:
+        names = " and ".join(f"output[{k}]" for k in choose)
+        assert f"wrong only where {names} alone" in report.message, str(report)
+
+
+FEELS = {  # what a gradient may not look at
+    "sum": lambda g, h: (g + h).sum() < 0,
+    "the larger": lambda g, h: h.norm() < 0.1 * g.norm(),
+    "the smaller": lambda g, h: g.norm() < 0.1 * h.norm(),
+    "sign of one entry": lambda g, h: (g * h).flatten()[1] * (X[0, 1] * g).flatten()[0] < 0,
+}
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_the_gradient_is_linear_in_the_upstream_of_all_outputs(name):
+    def backward(change):
+        def run(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            return (g * x.cos() - h * x.sin()) * (1 + change(g, h))
+
+        return run
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin(), x.cos()
+
+    def reference(x):
+        return x.sin(), x.cos()
+
+    right = check_autograd_function(kernel(forward, backward(lambda g, h: 0)), reference, [X])
+    assert right.verdict == "right", str(right)
+    assert right.runs["other upstreams float64 cpu"] == "right"
+    slip = backward(lambda g, h: 0.5 * bool(g.numel() and FEELS[name](g, h) != FEELS[name](*base)))
+    base = [u.clone() for u in upstreams([X, X])]
+    assert check_autograd_function(kernel(forward, slip), reference, [X]).verdict == "wrong"
+
+
+CASTS = {
+    "float32": (lambda g: g.float().to(g.dtype), True),
+    "bfloat16": (lambda g: g.bfloat16().to(g.dtype), False),
+    "float16": (lambda g: g.half().to(g.dtype), False),
+    "sixteenths": (lambda g: (16 * g).round() / 16, False),
+    "1e-9": (lambda g: (1e9 * g).round() / 1e9, False),
+}
+
+
+@pytest.mark.parametrize("name", CASTS)
+def test_an_upstream_that_loses_digits_is_seen_and_float32_is_said(name):
+    change, right = CASTS[name]
+    report = check_autograd_function(sine(lambda ctx, g: change(g)), torch.sin, [X])
+    assert (report.verdict == "right") == right, str(report)
+    if right:
+        said = report.runs["other upstreams float64 cpu"]
+        assert said == "right: the upstream is cast to float32"
+        assert any(said in note for note in report.notes)

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from mlp_torch import check_autograd_function
 from mlp_torch.check.operations.tensors import coarse
@@ -240,3 +241,51 @@ def test_a_second_derivative_that_is_asked_for_and_not_offered_is_not_right(name
 def test_a_second_derivative_that_is_asked_for_and_right_is_right():
     report = check_autograd_function(*RIGHT["gelu"], double_backward=True)
     assert report.verdict == "right", str(report)
+
+
+def tanh_of_product(x, w):
+    return torch.tanh(x @ w)
+
+
+def checkpointed(x, w):
+    return checkpoint(tanh_of_product, x, w, use_reentrant=True)
+
+
+class Nested(torch.autograd.Function):
+    """A reentrant checkpoint in the forward, differentiated in the backward."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        with torch.enable_grad():
+            ctx.leaves = [v.detach().requires_grad_() for v in (x, w)]
+            ctx.out = checkpoint(tanh_of_product, *ctx.leaves, use_reentrant=True)
+        return ctx.out.detach()
+
+    @staticmethod
+    def backward(ctx, g):
+        torch.autograd.backward(ctx.out, g, retain_graph=True)
+        found = [v.grad for v in ctx.leaves]
+        for v in ctx.leaves:
+            v.grad = None
+        return tuple(found)
+
+
+@pytest.mark.parametrize("function", [tanh_of_product, checkpointed, Nested.apply])
+@pytest.mark.parametrize("reference", [tanh_of_product, checkpointed])
+def test_a_reentrant_checkpoint_is_judged_by_backward(function, reference):
+    given = [draw(5, 4), draw(4, 3)]
+    report = check_autograd_function(function, reference, given)
+    assert report.verdict == "right", str(report)
+    said = any("reentrant checkpoint" in note for note in report.notes)
+    assert said == (function is not tanh_of_product or reference is not tanh_of_product)
+    wrong = check_autograd_function(lambda x, w: function(x, 1.001 * w) / 1.001, reference, given)
+    assert not wrong.passed, str(wrong)
+
+
+def test_what_a_reentrant_checkpoint_captures_gets_nothing_where_its_arguments_need_nothing():
+    def captured(x, w):
+        return checkpoint(lambda v: torch.tanh(v @ w), x, use_reentrant=True)
+
+    report = check_autograd_function(captured, tanh_of_product, [draw(5, 4), draw(4, 3)])
+    assert [f.kind for f in report.faults] == ["requires_grad_subset"], str(report)
+    assert "where only input1 needs a gradient: a reentrant checkpoint gives nothing" in report.message
