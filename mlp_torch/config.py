@@ -150,12 +150,9 @@ class Train(ObjectiveFlags, Network):
     early_stopping: Annotated[int | None, tyro.conf.arg(metavar="PATIENCE")] = None
     """Stop after so many epochs that were not the best so far, as --keep best means it."""
     keep: Annotated[str | None, one_of(KEEP)] = None
-    """Which weights are kept, however the run ends: the last, or the best in validation (most accurate, of
-    equals of the lowest loss; for numbers of the lowest loss); if not given, best where samples are held
-    back."""
+    """The weights to keep: last, or best in validation (accuracy, then loss) if samples are held back."""
     fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
-    """How the torch engine may round float32 products, in torch's words; bf16 is what autocast does: factors
-    in bfloat16, sums, weights and gradients in float32. Meant for GPUs."""
+    """How the torch engine may round float32 products, in torch's words; bf16 is autocast's. For GPUs."""
     compile: bool = False
     """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None

@@ -135,6 +135,38 @@ def test_samples_that_weigh_nothing_are_as_good_as_absent() -> None:
     assert (batch[2] > 0).all()
 
 
+class Parts:
+    """Samples that are read in parts of four rows, as those on disk are."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, start: int, stop: int) -> Array:
+        return self.x[start:stop]
+
+    def slices(self, batch_size: int) -> Any:
+        return (slice(i, min(i + 4, len(self.x))) for i in range(0, len(self.x), 4))
+
+
+def test_weighted_samples_in_parts_are_each_visited_once_and_counted_by_weight() -> None:
+    x, w = np.arange(14.0)[:, None], np.ones(14)
+    w[[4, 5, 6, 7, 13]] = 0  # a part of which nothing weighs
+    w[0] = 5
+    visited = [rows[i] for rows, _, _, i in pieces(Parts(x), x, 0, 1, 3, w)]
+    assert sorted(np.concatenate(visited).ravel().tolist()) == [i for i in range(14) if w[i]]
+    assert batch_counts(Parts(x), 3, w) == 2 + 0 + 2 + 1
+    model = MLP((1, 1))
+    engine = ManualEngine(model, "mse", OPTIMIZERS["sgd"](model.parameters))
+    before = engine.parameters()
+    (epoch,) = fit(engine, Parts(x), x, epochs=1, batch_size=3, lr=1e-30, weights=w)
+    engine.load(before)
+    assert epoch.steps == 5
+    assert epoch.loss == pytest.approx(LOSSES["mse"].value(model.predict(x), x, weights=w), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("weights", "text"),
     [

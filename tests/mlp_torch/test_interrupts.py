@@ -137,7 +137,7 @@ def test_ctrl_c_while_an_epoch_is_written_leaves_that_epoch_whole(runs, engine, 
     monkeypatch.setattr(Run, "log", at_the_third)
     flags = "--data xor --hidden 4 --lr 0.001 --schedule constant --epochs 1000"
     assert train(runs, f"{flags} --engine {engine}") == 130
-    assert "mlp train: interrupted; the weights of epoch 3, the best so far" in capsys.readouterr().err
+    assert "mlp train: interrupted; the weights of epoch 3, the last so far" in capsys.readouterr().err
     run = runs / "run"
     assert len(metrics(run)) == epoch_of(run) == config(run)["result"]["epoch"] == 3
 
