@@ -146,7 +146,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
 
 
 def _test(test: Scores, data: Data) -> str:
-    samples = f"{len(data.test)} {data.dataset.sample}"
+    samples = f"{len(data.test):,} {data.dataset.sample}"
     held_out = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
     if test.accuracy is not None:
         return f"test accuracy {test.accuracy:.3f} on {held_out} (loss {test.loss:.4g})"

@@ -1,6 +1,8 @@
 """`mlp evaluate`: the metrics of a run on the samples it was to be tested on, or on a table."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,14 @@ from manual.numbers import Array
 from mlp_torch import artifact
 from mlp_torch.config import Train
 from mlp_torch.data.loading import load
-from mlp_torch.data.splits import code, decide
+from mlp_torch.data.splits import Split, code, decide
 from mlp_torch.errors import UserError
 from mlp_torch.inference import metrics
 from mlp_torch.inference.config import Evaluate
 from mlp_torch.inference.engine import flags, predictor
 from mlp_torch.inference.loaded import has_probabilities, probabilities
+from mlp_torch.objective import prepared
+from mlp_torch.outcome import regression
 from mlp_torch.tables.kinds import require_column
 from mlp_torch.tables.table import read_table
 from mlp_torch.terminal import Terminal
@@ -27,31 +31,47 @@ WORDS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The network's output (N, out) on a split, and the loss there."""
+
+    where: str
+    output: Array
+    split: Split
+    loss: float
+
+
 def run(config: Evaluate) -> int:
     """Evaluate as the flags say; 0. Raises UserError for what the user can put right."""
     loaded, arrays = artifact.read(config.run)
     settings = flags(loaded, str(config.run))
     predict = predictor(loaded, arrays, str(config.run))
-    if config.data is None:
-        where, (output, y, truth) = _held_back(settings, loaded, predict, config)
-    else:
-        where, (output, y, truth) = _of_table(loaded, predict, config)
-    found, matrix, decision = _measured(loaded, output, y, truth)
+    judged = (
+        _held_back(settings, loaded, predict, config)
+        if config.data is None
+        else _of_table(loaded, predict, config)
+    )
+    found, matrix, decision = _measured(loaded, judged)
     target = loaded.target
     labels = [str(c) for c in target.classes]
     if config.plot is not None:
         from mlp_torch.verify.plot import save_figure
 
-        real = (target.decode(truth), target.decode(decision)) if not labels else (truth, decision)
+        truth = judged.split.labels if labels else judged.split.y[:, 0]
+        assert truth is not None
+        real = (truth, decision) if labels else (target.decode(truth), target.decode(decision))
         save_figure(metrics.picture(*real, matrix, labels, target.name), config.plot)
     if config.json:
         extra = {} if matrix is None else {"classes": labels, "confusion_matrix": matrix.tolist()}
-        print(json.dumps({"run": str(config.run), "epoch": loaded.epoch, "data": where, **found, **extra}))
+        print(
+            json.dumps(
+                {"run": str(config.run), "epoch": loaded.epoch, "data": judged.where, **found, **extra}
+            )
+        )
         return 0
     console = Terminal()
-    console.print(
-        f"{config.run}, the weights of epoch {loaded.epoch}, on {where}:", highlight=False, soft_wrap=True
-    )
+    title = f"{config.run}, the weights of epoch {loaded.epoch}, on {judged.where}:"
+    console.print(title, highlight=False, soft_wrap=True)
     for name, value in found.items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
         unit = f" (in units of {target.name})" if name in ("mae", "rmse") else ""
@@ -64,32 +84,35 @@ def run(config: Evaluate) -> int:
     return 0
 
 
-Outputs = tuple[Array, Array, Array]  # output (N, out), y as the loss takes it, class indices or coded reals
+Predict = Callable[[Array], Array]
 
 
-def _held_back(
-    settings: Train, loaded: artifact.Artifact, predict: Any, config: Evaluate
-) -> tuple[str, Outputs]:  # fmt: skip
+def _held_back(settings: Train, loaded: artifact.Artifact, predict: Predict, config: Evaluate) -> Judged:
     """The run's own test samples, by its own split."""
     try:
         settings.check()
-        data = load(settings, loaded.loss, seed=settings.seed, dtype=np.dtype(loaded.dtype))
+        dtype = np.dtype(loaded.dtype)
+        data = prepared(settings, load(settings, loaded.loss, seed=settings.seed, dtype=dtype))
     except UserError as error:
         raise UserError(f"{config.run}: its data cannot be read again: {error}; give --data FILE") from None
     if data.fingerprint != loaded.fingerprint:
         raise UserError(
             f"{config.run}: {settings.data} has changed since; give --data FILE to evaluate on another table"
         )
-    parts = data.test.x.slices() if not isinstance(data.test.x, np.ndarray) else [None]
-    outputs = [predict(data.test.x if p is None else data.test.x.rows(p.start, p.stop)) for p in parts]
-    truth = data.test.labels if data.test.labels is not None else data.test.y[:, 0]
-    n = len(data.test)
-    where = f"{n:,} {data.dataset.sample} it never saw" if data.held_out else f"the {n} it was trained on"
-    return where, (np.concatenate(outputs), data.test.y, truth)
+    outputs: list[Array] = []
+
+    def kept(x: Array) -> Array:
+        outputs.append(predict(x))
+        return outputs[-1]
+
+    loss, _ = data.evaluate(kept, data.test)
+    n = f"{len(data.test):,}"
+    where = f"{n} {data.dataset.sample} it never saw" if data.held_out else f"the {n} it was trained on"
+    return Judged(where, np.concatenate(outputs), data.test, loss)
 
 
-def _of_table(loaded: artifact.Artifact, predict: Any, config: Evaluate) -> tuple[str, Outputs]:
-    """Every row of a table that has the target."""
+def _of_table(loaded: artifact.Artifact, predict: Predict, config: Evaluate) -> Judged:
+    """Every row of a table that has the target, each as much as any other."""
     assert config.data is not None
     where = str(config.data)
     table = read_table(config.data)
@@ -102,19 +125,23 @@ def _of_table(loaded: artifact.Artifact, predict: Any, config: Evaluate) -> tupl
         x = loaded.preprocessing.transform(chunk, where, first=first, dtype=np.dtype(loaded.dtype))
         outputs.append(predict(x))
         first += len(chunk)
-    return f"{len(table):,} rows of {where}", (np.concatenate(outputs), y, truth)
+    output = np.concatenate(outputs)
+    split = Split(None, y, truth if loaded.target.classes else None)
+    loss = float(LOSSES[loaded.loss].value(output, y))
+    return Judged(f"{len(table):,} rows of {where}", output, split, loss)
 
 
-def _measured(
-    loaded: artifact.Artifact, output: Array, y: Array, truth: Array
-) -> tuple[dict[str, Any], Array | None, Array]:  # fmt: skip
-    """(the metrics, the confusion matrix of classes, the decisions)."""
-    found: dict[str, Any] = {"samples": len(output), "loss": float(LOSSES[loaded.loss].value(output, y))}
-    target = loaded.target
-    if not target.classes:
+def _measured(loaded: artifact.Artifact, judged: Judged) -> tuple[dict[str, Any], Array | None, Array]:
+    """(the metrics, weighted as the samples are; the confusion matrix of classes; the decisions)."""
+    output, split, target = judged.output, judged.split, loaded.target
+    found: dict[str, Any] = {"samples": len(output), "loss": judged.loss}
+    if split.labels is None:
+        r2, mae = regression(output, split, target.scale)
         decision = output[:, 0].astype(np.float64)
-        return found | metrics.regression(target.decode(truth), target.decode(decision)), None, decision
-    decision = decide(output, loaded.loss)
+        gap = (decision - split.y[:, 0]) * target.scale
+        rmse = float(np.sqrt(np.average(gap * gap, weights=split.weights)))
+        return found | ({} if r2 is None else {"r2": r2}) | {"mae": mae, "rmse": rmse}, None, decision
+    decision, classes = decide(output, loaded.loss), len(target.classes)
     p = probabilities(output, loaded) if has_probabilities(loaded) else None
-    found |= metrics.classification(truth, decision, p, len(target.classes))
-    return found, metrics.confusion(truth, decision, len(target.classes)), decision
+    found |= metrics.classification(split.labels, decision, p, classes, split.weights)
+    return found, metrics.confusion(split.labels, decision, classes), decision

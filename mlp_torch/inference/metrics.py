@@ -1,5 +1,6 @@
-"""How good predictions are, by scikit-learn: of classes, and of numbers in the target's own units."""
+"""How good decisions are, by scikit-learn, in numbers, tables and pictures."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,33 +9,27 @@ from sklearn import metrics as sk
 from manual.numbers import Array
 
 
-def classification(truth: Array, decision: Array, p: Array | None, classes: int) -> dict[str, float]:
+def classification(
+    truth: Array, decision: Array, p: Array | None, classes: int, weights: Array | None = None
+) -> dict[str, float]:
     """accuracy, balanced accuracy, and of probabilities (N, classes) log loss and area under the ROC curve.
 
-    The area is that of class 1 for two classes, else the mean of one against the rest; none where a class is
-    not among the samples.
+    All are weighted by the samples' weights. The area is that of class 1 for two classes, else the mean of one
+    against the rest; none where a class is not among the samples.
     """
-    found = {"accuracy": float((decision == truth).mean())}
-    present = np.unique(truth)
-    recalls = [float((decision[truth == c] == c).mean()) for c in present]
-    found["balanced_accuracy"] = float(np.mean(recalls))
+    right = decision == truth
+    found = {"accuracy": float(right.mean() if weights is None else np.average(right, weights=weights))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are not among the samples
+        found["balanced_accuracy"] = float(sk.balanced_accuracy_score(truth, decision, sample_weight=weights))
     if p is not None:
         exact = p.astype(np.float64)
         exact /= exact.sum(axis=1, keepdims=True)
-        found["log_loss"] = float(sk.log_loss(truth, exact, labels=np.arange(classes)))
-        if len(present) == classes:
+        found["log_loss"] = float(sk.log_loss(truth, exact, labels=np.arange(classes), sample_weight=weights))
+        if len(np.unique(truth)) == classes:
             score = exact[:, 1] if classes == 2 else exact
-            found["auc"] = float(sk.roc_auc_score(truth, score, multi_class="ovr"))
+            found["auc"] = float(sk.roc_auc_score(truth, score, multi_class="ovr", sample_weight=weights))
     return found
-
-
-def regression(truth: Array, found: Array) -> dict[str, float]:
-    """R², mean absolute error and root mean squared error."""
-    return {
-        "r2": float(sk.r2_score(truth, found)) if len(truth) > 1 else float("nan"),
-        "mae": float(sk.mean_absolute_error(truth, found)),
-        "rmse": float(sk.root_mean_squared_error(truth, found)),
-    }
 
 
 def confusion(truth: Array, decision: Array, classes: int) -> Array:

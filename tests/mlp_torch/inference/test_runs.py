@@ -52,11 +52,23 @@ def test_evaluate_gives_bit_for_bit_what_training_reported(runs, table, engine, 
     assert found["accuracy"] == result["test_accuracy"]
 
 
+def test_weighted_samples_are_evaluated_as_training_weighed_them(runs, tmp_path, capsys):
+    frame = passengers(499, 1).with_columns(weight=pl.Series(np.random.default_rng(0).uniform(0, 3, 499)))
+    path = written(tmp_path, frame)
+    flags = f"--data {path} --target survived --sample-weight weight --class-weight balanced --epochs 2"
+    assert train(runs, f"{flags} --hidden 7 --engine manual") == 0
+    found, result = evaluated(capsys, runs / "run"), config(runs / "run")["result"]
+    assert (found["loss"], found["accuracy"]) == (result["test_loss"], result["test_accuracy"])
+
+
 @pytest.mark.parametrize("data", ["digits", "moons", "iris", "diabetes"])
 def test_a_built_in_set_is_evaluated_again_with_the_same_bits(runs, data, capsys):
     assert train(runs, f"--data {data} --epochs 2 --hidden 13 --engine manual") == 0
     found = evaluated(capsys, runs / "run")
-    assert found["loss"] == config(runs / "run")["result"]["test_loss"]
+    result = config(runs / "run")["result"]
+    for name, value in result.items():
+        if name.startswith("test_"):
+            assert found[name.removeprefix("test_")] == value
 
 
 def test_metrics_are_those_of_scikit_learn_on_the_predictions(run, tmp_path, capsys):
