@@ -14,8 +14,8 @@ def classification(
 ) -> dict[str, float]:
     """accuracy, balanced accuracy, and of probabilities (N, classes) log loss and area under the ROC curve.
 
-    All are weighted by the samples' weights. The area is that of class 1 for two classes, else the mean of one
-    against the rest; none where a class is not among the samples.
+    All are weighted by the samples' weights. The area is that of class 1 for two classes, else the mean of
+    one against the rest; none where a class is not among the samples.
     """
     right = decision == truth
     found = {"accuracy": float(right.mean() if weights is None else np.average(right, weights=weights))}
