@@ -32,7 +32,7 @@ from mlp_torch.check.functions.plain import sizes
 from mlp_torch.check.functions.purity import grown, judge_purity
 from mlp_torch.check.functions.randomness import REMEDY, unsettled
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
-from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
+from mlp_torch.check.lines.guilty import NAMED, TIMEOUT, guilty_lines
 from mlp_torch.check.report import CheckReport, Fault, sentence
 from mlp_torch.errors import UserError
 
@@ -152,9 +152,6 @@ def check_function(
             notes=(*report.notes, *([f"note: {why}"] if why else [])),
         )
     return report
-
-
-NAMED = 2.0  # seconds for the line of a fault that has a name already
 
 
 def _also_elsewhere(

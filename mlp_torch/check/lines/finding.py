@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
@@ -18,6 +20,7 @@ from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
 MOST_STATEMENTS = 6  # whose edits are tried for one fault, by the values that are wanted there
+NEARLY = 0.3  # a difference of costs that decides nothing against the line that is blamed
 LEVELS = (1.25, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
 Place = tuple[str, int]  # file, line
 
@@ -53,7 +56,8 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
             wrong -= verdict.hit.mends
     if wrong:  # what mends a part alone may be a coincidence: the value is said, no line in its place
         found = [Verdict(v.hit, None) for v in found if v.hit.site >= 0][:1]
-    return [told(draws, program.sources.sites, verdict) for verdict in found]
+    lines = [told(draws, program.sources.sites, verdict) for verdict in found]
+    return [program.told(line, v.hit, mender) for line, v in zip(lines, found, strict=True)]
 
 
 def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]) -> Verdict | None:
@@ -64,6 +68,9 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         together = one_statement(repairs, mender, hits, chosen)
         if together is not None:
             return together
+    if chosen is not None and repairs.program.hidden(chosen, mender):
+        made = mender.mend(sites[chosen.site], chosen.candidate, chosen.mends, dearest=LEVELS[0])
+        return Verdict(chosen, made[0] if made else None)
     ways: list[tuple[Hit, Mended]] = []
     seen: set[Place] = set()
     equal = [h for h in hits if chosen is not None and h.mends == chosen.mends]
@@ -72,21 +79,42 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         if place in seen or len(seen) >= MOST_STATEMENTS:
             continue
         seen.add(place)
-        ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, hit.mends)[:1]]
+        dearest = min((m.cost for _, m in ways), default=np.inf) + NEARLY
+        made = mender.mend(sites[hit.site], hit.candidate, hit.mends, dearest=dearest)
+        ways += [(hit, m) for m in made[:1]]
+    if ways and chosen is not None and repairs.program.rivals:
+        ways += rivals(repairs, mender, chosen, wrong, ways)
     if not ways:
         lines = backward_lines(repairs, chosen, wrong)
         lines += silent_lines(mender, draw, sites)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
         ways = (
-            anywhere(mender, lines, goals, LEVELS[:1])
+            anywhere(mender, [draw.fallen] if draw.fallen else [], goals, LEVELS[:1])
+            or anywhere(mender, lines, goals, LEVELS[:1])
             or lacking(repairs, mender, hits, lines, goals)
             or anywhere(mender, lines, goals, LEVELS[1:])
         )
     if not ways:
         return None if chosen is None else Verdict(chosen, None)  # this value, or one that it is made from
-    hit, mended = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first))
+    hit, mended = min(ways, key=lambda w: (w[1].cost - NEARLY * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
+
+
+def rivals(
+    repairs: Repairs, mender: Mender, chosen: Hit, wrong: frozenset[str], ways: Sequence[tuple[Hit, Mended]]
+) -> list[tuple[Hit, Mended]]:
+    """Lines that no true gradient stands for, mended by edits as small: none is to blame alone."""
+    least = min(LEVELS[0], *(m.cost for _, m in ways))
+    known = {(m.file, m.line) for _, m in ways}
+    lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, repairs.draw, repairs.sites)]
+    lines = [p for p in lines if p not in known and repairs.program.may_slip(*p)]
+    found: list[tuple[Hit, Mended]] = []
+    for file, line in lines:
+        if time.monotonic() > mender.deadline:
+            break
+        found += [(nowhere(chosen.mends), m) for m in mender.anywhere(file, line, chosen.mends, least)[:1]]
+    return found
 
 
 def one_statement(repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit) -> Verdict | None:
@@ -174,16 +202,19 @@ def backward_lines(repairs: Repairs, chosen: Hit | None, wrong: frozenset[str]) 
 
 def silent_lines(mender: Mender, draw: Draw, sites: Sequence[Site]) -> list[Place]:
     """Lines without an array of their own in the functions of the backward pass: heads of loops, say."""
-    loud = {(s.file, s.statement) for s in sites}
+    seen = [sites[n] for n in draw.values] if mender.program.rivals else sites
+    loud = {(s.file, s.statement) for s in seen}
     functions = {(sites[n].file, sites[n].function) for n in draw.values if draw.backward(n)}
     known = {(s.file, s.function, s.statement) for s in sites if (s.file, s.function) in functions}
     spans: dict[tuple[str, str], tuple[int, int]] = {}
     for file, function, line in known:
         low, high = spans.get((file, function), (line, line))
         spans[file, function] = min(low, line), max(high, line)
+    may_lack = mender.program.may_lack
     return [
         (file, line) for file, line in mender.scopes.found
-        if (file, line) not in loud and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
+        if ((file, line) not in loud or may_lack(file, line))
+        and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
+NAMED = 2.0  # seconds for the line of a fault that has a name already
 
 
 def guilty_lines(

@@ -17,6 +17,8 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
+from mlp_torch.check.lines.edits import Scope
+from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.recording import At, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 
@@ -58,6 +60,9 @@ class Sources:
             self.files[file] = self._read(file)
         return self.files[file]
 
+    def rewritten(self, text: str, file: str) -> tuple[ast.Module, list[Site]]:
+        return rewritten(text, file, len(self.sites))
+
     def _read(self, file: str) -> Source | None:
         text = "".join(linecache.getlines(file)) or (
             Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
@@ -65,7 +70,7 @@ class Sources:
         if not text or not written(file):
             return None
         try:
-            tree, sites = rewritten(text, file, len(self.sites))
+            tree, sites = self.rewritten(text, file)
         except SyntaxError:
             return None
         self.sites += sites
@@ -92,6 +97,9 @@ class Program:
     It gives the same in every call: its copies, with rewritten code and with the author's own, are made once.
     """
 
+    rivals = False  # whether lines without a true gradient are tried as well where another one mends
+    scope: type[Scope] = Scope  # what expressions of the author's are read in
+
     def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
         self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
@@ -106,6 +114,22 @@ class Program:
     def _plain(self) -> tuple[Copies, Callable[..., Any]]:
         copies = Copies()
         return copies, copies.of(self.function)
+
+    def may_slip(self, file: str, line: int) -> bool:
+        """Whether an edit of this line is worth a word beside one that mends."""
+        return True
+
+    def may_lack(self, file: str, line: int) -> bool:
+        """Whether a line gives nothing where a gradient may be meant."""
+        return False
+
+    def hidden(self, hit: Any, mender: Any) -> bool:
+        """Whether the blamed value is what a compiled kernel gave: no line of it can be read."""
+        return False
+
+    def told(self, line: GuiltyLine, hit: Any, mender: Any) -> GuiltyLine:
+        """What is said of a line, from the blamed value `hit` and what tried to mend it."""
+        return line
 
     def run(
         self, parameters: Gradients, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
