@@ -3,26 +3,26 @@
 import linecache
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.candidates import PARAMETER, Candidate
+from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
 from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mending import Mended, Mender
+from mlp_torch.check.lines.needed import needed
+from mlp_torch.check.lines.others import CHEAP, NEARLY, Place, nowhere, origins, rivals, solved
 from mlp_torch.check.lines.program import Program, quiet
 from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
 MOST_STATEMENTS = 6  # whose edits are tried for one fault, by the values that are wanted there
-NEARLY = 0.3  # a difference of costs that decides nothing against the line that is blamed
-LEVELS = (1.25, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
-Place = tuple[str, int]  # file, line
+LEVELS = (CHEAP, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Verdict:
 
     hit: Hit
     mended: Mended | None
-    others: list[tuple[Hit, Mended]] = field(default_factory=list)
+    others: Sequence[tuple[Hit, Mended | None]] = ()
 
 
 def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -> list[GuiltyLine]:
@@ -55,7 +55,7 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
                 mender.held.append((verdict.mended.file, verdict.mended.edit))
             wrong -= verdict.hit.mends
     if wrong:  # what mends a part alone may be a coincidence: the value is said, no line in its place
-        found = [Verdict(v.hit, None) for v in found if v.hit.site >= 0][:1]
+        found = [Verdict(v.hit, None, () if v.mended else v.others) for v in found if v.hit.site >= 0][:1]
     lines = [told(draws, program.sources.sites, verdict) for verdict in found]
     return [program.told(line, v.hit, mender) for line, v in zip(lines, found, strict=True)]
 
@@ -83,38 +83,27 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         made = mender.mend(sites[hit.site], hit.candidate, hit.mends, dearest=dearest)
         ways += [(hit, m) for m in made[:1]]
     if ways and chosen is not None and repairs.program.rivals:
-        ways += rivals(repairs, mender, chosen, wrong, ways)
+        lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, draw, sites)]
+        ways += rivals(repairs, mender, chosen, lines, ways)
     if not ways:
         lines = backward_lines(repairs, chosen, wrong)
         lines += silent_lines(mender, draw, sites)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
+        wanting = needed(repairs, lines, goals[-1]) if repairs.program.rivals else []
         ways = (
             anywhere(mender, [draw.fallen] if draw.fallen else [], goals, LEVELS[:1])
             or anywhere(mender, lines, goals, LEVELS[:1])
+            or solved(repairs, mender, wanting)
             or lacking(repairs, mender, hits, lines, goals)
             or anywhere(mender, lines, goals, LEVELS[1:])
         )
     if not ways:
-        return None if chosen is None else Verdict(chosen, None)  # this value, or one that it is made from
+        if chosen is None:
+            return None
+        return Verdict(chosen, None, origins(repairs, chosen, wanting))  # this, or one that it is made from
     hit, mended = min(ways, key=lambda w: (w[1].cost - NEARLY * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
-
-
-def rivals(
-    repairs: Repairs, mender: Mender, chosen: Hit, wrong: frozenset[str], ways: Sequence[tuple[Hit, Mended]]
-) -> list[tuple[Hit, Mended]]:
-    """Lines that no true gradient stands for, mended by edits as small: none is to blame alone."""
-    least = min(LEVELS[0], *(m.cost for _, m in ways))
-    known = {(m.file, m.line) for _, m in ways}
-    lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, repairs.draw, repairs.sites)]
-    lines = [p for p in lines if p not in known and repairs.program.may_slip(*p)]
-    found: list[tuple[Hit, Mended]] = []
-    for file, line in lines:
-        if time.monotonic() > mender.deadline:
-            break
-        found += [(nowhere(chosen.mends), m) for m in mender.anywhere(file, line, chosen.mends, least)[:1]]
-    return found
 
 
 def one_statement(repairs: Repairs, mender: Mender, hits: Sequence[Hit], chosen: Hit) -> Verdict | None:
@@ -161,11 +150,6 @@ def lacking(
         if mended is not None:
             return [(nowhere(arrays), mended)]
     return []
-
-
-def nowhere(arrays: frozenset[str]) -> Hit:
-    """What an edit mends where no value stood for it."""
-    return Hit(Candidate(-1, "", PARAMETER, name=""), arrays, 0, 0)
 
 
 def anywhere(
@@ -268,7 +252,8 @@ def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> Guil
     own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
     return GuiltyLine(
         file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
-        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
+        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)),
+        bool(hit.candidate.arrays(draw)),
         mended.after if mended else None, others, end, len(draws),
     )  # fmt: skip
 

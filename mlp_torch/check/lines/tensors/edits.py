@@ -1,14 +1,11 @@
 """Small edits as people slip in torch: dim and keepdim, transposes, where's branches, einsum's letters."""
 
 import ast
-import copy
 import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from mlp_torch.check.lines.edits import MOST_NAMES, Offer, Scope, _Maker, span
 from mlp_torch.check.lines.tensors.words import (
@@ -22,33 +19,6 @@ from mlp_torch.check.lines.tensors.words import (
     together,
     within,
 )
-from mlp_torch.check.operations.tensors import to_numpy
-
-IN_PLACE = re.compile(r"\w_\(")
-
-
-class TensorScope(Scope):
-    """Variables of which tensors are read as arrays."""
-
-    @staticmethod
-    def plain(value: Any) -> Any:
-        if isinstance(value, Tensor) and not value.is_complex():
-            return to_numpy(value) if value.is_floating_point() else value.detach().cpu().numpy()
-        return value
-
-    def maker(self, lines: Sequence[str], offer: Offer) -> "TensorMaker":
-        return TensorMaker(lines, self, offer)
-
-    def read(self, text: str) -> Any:
-        if IN_PLACE.search(text):  # the variables stay as they are for the next reader
-            return type(self)(self.globals, copy.deepcopy(self.locals))._read(text)
-        return self._read(text)
-
-    def _read(self, text: str) -> Any:
-        return super().read(text)
-
-    def sizes(self) -> list[str]:
-        return [re.sub(r"\.size$", ".numel()", text) for text in super().sizes()]
 
 
 class TensorMaker(_Maker):
@@ -116,9 +86,14 @@ class TensorMaker(_Maker):
             for text, other in itertools.islice(self.scope.readable.items(), 2 * MOST_NAMES):
                 if isinstance(other, np.ndarray) and other.ndim:
                     self.offer(node, text, 1.05 + 0.1 * self._returned(node))
+                    if isinstance(value, int | float) and other.dtype.kind == "f":
+                        self.offer(node, f"{text} * {self.text(node)}", 1.4)
             for text in (*self.scope.counters(), *self.scope.sizes()):
                 self.offer(node, text, 1.2)
         elif isinstance(value, int | float) and not isinstance(value, bool):
+            for text, other in self.scope.arrays.items():
+                if isinstance(node, ast.Name) and text.isidentifier() and other.ndim:
+                    self.offer(node, text, 1.2)
             for sign in "-+":
                 self.offer(node, f"({self.text(node)} {sign} 1)", 1.2)
         elif isinstance(node, ast.Name) and isinstance(value, np.ndarray):
@@ -223,6 +198,7 @@ class TensorMaker(_Maker):
     def whole(self, root: ast.expr) -> None:
         super().whole(root)
         value = self.value(root)
+        self._numbers(root, value)
         if isinstance(value, np.ndarray) and value.ndim > 0:
             text = self.wrapped(root)
             for dim in dims(value.ndim, "sum"):
@@ -234,11 +210,35 @@ class TensorMaker(_Maker):
                 if shape != value.shape:
                     self.offer(root, f"{text}.view_as({owner})", 1.8)
             self._wider(root)
+            self._products(root, value.shape)
             for name, v in self.scope.readable.items():
                 if isinstance(v, np.ndarray) and v.dtype.kind == "b" and v.shape == value.shape:
                     self.offer(root, f"{text} * ~{name}", 1.9)
                     self.offer(root, f"{text}.masked_fill(~{name}, 0)", 1.95)
                     self.offer(root, f"{text}.masked_fill({name}, 0)", 1.95)
+
+    def _numbers(self, root: ast.expr, value: Any) -> None:
+        """A number beside an array, or an array beside a number."""
+        text = self.wrapped(root)
+        single = isinstance(value, int | float) and not isinstance(value, bool)
+        if not single and not (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+            return
+        for other, v in itertools.islice(self.scope.readable.items(), MOST_NAMES):
+            if isinstance(v, np.ndarray) == single and not isinstance(v, int):
+                for sign in "+-":
+                    self.offer(root, f"{text} {sign} {other}", 1.65)
+                self.offer(root, f"{other} - {text}", 1.7)
+                if single:
+                    self.offer(root, f"{text} * {other}", 1.6)
+
+    def _products(self, root: ast.expr, shape: tuple[int, ...]) -> None:
+        """A product that is added or taken away; dear, as only a value that is known tells which."""
+        text = self.wrapped(root)
+        arrays = {t: v for t, v in self.scope.arrays.items() if v.dtype.kind == "f"}
+        for (a, v), (b, w) in itertools.permutations(itertools.islice(arrays.items(), 20), 2):
+            if together(v.shape, w.shape) and np.broadcast_shapes(v.shape, w.shape) == shape:
+                for sign, times in itertools.product("+-", "*/"):
+                    self.offer(root, f"{text} {sign} {a} {times} {b}", 2.4)
 
     def _wider(self, root: ast.expr) -> None:
         """A factor that makes it larger, and a term with a quotient in it, anywhere in it."""

@@ -21,8 +21,8 @@ from mlp_torch.check.lines.program import Gradients, Program, UnavailableError
 from mlp_torch.check.lines.recording import At, Event, Recorder, _kept
 from mlp_torch.check.lines.sites import ENTER, RECORD
 from mlp_torch.check.lines.tensors.copies import TensorCopies
-from mlp_torch.check.lines.tensors.edits import TensorScope
 from mlp_torch.check.lines.tensors.kernels import kernel_of, told
+from mlp_torch.check.lines.tensors.scope import TensorScope
 from mlp_torch.check.lines.tensors.sources import TensorSources
 from mlp_torch.check.operations.calls import RaisedError, Side
 from mlp_torch.check.operations.tensors import to_numpy
