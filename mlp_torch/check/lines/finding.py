@@ -21,6 +21,7 @@ from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
+MOST_LATER = 2  # statements after the blamed one whose value mends as well
 MOST_STATEMENTS = 6  # whose edits are tried for one fault, by the values that are wanted there
 LEVELS = (CHEAP, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
 
@@ -83,11 +84,11 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         made = mender.mend(sites[hit.site], hit.candidate, hit.mends, dearest=dearest)
         ways += [(hit, m) for m in made[:1]]
     if ways and chosen is not None and repairs.program.rivals:
-        lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, draw, sites)]
+        lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, repairs)]
         ways += rivals(repairs, mender, chosen, lines, ways)
     if not ways:
         lines = backward_lines(repairs, chosen, wrong)
-        lines += silent_lines(mender, draw, sites)
+        lines += silent_lines(mender, repairs)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
         wanting = needed(repairs, lines, goals[-1]) if repairs.program.rivals else []
         ways = (
@@ -100,7 +101,13 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
     if not ways:
         if chosen is None:
             return None
-        return Verdict(chosen, None, origins(repairs, chosen, wanting))  # this, or one that it is made from
+        if not repairs.program.rivals:
+            return Verdict(chosen, None)  # this value, or one that it is made from
+        later = {
+            (sites[h.site].file, sites[h.site].statement): (h, None) for h in equal if h.last > chosen.last
+        }
+        later.pop((sites[chosen.site].file, sites[chosen.site].statement), None)
+        return Verdict(chosen, None, [*list(later.values())[:MOST_LATER], *origins(repairs, chosen, wanting)])
     hit, mended = min(ways, key=lambda w: (w[1].cost - NEARLY * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
@@ -184,10 +191,12 @@ def backward_lines(repairs: Repairs, chosen: Hit | None, wrong: frozenset[str]) 
     return sorted(first, key=lambda p: (first[p] > last, abs(first[p] - last)))
 
 
-def silent_lines(mender: Mender, draw: Draw, sites: Sequence[Site]) -> list[Place]:
+def silent_lines(mender: Mender, repairs: Repairs) -> list[Place]:
     """Lines without an array of their own in the functions of the backward pass: heads of loops, say."""
-    seen = [sites[n] for n in draw.values] if mender.program.rivals else sites
-    loud = {(s.file, s.statement) for s in seen}
+    draw, sites = repairs.draw, repairs.sites
+    # in a thorough search also those that read an array for nothing but its size
+    heard = [n for n in draw.values if draw.backward(n) and repairs.reach(n)] if mender.program.rivals else []
+    loud = {(s.file, s.statement) for s in ([sites[n] for n in heard] if mender.program.rivals else sites)}
     functions = {(sites[n].file, sites[n].function) for n in draw.values if draw.backward(n)}
     known = {(s.file, s.function, s.statement) for s in sites if (s.file, s.function) in functions}
     spans: dict[tuple[str, str], tuple[int, int]] = {}

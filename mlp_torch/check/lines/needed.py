@@ -13,7 +13,7 @@ from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.recording import At
-from mlp_torch.check.lines.repair import Hit, Repairs
+from mlp_torch.check.lines.repair import TINY, Hit, Repairs
 
 MOST_ENTRIES = 48  # whose Jacobian is made one by one
 Moved = Callable[[Array], Array | None]  # how the gradients move when a value is put there
@@ -66,7 +66,8 @@ def _solved(repairs: Repairs, site: int, arrays: frozenset[str]) -> Array | None
     if base is None or not v.size or not _fits(base, draw, arrays):
         return None
     missing = np.concatenate([(draw.true[n] - base[n]).ravel() for n in sorted(arrays)])
-    size = float(np.abs(v).max()) or 1.0
+    size = float(np.abs(v).max())
+    size = size if size > TINY else 1.0
 
     def moved(w: Array) -> Array | None:
         hand = repairs.run(draw, {(site, k): w})

@@ -14,6 +14,8 @@ from mlp_torch.check.lines.program import Program
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import Site
 
+TINY = 1e-9  # what is left of values that cancel moves nothing when it is disturbed by a part of itself
+
 
 @dataclass
 class Hit:
@@ -65,7 +67,8 @@ class Repairs:
             draw, generator, given = self.draw, np.random.default_rng(site), {}
             for k in draw.backward(site):
                 v = draw.values[site][k]
-                size = float(np.abs(v).max(initial=0.0)) or 1.0
+                size = float(np.abs(v).max(initial=0.0))
+                size = size if size > TINY else 1.0
                 given[site, k] = v + 0.1 * size * generator.normal(size=v.shape)
             base = self.replaced(draw, []) or draw.hand if self.held else draw.hand
             hand = self.run(draw, given)

@@ -201,6 +201,8 @@ class TensorMaker(_Maker):
         self._numbers(root, value)
         if isinstance(value, np.ndarray) and value.ndim > 0:
             text = self.wrapped(root)
+            for half in ("tril", "triu") if value.ndim > 1 else ():
+                self.offer(root, f"torch.{half}({self.text(root)})", 1.65)
             for dim in dims(value.ndim, "sum"):
                 if dim is not None:
                     self.offer(root, f"{text}.sum({dim})", 1.7)
