@@ -20,6 +20,8 @@ from mlp_torch.check.lines.tensors.words import (
     within,
 )
 
+HANDED = 0.4
+
 
 class TensorMaker(_Maker):
     """Edits in torch's words."""
@@ -29,8 +31,10 @@ class TensorMaker(_Maker):
             for numpy_s, torch_s in (("np.", "torch."), ("axis=", "dim="), ("keepdims=", "keepdim=")):
                 if numpy_s in text and numpy_s not in self.text(node):
                     text = text.replace(numpy_s, torch_s)
+            # a bare name that is returned is rather made wrong than handed on wrong
+            handed = isinstance(node, ast.Name) and self._returned(node)
             if not text.endswith("/ 0.5"):  # that is 2 *
-                offer(node, text, cost)
+                offer(node, text, cost + HANDED * handed)
 
         super().__init__(lines, scope, said)
         self.root: ast.expr | None = None
@@ -85,7 +89,7 @@ class TensorMaker(_Maker):
         if self.broken:
             for text, other in itertools.islice(self.scope.readable.items(), 2 * MOST_NAMES):
                 if isinstance(other, np.ndarray) and other.ndim:
-                    self.offer(node, text, 1.05 + 0.1 * self._returned(node))
+                    self.offer(node, text, 1.05)
                     if isinstance(value, int | float) and other.dtype.kind == "f":
                         self.offer(node, f"{text} * {self.text(node)}", 1.4)
             for text in (*self.scope.counters(), *self.scope.sizes()):
@@ -100,6 +104,10 @@ class TensorMaker(_Maker):
             for text, other in self.scope.arrays.items():
                 if text.isidentifier() and other.shape != value.shape and other.dtype.kind == "f":
                     self.offer(node, text, 1.15)
+        if isinstance(node, ast.Name) and isinstance(value, np.ndarray | list | tuple):
+            for name, held in self.scope.locals.items():
+                if type(held) in (list, tuple) and not name.startswith("_mlp_"):
+                    self.offer(node, name, 1.2)
         if isinstance(value, np.ndarray) and value.ndim and not isinstance(node, ast.Attribute):
             self.offer(node, f"{self.text(node)}.unsqueeze(-1)", 1.3)
 
@@ -119,9 +127,7 @@ class TensorMaker(_Maker):
             return
         value = self.value(node)
         if isinstance(value, np.ndarray) and value.ndim == 2:
-            # a bare name that is returned is rather made wrong than handed on wrong
-            cost = 1.7 if self._returned(node) else 1.0
-            self.offer(node, f"{self.wrapped(node)}.{self._turned()}", cost)
+            self.offer(node, f"{self.wrapped(node)}.{self._turned()}", 1.0)
         elif isinstance(value, np.ndarray) and value.ndim > 2:
             self.offer(node, f"{self.wrapped(node)}.transpose(-1, -2)", 1.1)
 
@@ -165,10 +171,7 @@ class TensorMaker(_Maker):
     def _axes(self, node: ast.Call, head: str) -> None:
         """Other axes, in the author's count of them."""
         given = list(map(self.text, node.args))
-        numbers = node.args
-        if len(numbers) > 4 or not numbers:
-            return
-        for order in itertools.permutations(given):
+        for order in itertools.permutations(given) if len(given) <= 4 else ():
             self.offer(node, f"{head}({', '.join(order)})", 1.1)
 
     def _reduction(self, node: ast.Call, name: str, head: str) -> None:
@@ -222,6 +225,9 @@ class TensorMaker(_Maker):
     def _numbers(self, root: ast.expr, value: Any) -> None:
         """A number beside an array, or an array beside a number."""
         text = self.wrapped(root)
+        if isinstance(root, ast.Compare) and isinstance(value, np.ndarray):
+            for other in self.scope.like(value.shape):
+                self.offer(root, f"{text} * {other}", 1.6)
         single = isinstance(value, int | float) and not isinstance(value, bool)
         if not single and not (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
             return
@@ -254,6 +260,14 @@ class TensorMaker(_Maker):
                 continue
             text, far = self.wrapped(node), 0.0 if node is root else 0.2
             self.offer(node, f"2 * {text}" if far == 0 else f"(2 * {text})", 1.7)
+            for form in ("(1 - {})", "({} - 1)", "(1 + {})"):
+                self.offer(node, form.format(text), 1.6)
+            for other, v in self.scope.arrays.items():
+                if v.ndim and v.shape == value.shape[:-1]:
+                    column = f"{other}[:, None]" if v.ndim == 1 else f"{other}.unsqueeze(-1)"
+                    self.offer(node, f"{text} * {column}", 1.75 + far)
+                    for sign in "+-":
+                        self.offer(node, f"({text} {sign} {column})", 1.85 + far)
             for other, v in self.scope.arrays.items():
                 if v.dtype.kind != "f" or not together(value.shape, v.shape):
                     continue
