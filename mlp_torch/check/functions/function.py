@@ -31,7 +31,7 @@ from mlp_torch.check.functions.derivative import differentiate
 from mlp_torch.check.functions.purity import REMEDY, grown, judge_purity, unsettled, wrong_elsewhere
 from mlp_torch.check.functions.standard_losses import SLIGHT, against_standard
 from mlp_torch.check.functions.verdict import Judged, judge
-from mlp_torch.check.lines.guilty import TIMEOUT, guilty_lines
+from mlp_torch.check.lines.guilty import NAMED, TIMEOUT, guilty_lines
 from mlp_torch.check.report import CheckReport, Fault, row, sentence
 from mlp_torch.errors import UserError
 
@@ -148,9 +148,6 @@ def check_function(
             notes=(*report.notes, *([f"note: {why}"] if why else [])),
         )
     return report
-
-
-NAMED = 2.0  # seconds for the line of a fault that has a name already
 
 
 def _also_elsewhere(

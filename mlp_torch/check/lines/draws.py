@@ -44,6 +44,8 @@ class Draw:
     values: dict[int, list[Array]] = field(default_factory=dict)
     calls: dict[int, list[int]] = field(default_factory=dict)
     order: dict[At, int] = field(default_factory=dict)
+    started: int = 0  # how many events there were before the backward pass, where that is known
+    fallen: tuple[str, int] | None = None  # the line on which the backward pass raised
 
     def __post_init__(self) -> None:
         for i, e in enumerate(self.events):

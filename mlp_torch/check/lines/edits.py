@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 MOST_NAMES = 40
+Offer = Callable[[ast.AST, str, float], None]  # (node, what stands in its place, cost)
 Span = tuple[int, int, int, int]  # line, column, end line, end column: bytes of UTF-8, as in the syntax tree
 
 
@@ -36,20 +37,29 @@ class Scope:
                 for key, held in value.items():
                     if isinstance(key, str):
                         self._add(f"{name}[{key!r}]", held)
-            elif not isinstance(value, np.ndarray) and hasattr(value, "__dict__"):
+            elif not isinstance(self.plain(value), np.ndarray) and hasattr(value, "__dict__"):
                 for key, held in vars(value).items():
                     self._add(f"{name}.{key}", held)
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        """A value as edits look at it: an array, a number."""
+        return value
+
+    def maker(self, lines: Sequence[str], offer: "Offer") -> "_Maker":
+        return _Maker(lines, self, offer)
 
     def _add(self, text: str, value: Any) -> None:
         if text.startswith("_mlp_"):
             return
+        value = self.plain(value)
         if isinstance(value, np.ndarray | np.number | float | int) and not isinstance(value, bool):
             self.readable.setdefault(text, value)
 
     def read(self, text: str) -> Any:
         """The value of an expression here; raises what it raises."""
         with np.errstate(all="ignore"):
-            return eval(compile(text, "<edit>", "eval"), self.globals, dict(self.locals))
+            return self.plain(eval(compile(text, "<edit>", "eval"), self.globals, dict(self.locals)))
 
     def also(self, texts: Sequence[str]) -> None:
         """Further expressions of the function that can be read here."""
@@ -148,7 +158,7 @@ def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scop
         if text != segment(lines, node) and (key not in found or found[key].cost > cost):
             found[key] = edit
 
-    make = _Maker(lines, scope, offer)
+    make = scope.maker(lines, offer)
     roots = [root] if root is not None else roots_of(statement)
     for one in roots:
         for node in ast.walk(one):
@@ -164,9 +174,7 @@ def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scop
 
 
 class _Maker:
-    def __init__(
-        self, lines: Sequence[str], scope: Scope, offer: Callable[[ast.AST, str, float], None]
-    ) -> None:
+    def __init__(self, lines: Sequence[str], scope: Scope, offer: Offer) -> None:
         self.lines, self.scope, self.offer = lines, scope, offer
 
     def text(self, node: ast.AST) -> str:

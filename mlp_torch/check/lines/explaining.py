@@ -16,6 +16,8 @@ LOOSE = 1e-7
 
 def stands_for(candidate: Candidate, sites: Sequence[Site]) -> str:
     """∂L/∂z1, where z1 is what the forward site calls its value."""
+    if candidate.source == PARAMETER and not candidate.name:
+        return ""  # a value that was solved for
     if candidate.source == PARAMETER:
         what = f"∂L/∂{candidate.name}"
     else:

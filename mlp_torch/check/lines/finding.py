@@ -3,23 +3,27 @@
 import linecache
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.candidates import PARAMETER, Candidate
+from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
 from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mending import Mended, Mender
+from mlp_torch.check.lines.needed import needed
+from mlp_torch.check.lines.others import CHEAP, NEARLY, Place, nowhere, origins, rivals, solved
 from mlp_torch.check.lines.program import Program, quiet
 from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
+MOST_LATER = 2  # statements after the blamed one whose value mends as well
 MOST_STATEMENTS = 6  # whose edits are tried for one fault, by the values that are wanted there
-LEVELS = (1.25, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
-Place = tuple[str, int]  # file, line
+LEVELS = (CHEAP, 1.75, 2.3)  # costs of edits: all lines are tried at one before any at the next
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Verdict:
 
     hit: Hit
     mended: Mended | None
-    others: list[tuple[Hit, Mended]] = field(default_factory=list)
+    others: Sequence[tuple[Hit, Mended | None]] = ()
 
 
 def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -> list[GuiltyLine]:
@@ -52,8 +56,9 @@ def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -
                 mender.held.append((verdict.mended.file, verdict.mended.edit))
             wrong -= verdict.hit.mends
     if wrong:  # what mends a part alone may be a coincidence: the value is said, no line in its place
-        found = [Verdict(v.hit, None) for v in found if v.hit.site >= 0][:1]
-    return [told(draws, program.sources.sites, verdict) for verdict in found]
+        found = [Verdict(v.hit, None, () if v.mended else v.others) for v in found if v.hit.site >= 0][:1]
+    lines = [told(draws, program.sources.sites, verdict) for verdict in found]
+    return [program.told(line, v.hit, mender) for line, v in zip(lines, found, strict=True)]
 
 
 def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: frozenset[str]) -> Verdict | None:
@@ -64,6 +69,9 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         together = one_statement(repairs, mender, hits, chosen)
         if together is not None:
             return together
+    if chosen is not None and repairs.program.hidden(chosen, mender):
+        made = mender.mend(sites[chosen.site], chosen.candidate, chosen.mends, dearest=LEVELS[0])
+        return Verdict(chosen, made[0] if made else None)
     ways: list[tuple[Hit, Mended]] = []
     seen: set[Place] = set()
     equal = [h for h in hits if chosen is not None and h.mends == chosen.mends]
@@ -72,19 +80,35 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         if place in seen or len(seen) >= MOST_STATEMENTS:
             continue
         seen.add(place)
-        ways += [(hit, m) for m in mender.mend(sites[hit.site], hit.candidate, hit.mends)[:1]]
+        dearest = min((m.cost for _, m in ways), default=np.inf) + NEARLY
+        made = mender.mend(sites[hit.site], hit.candidate, hit.mends, dearest=dearest)
+        ways += [(hit, m) for m in made[:1]]
+    if ways and chosen is not None and repairs.program.rivals:
+        lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, repairs)]
+        ways += rivals(repairs, mender, chosen, lines, ways)
     if not ways:
         lines = backward_lines(repairs, chosen, wrong)
-        lines += silent_lines(mender, draw, sites)
+        lines += silent_lines(mender, repairs)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
+        wanting = needed(repairs, lines, goals[-1]) if repairs.program.rivals else []
         ways = (
-            anywhere(mender, lines, goals, LEVELS[:1])
+            anywhere(mender, [draw.fallen] if draw.fallen else [], goals, LEVELS[:1])
+            or anywhere(mender, lines, goals, LEVELS[:1])
+            or solved(repairs, mender, wanting)
             or lacking(repairs, mender, hits, lines, goals)
             or anywhere(mender, lines, goals, LEVELS[1:])
         )
     if not ways:
-        return None if chosen is None else Verdict(chosen, None)  # this value, or one that it is made from
-    hit, mended = min(ways, key=lambda w: (w[1].cost - 0.3 * (w[0] is chosen), w[0].first))
+        if chosen is None:
+            return None
+        if not repairs.program.rivals:
+            return Verdict(chosen, None)  # this value, or one that it is made from
+        later = {
+            (sites[h.site].file, sites[h.site].statement): (h, None) for h in equal if h.last > chosen.last
+        }
+        later.pop((sites[chosen.site].file, sites[chosen.site].statement), None)
+        return Verdict(chosen, None, [*list(later.values())[:MOST_LATER], *origins(repairs, chosen, wanting)])
+    hit, mended = min(ways, key=lambda w: (w[1].cost - NEARLY * (w[0] is chosen), w[0].first))
     others = [(h, m) for h, m in ways if m.line != mended.line and m.cost <= mended.cost + 0.2]
     return Verdict(hit, mended, others)
 
@@ -135,11 +159,6 @@ def lacking(
     return []
 
 
-def nowhere(arrays: frozenset[str]) -> Hit:
-    """What an edit mends where no value stood for it."""
-    return Hit(Candidate(-1, "", PARAMETER, name=""), arrays, 0, 0)
-
-
 def anywhere(
     mender: Mender, lines: Sequence[Place], goals: Sequence[frozenset[str]], levels: Sequence[float]
 ) -> list[tuple[Hit, Mended]]:
@@ -172,18 +191,23 @@ def backward_lines(repairs: Repairs, chosen: Hit | None, wrong: frozenset[str]) 
     return sorted(first, key=lambda p: (first[p] > last, abs(first[p] - last)))
 
 
-def silent_lines(mender: Mender, draw: Draw, sites: Sequence[Site]) -> list[Place]:
+def silent_lines(mender: Mender, repairs: Repairs) -> list[Place]:
     """Lines without an array of their own in the functions of the backward pass: heads of loops, say."""
-    loud = {(s.file, s.statement) for s in sites}
+    draw, sites = repairs.draw, repairs.sites
+    # in a thorough search also those that read an array for nothing but its size
+    heard = [n for n in draw.values if draw.backward(n) and repairs.reach(n)] if mender.program.rivals else []
+    loud = {(s.file, s.statement) for s in ([sites[n] for n in heard] if mender.program.rivals else sites)}
     functions = {(sites[n].file, sites[n].function) for n in draw.values if draw.backward(n)}
     known = {(s.file, s.function, s.statement) for s in sites if (s.file, s.function) in functions}
     spans: dict[tuple[str, str], tuple[int, int]] = {}
     for file, function, line in known:
         low, high = spans.get((file, function), (line, line))
         spans[file, function] = min(low, line), max(high, line)
+    may_lack = mender.program.may_lack
     return [
         (file, line) for file, line in mender.scopes.found
-        if (file, line) not in loud and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
+        if ((file, line) not in loud or may_lack(file, line))
+        and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
     ]  # fmt: skip
 
 
@@ -237,7 +261,8 @@ def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> Guil
     own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
     return GuiltyLine(
         file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
-        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
+        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)),
+        bool(hit.candidate.arrays(draw)),
         mended.after if mended else None, others, end, len(draws),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from mlp_torch.check.lines.sites import Site
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 SHARE = 0.3  # of it for the truth of one draw, where it is found by differences
+NAMED = 2.0  # seconds for the line of a fault that has a name already
 
 
 def guilty_lines(

@@ -31,6 +31,8 @@ class GuiltyLine:
     end: int = field(default=0, compare=False)
     draws: int = field(default=2, compare=False)
     resolution: float = 0.0
+    mark: str = field(default="d", compare=False)  # what stands before an array's name: of its gradient
+    kernel: str = ""  # which output of which call, where it is the kernel that is to blame
 
     @property
     def where(self) -> str:
@@ -50,12 +52,16 @@ class GuiltyLine:
         code = next(iter(self.code.splitlines()), "").rstrip()
         lines = [number + code.replace("\t", " ")]
         marks = "^" * max(1, min(self.end, len(code)) - self.column)
-        here = "" if self.mended is not None else "here, or where what it is made from comes from: "
+        here = (
+            ""
+            if self.mended is not None or self.kernel
+            else "here, or where what it is made from comes from: "
+        )
         left = " " * (len(number) - 2) + "| " + " " * self.column
         lines.append(f"{left}{marks} {here}{self.explanation}".rstrip(": "))
         if self.proof:
             count = {1: "one draw", 2: "two draws", 3: "three draws"}.get(self.draws, f"{self.draws} draws")
-            names = _names(self.arrays)
+            names = _names(self.arrays, self.mark)
             verb = "is" if len(self.arrays) == 1 else "are"
             how = f"with {self.stands_for} in its place" if self.stands_for else "with the line below"
             known = f"; by differences, resolution {self.resolution:.1g}" if self.resolution else ""
@@ -71,6 +77,6 @@ class GuiltyLine:
         return lines
 
 
-def _names(arrays: tuple[str, ...]) -> str:
-    names = [f"d{a}" for a in arrays]
+def _names(arrays: tuple[str, ...], mark: str) -> str:
+    names = [f"{mark}{a}" for a in arrays]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

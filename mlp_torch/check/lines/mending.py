@@ -54,8 +54,9 @@ class Mender:
         return self.program.sources.of(site.file)
 
     def mend(
-        self, site: Site, candidate: Candidate | None, arrays: frozenset[str], most: int = 1500
-    ) -> list[Mended]:
+        self, site: Site, candidate: Candidate | None, arrays: frozenset[str], most: int = 1500,
+        dearest: float = np.inf,
+    ) -> list[Mended]:  # fmt: skip
         """The cheapest edits of a site's statement that make `arrays` right on every draw, spoiling none."""
         source = self.source(site)
         if source is None:
@@ -68,9 +69,9 @@ class Mender:
         scope = self._scope(site, place)
         if scope is None:
             return []
-        if site.kind in ("post", "bind") or root is None:
+        if site.kind in ("post", "bind", "output") or root is None:
             root, wanted = None, None
-        return self._cheapest(source, statement, function, root, wanted, scope, arrays, most)
+        return self._cheapest(source, statement, function, root, wanted, scope, arrays, most, dearest)
 
     def anywhere(self, file: str, line: int, arrays: frozenset[str], dearest: float) -> list[Mended]:
         """Edits of the statement on a line, up to a cost, whatever its value is."""
@@ -170,7 +171,7 @@ class Mender:
             recorder.watched = None
         if recorder.seen is None:
             return None
-        return Scope(*recorder.seen)
+        return self.program.scope(*recorder.seen)
 
     def _gives(self, edit: Edit, root: ast.expr, source: Source, scope: Scope, wanted: Array) -> bool:
         """Whether the statement's value is the wanted one with the edit, in the variables seen there."""
@@ -238,12 +239,9 @@ def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tup
     body = lines[first - 1 : last]
     indent = len(body[0]) - len(body[0].lstrip())
     if indent:  # a method: inside a class, so that names with two underscores are the class's
-        text = "\n".join(["if 1:", *body])
-        tree = ast.parse(text)
-        ast.increment_lineno(tree, first - 2)
-    else:
-        tree = ast.parse("\n".join(body))
-        ast.increment_lineno(tree, first - 1)
+        body = ["if 1:", *body]
+    text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
+    tree = ast.parse(text)
     found = codes_of(compile(tree, file, "exec"))
     return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
 

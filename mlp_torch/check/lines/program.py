@@ -17,6 +17,8 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
+from mlp_torch.check.lines.edits import Scope
+from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 from mlp_torch.check.lines.state import digest
@@ -75,6 +77,9 @@ class Sources:
             self.files[file] = self._read(file)
         return self.files[file]
 
+    def rewritten(self, text: str, file: str) -> tuple[ast.Module, list[Site]]:
+        return rewritten(text, file, len(self.sites))
+
     def _read(self, file: str) -> Source | None:
         text = "".join(linecache.getlines(file)) or (
             Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
@@ -82,7 +87,7 @@ class Sources:
         if not text or not written(file):
             return None
         try:
-            tree, sites = rewritten(text, file, len(self.sites))
+            tree, sites = self.rewritten(text, file)
         except SyntaxError:
             return None
         self.sites += sites
@@ -110,6 +115,9 @@ class Program:
     changed in them (a counter, a cache), anew for each run, so that every run starts from the same.
     """
 
+    rivals = False  # whether lines without a true gradient are tried as well where another one mends
+    scope: type[Scope] = Scope  # what expressions of the author's are read in
+
     def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
         self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
@@ -123,6 +131,22 @@ class Program:
             copies = Copies(self.sources.code, extra) if rewritten else Copies()
             self._made[rewritten] = copies, copies.of(self.function)
         return self._made[rewritten]
+
+    def may_slip(self, file: str, line: int) -> bool:
+        """Whether an edit of this line is worth a word beside one that mends."""
+        return True
+
+    def may_lack(self, file: str, line: int) -> bool:
+        """Whether a line gives nothing where a gradient may be meant."""
+        return False
+
+    def hidden(self, hit: Any, mender: Any) -> bool:
+        """Whether the blamed value is what a compiled kernel gave: no line of it can be read."""
+        return False
+
+    def told(self, line: GuiltyLine, hit: Any, mender: Any) -> GuiltyLine:
+        """What is said of a line, from the blamed value `hit` and what tried to mend it."""
+        return line
 
     def run(
         self, parameters: Mapping[str, Array], data: Sequence[Any],

@@ -14,6 +14,8 @@ from mlp_torch.check.lines.program import Program
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import Site
 
+TINY = 1e-9  # what is left of values that cancel moves nothing when it is disturbed by a part of itself
+
 
 @dataclass
 class Hit:
@@ -57,7 +59,7 @@ class Repairs:
             if arrays is None:
                 return None
             given |= arrays
-        return self._run(draw, given)
+        return self.run(draw, given)
 
     def reach(self, site: int) -> frozenset[str]:
         """The gradients that a site's backward values reach: those that move when it is disturbed."""
@@ -65,15 +67,16 @@ class Repairs:
             draw, generator, given = self.draw, np.random.default_rng(site), {}
             for k in draw.backward(site):
                 v = draw.values[site][k]
-                size = float(np.abs(v).max(initial=0.0)) or 1.0
+                size = float(np.abs(v).max(initial=0.0))
+                size = size if size > TINY else 1.0
                 given[site, k] = v + 0.1 * size * generator.normal(size=v.shape)
             base = self.replaced(draw, []) or draw.hand if self.held else draw.hand
-            hand = self._run(draw, given)
+            hand = self.run(draw, given)
             moved = [n for n in draw.true if hand is None or not close(hand[n], base[n])]
             self.reached[site] = frozenset(moved)
         return self.reached[site]
 
-    def _run(self, draw: Draw, given: Mapping[At, Array]) -> dict[str, Array] | None:
+    def run(self, draw: Draw, given: Mapping[At, Array]) -> dict[str, Array] | None:
         """The gradients of a run with values in place, and those that are held, or None where it fails."""
         whole: dict[At, Array] = {}
         for candidate in self.held:

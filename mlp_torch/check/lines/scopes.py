@@ -1,12 +1,11 @@
 """The variables before every line of the author's, from one run of it that is watched."""
 
 import copy
+import math
 import sys
 from collections.abc import Mapping
 from types import CodeType, FrameType
 from typing import Any
-
-import numpy as np
 
 from mlp_torch.check.functions.copies import written
 from mlp_torch.check.lines.draws import Draw
@@ -21,6 +20,7 @@ class Scopes:
     """`at(file, line)`: the variables when a line is reached first; `again` the second time."""
 
     def __init__(self, program: Program, draw: Draw) -> None:
+        self.scope = program.scope
         self.found: dict[Place, Scope] = {}
         self.again: dict[Place, Scope] = {}
         self.passes: dict[Place, int] = {}
@@ -44,7 +44,7 @@ class Scopes:
             self.passes[place] = self.passes.get(place, 0) + 1
             if self.passes[place] <= 2:
                 held = self.found if self.passes[place] == 1 else self.again
-                held[place] = Scope(frame.f_globals, kept(frame.f_locals))
+                held[place] = self.scope(frame.f_globals, kept(frame.f_locals))
         return self._line
 
     def at(self, file: str, line: int) -> Scope | None:
@@ -56,7 +56,7 @@ def kept(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     memo: dict[int, Any] = {}
     for name, value in values.items():
-        if isinstance(value, np.ndarray) and value.size > LARGE:
+        if isinstance(shape := getattr(value, "shape", ()), tuple) and math.prod(shape) > LARGE:
             found[name] = value
             continue
         try:

@@ -12,13 +12,14 @@ HANDED = "(argument)"  # the target of what is calculated in a call's brackets
 CHANGING = frozenset({"at", "put", "place", "copyto", "fill_diagonal", "put_along_axis"})  # np.…(array, …)
 CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "resize", "partition", "append", "extend"})
 PLAIN = frozenset({"np", "numpy", "math", "self", "cls", "range", "len", "print", "scipy", "special"})
-LAYOUT = frozenset({"axis", "axes", "keepdims", "dtype", "out", "shape", "order"})
+LAYOUT = frozenset({"axis", "axes", "dim", "dims", "keepdim", "keepdims", "dtype", "out", "shape", "order"})
 
 
 @dataclass
 class Site:
     """One expression. `kind`: calc, use (a variable is read), bind (a target of an unpacking), post (an array
-    after it was changed in place), sum (the right side of +=), argument, alias (a bare name handed on).
+    after it was changed in place), sum (the right side of +=), argument, alias (a bare name handed on),
+    output (one of several that a call gives).
     """
 
     number: int
@@ -31,6 +32,7 @@ class Site:
     function: str
     target: str = ""
     statement: int = 0  # the line on which its statement starts
+    index: int = 0  # of an output: which one
 
     @property
     def assigned(self) -> bool:

@@ -3,10 +3,13 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from mlp_torch.check.lines.guilty import NAMED, TIMEOUT
+from mlp_torch.check.lines.tensors.guilty import tensor_lines
 from mlp_torch.check.operations.calls import kept_state
 from mlp_torch.check.operations.judging import Finding
 from mlp_torch.check.operations.place import Place
@@ -14,6 +17,7 @@ from mlp_torch.check.operations.tensors import Arguments, arguments, differentia
 from mlp_torch.check.report import CheckReport, Fault
 from mlp_torch.errors import UserError
 
+RIGHT = ("right", "not_comparable", "not judged")
 ORDER = ("wrong", "not_comparable", "scaled", "right")
 
 
@@ -26,6 +30,7 @@ def check_autograd_function(
     devices: Sequence[str] | None = None,
     dtypes: Sequence[torch.dtype] | None = None,
     double_backward: bool = False,
+    timeout: float | None = None,
 ) -> CheckReport:
     """Judge the backward of `function` by autograd of `reference`.
 
@@ -49,6 +54,10 @@ def check_autograd_function(
     0. Where one fails, the verdict is "wrong" and the fault says in which alone. The second derivative is a
     note, and counts with `double_backward=True`.
 
+    Where a gradient is wrong, `.lines` names the lines of the author's source that are to blame, each proven
+    on two draws of the inputs and the upstream, or the output of a compiled kernel that is; `timeout` is the
+    seconds for that (10, and 2 where the fault has a name already).
+
     "not_comparable", with the cause: a reference that is random, NaN or ill-conditioned at these inputs,
     another forward pass, nothing to differentiate. Raises UserError where one of the functions raises in its
     forward pass, where an output has another shape than the reference's, and for tensors without entries.
@@ -62,7 +71,29 @@ def check_autograd_function(
         for device in places:
             place = Place(_callable(function), _callable(reference), given, device, double_backward)
             findings += place.findings(dtypes)
-    return _report(findings, given)
+        report = _report(findings, given)
+        return _with_lines(report, function, reference, given, places[0], timeout)
+
+
+def _with_lines(
+    report: CheckReport, function: Any, reference: Any, given: Arguments, device: str, timeout: float | None
+) -> CheckReport:
+    """The report with the lines that are to blame, where gradients of the plain run are wrong."""
+    wrong = {name.rsplit(" ", 2)[0] for name, row in report.arrays.items() if row.verdict not in RIGHT}
+    raising = any(f.kind == "backward_raises" for f in report.faults)
+    if report.verdict not in ("wrong", "scaled") or not (wrong or raising):
+        return report
+    seconds = timeout if timeout is not None else NAMED if report.faults and not raising else TIMEOUT
+    names = list(wrong) if wrong else given.judged_names
+    lines, why = tensor_lines(_widened(function), _widened(reference), given, names, device, seconds)
+    return replace(report, lines=tuple(lines), notes=(*report.notes, *([f"note: {why}"] if why else [])))
+
+
+def _widened(function: Any) -> Any:
+    """What is called, in float64."""
+    if isinstance(function, torch.nn.Module):
+        return copy.deepcopy(function).double()
+    return _callable(function)
 
 
 def _callable(function: Any) -> Callable[..., Any]:
