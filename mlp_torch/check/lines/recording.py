@@ -71,7 +71,7 @@ class Recorder:
         self.counts[site] = count + 1
         if self.watched == (site, count):
             frame = sys._getframe(1)
-            self.seen = frame.f_globals, {k: _copied(v) for k, v in frame.f_locals.items()}
+            self.seen = frame.f_globals, {k: copied(v) for k, v in frame.f_locals.items()}
         if self.recording:
             self.events.append(Event(site, count, self._kept(site, v), call))
         new = self.replacements.get((site, count))
@@ -94,7 +94,7 @@ class Recorder:
         return last
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
     except Exception:  # whatever an object of the author's raises when it is copied

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from manual.numbers import Array
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Gradients, Program, UnavailableError
-from mlp_torch.check.lines.recording import At, Event, Recorder, _kept
+from mlp_torch.check.lines.recording import At, Event, Recorder, copied
 from mlp_torch.check.lines.sites import ENTER, RECORD
 from mlp_torch.check.lines.tensors.copies import TensorCopies
 from mlp_torch.check.lines.tensors.kernels import kernel_of, told
@@ -71,7 +71,7 @@ class TensorRecorder(Recorder):
         count = self.counts.get(site, 0)
         self.counts[site] = count + 1
         if self.watched == (site, count):
-            self.seen = frame.f_globals, {k: _kept(v) for k, v in frame.f_locals.items()}
+            self.seen = frame.f_globals, {k: copied(v) for k, v in frame.f_locals.items()}
         if self.recording:
             self.entries += a.size
             if self.entries > MOST_ENTRIES:
@@ -174,7 +174,7 @@ class TensorProgram(Program):
     def told(self, line: GuiltyLine, hit: Any, mender: Any) -> GuiltyLine:
         return told(line, hit, mender)
 
-    def values(self, parameters: Gradients, data: Sequence[Any]) -> list[Any]:
+    def values(self, parameters: Mapping[str, Array], data: Sequence[Any]) -> list[Any]:
         """The leaves, those judged with the numbers of `parameters`."""
         values = list(data[0])
         for i, name in zip(self.wanted, self.names, strict=True):
@@ -182,7 +182,8 @@ class TensorProgram(Program):
         return values
 
     def run(
-        self, parameters: Gradients, data: Sequence[Any], replacements: Mapping[At, Array] | None = None,
+        self, parameters: Mapping[str, Array], data: Sequence[Any],
+        replacements: Mapping[At, Array] | None = None,
         recording: bool = False, code: Callable[[types.CodeType], types.CodeType] | None = None,
     ) -> tuple[float, Gradients]:  # fmt: skip
         """(Σ upstream · output, the author's gradients); raises what the forward pass raises."""

@@ -14,12 +14,12 @@ from torch.overrides import TorchFunctionMode
 
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import close
+from mlp_torch.check.lines.probes import KINDS
 from mlp_torch.check.lines.program import Gradients
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import ENTER, RECORD
 from mlp_torch.check.lines.tensors.copies import OpenCopies
 from mlp_torch.check.lines.tensors.program import TensorProgram, array_of, total
-from mlp_torch.check.lines.truth import KINDS
 from mlp_torch.check.operations.tensors import to_numpy
 
 NEAR = 1e-7
