@@ -8,7 +8,7 @@ import pytest
 from mlp_torch import check_function
 from mlp_torch.__main__ import main
 from mlp_torch.check.functions.copies import written as by_author
-from mlp_torch.check.lines.patch import diff, write
+from mlp_torch.check.lines.line import diff, write
 from tests.mlp_torch.check.functions.sources import PROGRAMS
 from tests.mlp_torch.check.lines.written import slipped, written
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.edits import Edit, Scope
-from mlp_torch.check.lines.mending import Mended, Mender, enclosing
+from mlp_torch.check.lines.mender import Mended, Mender
 from mlp_torch.check.lines.program import Source
+from mlp_torch.check.lines.scopes import Scope
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.syntax import Edit, enclosing
 
 COST = 2.0
 MOST_TARGETS = 6

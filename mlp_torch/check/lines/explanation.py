@@ -1,17 +1,83 @@
-"""What is wrong with a value, told from itself and the truth: each word is checked on the numbers."""
+"""What is said of a fault: its line, and what is wrong with its value, each word checked on the numbers."""
 
 import ast
+import linecache
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.mending import Mended
+from mlp_torch.check.lines.line import GuiltyLine
+from mlp_torch.check.lines.mender import Mended
+from mlp_torch.check.lines.repairs import Hit
 from mlp_torch.check.lines.sites import Site
 
 LOOSE = 1e-7
+
+
+@dataclass
+class Verdict:
+    """One fault: where, what mends it, and the places that mend as well."""
+
+    hit: Hit
+    mended: Mended | None
+    others: list[tuple[Hit, Mended]] = field(default_factory=list)
+
+
+def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+    """What is said of a fault."""
+    draw, hit, mended = draws[0], verdict.hit, verdict.mended
+    if hit.site < 0:
+        return _told_by_edit(draws, sites, verdict)
+    site = sites[hit.site]
+    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
+    file, line, column, end = site.file, site.line, site.column, site.end
+    code = linecache.getline(file, line).rstrip("\n")
+    function = site.function
+    words = ""
+    if mended is not None:
+        file, line, code = mended.file, mended.line, mended.before
+        words = by_edit(mended, draw, sites)
+        first = code.splitlines()[0]
+        column = len(first.encode()[: mended.edit.span[1]].decode())
+        last = mended.edit.span[3] if mended.edit.span[0] == mended.edit.span[2] else len(first.encode())
+        end = len(first.encode()[:last].decode())
+        function = next((s.function for s in sites if (s.file, s.statement) == (file, line)), function)
+    own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
+    return GuiltyLine(
+        file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
+        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
+        mended.after if mended else None, others, end, len(draws),
+    )  # fmt: skip
+
+
+def _told_by_edit(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+    """What is said of a line that an edit mends, or after which one is missing."""
+    hit, mended = verdict.hit, verdict.mended
+    assert mended is not None
+    code = mended.before
+    added = mended.edit.text.startswith("\n")
+    words = (
+        f"after this line, {mended.edit.text.strip()} is missing"
+        if added
+        else by_edit(mended, draws[0], sites)
+    )
+    start, end = mended.edit.span[1], mended.edit.span[3]
+    column = 0 if added else len(code.encode()[:start].decode())
+    end = (
+        len(code)
+        if added or mended.edit.span[0] != mended.edit.span[2]
+        else len(code.encode()[:end].decode())
+    )
+    function = next((s.function for s in sites if (s.file, s.statement) == (mended.file, mended.line)), "")
+    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
+    return GuiltyLine(
+        mended.file, mended.line, column, function, code, "", words, tuple(sorted(hit.mends)), True,
+        mended.after, others, end, len(draws),
+    )  # fmt: skip
 
 
 def stands_for(candidate: Candidate, sites: Sequence[Site]) -> str:
