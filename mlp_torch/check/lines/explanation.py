@@ -2,7 +2,7 @@
 
 import ast
 import linecache
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,71 +12,63 @@ from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.mender import Mended
+from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.syntax import ADDED
 
 LOOSE = 1e-7
 
 
 @dataclass
 class Verdict:
-    """One fault: where, what mends it, and the places that mend as well."""
+    """One fault: the value that is wrong or the edit that mends it, and the edits that mend as well."""
 
-    hit: Hit
+    hit: Hit | None
     mended: Mended | None
-    others: list[tuple[Hit, Mended]] = field(default_factory=list)
+    others: list[Mended] = field(default_factory=list)
+    other_hits: list[Hit] = field(default_factory=list)
+    draws: Sequence[Draw] = ()  # on which it was found: other faults may be repaired there
+    sites: Sequence[Site] = ()
 
 
-def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+def told(verdict: Verdict) -> GuiltyLine:
     """What is said of a fault."""
-    draw, hit, mended = draws[0], verdict.hit, verdict.mended
-    if hit.site < 0:
-        return _told_by_edit(draws, sites, verdict)
+    draws, sites = verdict.draws, verdict.sites
+    if verdict.mended is not None:
+        return _told_by_edit(draws, sites, verdict.mended, verdict.others)
+    hit = verdict.hit
+    assert hit is not None
     site = sites[hit.site]
-    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
-    file, line, column, end = site.file, site.line, site.column, site.end
-    code = linecache.getline(file, line).rstrip("\n")
-    function = site.function
-    words = ""
-    if mended is not None:
-        file, line, code = mended.file, mended.line, mended.before
-        words = by_edit(mended, draw, sites)
-        first = code.splitlines()[0]
-        column = len(first.encode()[: mended.edit.span[1]].decode())
-        last = mended.edit.span[3] if mended.edit.span[0] == mended.edit.span[2] else len(first.encode())
-        end = len(first.encode()[:last].decode())
-        function = next((s.function for s in sites if (s.file, s.statement) == (file, line)), function)
-    own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
+    code = linecache.getline(site.file, site.line).rstrip("\n")
+    arrays = hit.candidate.arrays(draws[0]) or {}
+    said = [told(Verdict(h, None, draws=draws, sites=sites)) for h in verdict.other_hits]
+    others = {g.line: g for g in said if g.line != site.line}
     return GuiltyLine(
-        file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
-        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)), True,
-        mended.after if mended else None, others, end, len(draws),
+        site.file, site.line, site.column, site.function or "<lambda>", code,
+        stands_for(hit.candidate, sites), by_value(arrays, draws[0], sites), tuple(sorted(hit.mends)), True,
+        None, tuple(others.values()), site.end, len(draws),
     )  # fmt: skip
 
 
-def _told_by_edit(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
+def _told_by_edit(
+    draws: Sequence[Draw], sites: Sequence[Site], mended: Mended, others: Sequence[Mended] = ()
+) -> GuiltyLine:
     """What is said of a line that an edit mends, or after which one is missing."""
-    hit, mended = verdict.hit, verdict.mended
-    assert mended is not None
-    code = mended.before
-    added = mended.edit.text.startswith("\n")
-    words = (
-        f"after this line, {mended.edit.text.strip()} is missing"
-        if added
-        else by_edit(mended, draws[0], sites)
-    )
-    start, end = mended.edit.span[1], mended.edit.span[3]
-    column = 0 if added else len(code.encode()[:start].decode())
-    end = (
-        len(code)
-        if added or mended.edit.span[0] != mended.edit.span[2]
-        else len(code.encode()[:end].decode())
-    )
+    code, edit = mended.before, mended.edit
+    first = code.split("\n")[0].encode()
+    column = len(first[: edit.span[1]].decode())
+    end = len(first[: edit.span[3] if edit.span[0] == edit.span[2] else len(first)].decode())
+    words = by_edit(mended, draws[0], sites) or by_value(mended.values, draws[0], sites)
+    if edit.text.startswith(ADDED) or edit.text.endswith(ADDED):
+        column, end = 0, len(code)
+        where = "after" if edit.text.startswith(ADDED) else "before"
+        words = f"{where} this line, {edit.text.removeprefix(ADDED).removesuffix(ADDED)} is missing"
     function = next((s.function for s in sites if (s.file, s.statement) == (mended.file, mended.line)), "")
-    others = tuple(told(draws, sites, Verdict(h, m)) for h, m in verdict.others)
+    alternatives = tuple(_told_by_edit(draws, sites, other) for other in others)
     return GuiltyLine(
-        mended.file, mended.line, column, function, code, "", words, tuple(sorted(hit.mends)), True,
-        mended.after, others, end, len(draws),
+        mended.file, mended.line, column, function, code, "", words, tuple(sorted(mended.arrays)), True,
+        mended.after, alternatives, end, len(draws),
     )  # fmt: skip
 
 
@@ -121,9 +113,8 @@ def by_edit(mended: Mended, draw: Draw, sites: Sequence[Site]) -> str:
     return ""
 
 
-def by_value(candidate: Candidate, draw: Draw, sites: Sequence[Site]) -> str:
-    """What the author's value is to the truth: a factor, a part of its paths, a transpose, never written."""
-    arrays = candidate.arrays(draw) or {}
+def by_value(arrays: Mapping[At, Array], draw: Draw, sites: Sequence[Site]) -> str:
+    """What the author's value is to the right one: a factor, a part of its paths, a transpose …"""
     wrong = [(at, a) for at, a in arrays.items() if not close(draw.values[at[0]][at[1]], a)]
     if not wrong:
         return ""

@@ -1,9 +1,9 @@
 """One run of the author's rewritten code: every value as an event, some of them replaced, some probed."""
 
-import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ class Event:
 class Recorder:
     """What the rewritten code calls at every value.
 
-    While `recording`, events are kept; `replacements` are put in the place of values. At the event `watched`
-    the variables of its function are kept in `seen`: (globals, locals as they were).
+    While `recording`, events are kept; `replacements` are put in the place of values. At the events of the
+    sites `watched`, `watch` is told the event and its function's frame.
     """
 
     sites: list[Site]
@@ -39,15 +39,13 @@ class Recorder:
     counts: dict[int, int] = field(default_factory=dict)
     calls: int = 0
     touched: set[int] = field(default_factory=set)
-    watched: At | None = None
-    seen: tuple[dict[str, Any], dict[str, Any]] | None = None
+    watched: frozenset[int] = frozenset()
+    watch: Callable[[At, FrameType], None] | None = None
 
     def start(self, recording: bool, replacements: Mapping[At, Array] | None = None) -> None:
         self.recording, self.replacements = recording, replacements or {}
         self.events, self.counts, self.calls = [], {}, 0
-        self.touched = {site for site, _ in self.replacements}
-        if self.watched is not None:
-            self.touched.add(self.watched[0])
+        self.touched = {site for site, _ in self.replacements} | self.watched
 
     def enter(self) -> int:
         self.calls += 1
@@ -65,9 +63,8 @@ class Recorder:
             return v
         count = self.counts.get(site, 0)
         self.counts[site] = count + 1
-        if self.watched == (site, count):
-            frame = sys._getframe(1)
-            self.seen = frame.f_globals, {k: _kept(v) for k, v in frame.f_locals.items()}
+        if self.watch is not None and site in self.watched:
+            self.watch((site, count), sys._getframe(1))
         if self.recording:
             self.events.append(Event(site, count, np.array(v), call))
         new = self.replacements.get((site, count))
@@ -79,10 +76,3 @@ class Recorder:
             v[...] = new  # other names of the same array see it too
             return v
         return np.array(new, dtype=v.dtype) if isinstance(v, np.ndarray) else v.dtype.type(new)
-
-
-def _kept(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # whatever an object of the author's raises when it is copied
-        return value

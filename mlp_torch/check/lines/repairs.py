@@ -220,13 +220,48 @@ class Verified:
 
     def __call__(self, at: At) -> bool:
         value = self.draw.values[at[0]][at[1]]
+        by_name = self.by_name(at, value)
+        if by_name is not None:
+            return by_name and bool(value.any())
+        return bool(value.any()) and any(close(value, g) for g in self.whole.get(value.shape, []))
+
+    def by_name(self, at: At, value: Array) -> bool | None:
+        """Whether a value there is the gradient that its name says it is; None where no name says so."""
         target = self.sites[at[0]].target
         stem = _stem(target)
         known = self.named.get((stem, value.shape), []) if stem and stem != target.lower() else []
-        return bool(value.any()) and any(close(value, g) for g in known or self.whole.get(value.shape, []))
+        return any(close(value, g) for g in known) if known else None
 
 
 def _stem(name: str) -> str:
     """What a gradient's name says it is of."""
     bare = re.sub(r"\W", "", name.rpartition(".")[2].rpartition("[")[2] or name).lower()
     return re.sub(r"^(d_?|grad_?|delta_?|g_?)|(_?grad|_?delta|_?bar)$", "", bare)
+
+
+def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None:
+    """The last hit up to the first wrong value that mends anything, of those that mend most.
+
+    What comes before it still is a true gradient; a value downstream mends as well, and is not to blame.
+    """
+    outside = [h for h in hits if draw.gradients(h.site) is None]  # not in a helper of both passes
+    hits = outside or list(hits)
+    if not hits:
+        return None
+    verified = Verified(draw, list(sites))
+    firsts = []
+    for h in hits:
+        arrays = h.candidate.arrays(draw) or {}
+        firsts += [
+            draw.order[at] for at, a in arrays.items()
+            if not close(draw.values[at[0]][at[1]], a) and not verified(at)
+        ]  # fmt: skip
+    limit = min(firsts, default=min(h.first for h in hits))
+    timed = []
+    for h in hits:
+        times = [draw.order[at] for at in h.candidate.arrays(draw) or {} if draw.order[at] <= limit]
+        if times:
+            timed.append((len(h.mends), max(times), h.candidate.factor == 1, h))
+    if timed:
+        return max(timed, key=lambda t: t[:3])[3]
+    return min(hits, key=lambda h: (-len(h.mends), h.first, h.candidate.factor != 1))

@@ -297,5 +297,4 @@ def _array_of(target: ast.expr) -> ast.expr:
 def rewritten(source: str, file: str, first: int) -> tuple[ast.Module, list[Site]]:
     """The module's tree with every value in a function seen, and the sites, numbered from `first`."""
     rewriter = Rewriter(file, first)
-    tree = ast.fix_missing_locations(rewriter.visit(ast.parse(source)))
-    return tree, rewriter.sites
+    return ast.fix_missing_locations(rewriter.visit(ast.parse(source))), rewriter.sites

@@ -1,13 +1,17 @@
 """Places in the author's text: statements, expressions, and edits of them."""
 
 import ast
+import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mlp_torch.check.lines.program import Source, codes_of
 from mlp_torch.check.lines.sites import Site
 
+ADDED = "; "  # what stands before a statement that is added behind another: no line changes its number
+NEARBY = 8  # lines between two statements that may be taken for each other
 Span = tuple[int, int, int, int]  # line, column, end line, end column: bytes of UTF-8, as in the syntax tree
 
 
@@ -25,11 +29,26 @@ def span(node: ast.AST) -> Span:
 
 
 def applied(lines: Sequence[str], edit: Edit) -> list[str]:
-    """The lines of a file with the edit made; what spanned several lines becomes one."""
+    """The lines of a file with the edit made; where it is shorter by lines, empty ones follow it, so that no
+    other line changes its number.
+    """
+    first, last = edit.span[0], edit.span[2]
+    new = _replaced(lines, edit)
+    return [*lines[: first - 1], *new, *[""] * (last - first + 1 - len(new)), *lines[last:]]
+
+
+def _replaced(lines: Sequence[str], edit: Edit) -> list[str]:
     first, start, last, end = edit.span
     head = lines[first - 1].encode()[:start].decode()
     tail = lines[last - 1].encode()[end:].decode()
-    return [*lines[: first - 1], *(head + edit.text + tail).split("\n"), *lines[last:]]
+    return (head + edit.text + tail).split("\n")
+
+
+def quoted(text: str, lines: Sequence[str]) -> str:
+    """Keys in the quotes that the author puts them in."""
+    if "['" not in text or sum(line.count("['") for line in lines) > sum(line.count('["') for line in lines):
+        return text
+    return re.sub(r"\['(\w+)'\]", r'["\1"]', text)
 
 
 def segment(lines: Sequence[str], node: ast.AST) -> str:
@@ -69,6 +88,7 @@ def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tup
     return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
 
 
+@lru_cache(maxsize=2048)
 def enclosing(tree: ast.AST, line: int) -> tuple[ast.stmt | None, ast.AST | None]:
     """The smallest statement on a line (of a loop, its head), and the outermost function around it."""
     statement: ast.stmt | None = None
@@ -98,24 +118,58 @@ def root_of(statement: ast.stmt, site: Site) -> ast.expr | None:
     return None
 
 
+@lru_cache(maxsize=2048)
+def block_of(tree: ast.AST, statement: ast.stmt) -> list[ast.stmt]:
+    """The statements among which a statement stands."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse"):
+            body = getattr(node, name, None)
+            if isinstance(body, list) and statement in body:
+                return body
+    return [statement]
+
+
 def moved(source: Source, statement: ast.stmt) -> list[Edit]:
     """The statement before the one above it, or after the one below it, where both have a line each."""
-    for block in ast.walk(source.tree):
-        for name in ("body", "orelse"):
-            body = getattr(block, name, None)
-            if not isinstance(body, list) or statement not in body:
-                continue
-            at = body.index(statement)
-            found = []
-            for upper, lower in zip(body[max(at - 1, 0) : at + 1], body[max(at, 1) : at + 2], strict=False):
-                if upper is lower or upper.lineno != upper.end_lineno or lower.lineno != lower.end_lineno:
-                    continue
-                a, b = (source.lines[x.lineno - 1].strip() for x in (upper, lower))
-                where = (upper.lineno, upper.col_offset, lower.lineno, lower.end_col_offset or 0)
-                if lower.lineno == upper.lineno + 1:
-                    found.append(Edit(where, f"{b}\n{' ' * upper.col_offset}{a}", 1.5))
-            return found
-    return []
+    body = block_of(source.tree, statement)
+    at, found = body.index(statement), []
+    for upper, lower in zip(body[max(at - 1, 0) : at + 1], body[max(at, 1) : at + 2], strict=False):
+        if upper is lower or upper.lineno != upper.end_lineno or lower.lineno != lower.end_lineno:
+            continue
+        a, b = (source.lines[x.lineno - 1].strip() for x in (upper, lower))
+        where = (upper.lineno, upper.col_offset, lower.lineno, lower.end_col_offset or 0)
+        if lower.lineno == upper.lineno + 1:
+            found.append(Edit(where, f"{b}\n{' ' * upper.col_offset}{a}", 1.5))
+    return found
+
+
+def crossed(source: Source, statement: ast.stmt) -> list[Edit]:
+    """The statement's target in the place of a later one's of its block, and the other way round."""
+    body, one, found = block_of(source.tree, statement), _entry(statement), []
+    for later in body[body.index(statement) + 1 :]:
+        other = _entry(later)
+        if one is None or other is None or later.lineno - statement.lineno > NEARBY:
+            continue
+        (_, _, line, end), (first, start, last, stop) = span(one), span(other)
+        if line != statement.lineno or first != last:
+            continue
+        head = source.lines[line - 1].encode()[end:].decode()
+        tail = source.lines[first - 1].encode()[:start].decode()
+        parts = [head, *source.lines[line : first - 1], tail]
+        a, b = segment(source.lines, one), segment(source.lines, other)
+        found.append(Edit((line, one.col_offset, last, stop), b + "\n".join(parts) + a, 1.2))
+    return found
+
+
+def _entry(statement: ast.stmt) -> ast.expr | None:
+    """The entry or attribute that a statement gives a value, if it is one."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AugAssign):
+        target = statement.target
+    else:
+        return None
+    return target if isinstance(target, ast.Subscript | ast.Attribute) else None
 
 
 def within(inner: tuple[int, int, int, int], outer: tuple[int, int, int, int]) -> bool:
@@ -123,9 +177,12 @@ def within(inner: tuple[int, int, int, int], outer: tuple[int, int, int, int]) -
 
 
 def shown(lines: Sequence[str], edit: Edit) -> tuple[str, str]:
-    """The edited lines before and after."""
+    """The edited lines before and after; what was added behind a statement is a line of its own."""
     first, _, last, _ = edit.span
-    before = lines[first - 1 : last]
-    after = applied(lines, edit)
-    count = last - first + 1 + len(after) - len(lines)
-    return "\n".join(before), "\n".join(after[first - 1 : first - 1 + count])
+    before = "\n".join(lines[first - 1 : last])
+    indent = before[: len(before) - len(before.lstrip())]
+    if edit.text.endswith(ADDED):
+        return before, f"{indent}{edit.text.removesuffix(ADDED)}\n{before}"
+    if edit.text.startswith(ADDED):
+        return before, f"{before}\n{indent}{edit.text.removeprefix(ADDED)}"
+    return before, "\n".join(_replaced(lines, edit))
