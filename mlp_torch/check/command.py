@@ -16,7 +16,7 @@ from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_o
 from mlp_torch.check.functions.calling.calls import heard, told
 from mlp_torch.check.functions.calling.orders import signature
 from mlp_torch.check.gradients import check_gradients, check_step
-from mlp_torch.check.lines.patch import diff, write
+from mlp_torch.check.lines.line import diff, write
 from mlp_torch.check.report import CheckReport
 from mlp_torch.errors import UserError
 

@@ -10,6 +10,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
-from mlp_torch.check.lines.edits import Scope
+from mlp_torch.check.lines.by_repair.edits import Scope
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
@@ -56,11 +57,20 @@ class Source:
     tree: ast.Module  # as the author wrote it
     codes: dict[tuple[str, int], types.CodeType]
 
+    @cached_property
+    def plain(self) -> dict[tuple[str, int], types.CodeType]:
+        """The code objects of its functions as they stand there."""
+        return codes_of(compile(self.text, self.file, "exec"))
+
 
 class Sources:
-    """The author's files, each rewritten once; sites are numbered through all of them."""
+    """The author's files, each rewritten once; sites are numbered through all of them.
 
-    def __init__(self) -> None:
+    `texts` stand for some of them, line by line, as those in which a fault is repaired.
+    """
+
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self.texts = dict(texts or {})
         self.files: dict[str, Source | None] = {}
         self.sites: list[Site] = []
 
@@ -69,8 +79,12 @@ class Sources:
         source = self.of(given.co_filename)
         if source is None:
             return given
-        found = source.codes.get((given.co_qualname.rpartition("<locals>.")[2], given.co_firstlineno), given)
-        return found if found.co_freevars == given.co_freevars else given
+        return _same(source.codes, given)
+
+    def plain(self, given: types.CodeType) -> types.CodeType:
+        """A function's code as it stands in `texts`, not rewritten."""
+        source = self.of(given.co_filename) if given.co_filename in self.texts else None
+        return given if source is None else _same(source.plain, given)
 
     def of(self, file: str) -> Source | None:
         if file not in self.files:
@@ -81,8 +95,10 @@ class Sources:
         return rewritten(text, file, len(self.sites))
 
     def _read(self, file: str) -> Source | None:
-        text = "".join(linecache.getlines(file)) or (
-            Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
+        text = (
+            self.texts.get(file)
+            or "".join(linecache.getlines(file))
+            or (Path(file).read_text(encoding="utf-8") if Path(file).is_file() else "")
         )
         if not text or not written(file):
             return None
@@ -93,6 +109,12 @@ class Sources:
         self.sites += sites
         codes = codes_of(compile(tree, file, "exec"))
         return Source(file, text, text.splitlines(), ast.parse(text), codes)
+
+
+def _same(codes: Mapping[tuple[str, int], types.CodeType], given: types.CodeType) -> types.CodeType:
+    """The code of the same function; `given` where none has the same variables from outside."""
+    found = codes.get((given.co_qualname.rpartition("<locals>.")[2], given.co_firstlineno), given)
+    return found if found.co_freevars == given.co_freevars else given
 
 
 def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
@@ -128,7 +150,7 @@ class Program:
     def _copies(self, rewritten: bool) -> tuple[Copies, Callable[..., Any]]:
         if rewritten not in self._made:
             extra = {RECORD: self.recorder.value, ENTER: self.recorder.enter}
-            copies = Copies(self.sources.code, extra) if rewritten else Copies()
+            copies = Copies(self.sources.code, extra) if rewritten else Copies(self.sources.plain)
             self._made[rewritten] = copies, copies.of(self.function)
         return self._made[rewritten]
 

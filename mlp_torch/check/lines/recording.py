@@ -2,8 +2,9 @@
 
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,7 @@ class Recorder:
     """What the rewritten code calls at every value.
 
     While `recording`, events are kept, their values in `store`; `replacements` are put in the place of
-    values. At the event `watched` the variables of its function are kept in `seen`: (globals, locals as they
-    were).
+    values. At the events of the sites `watched`, `watch` is told the event and its function's frame.
     """
 
     sites: list[Site]
@@ -41,17 +41,15 @@ class Recorder:
     counts: dict[int, int] = field(default_factory=dict)
     calls: int = 0
     touched: set[int] = field(default_factory=set)
-    watched: At | None = None
-    seen: tuple[dict[str, Any], dict[str, Any]] | None = None
+    watched: frozenset[int] = frozenset()
+    watch: Callable[[At, FrameType], None] | None = None
     store: Store = field(default_factory=Store)
     before: dict[int, Array] = field(default_factory=dict)  # what a site gave the last time
 
     def start(self, recording: bool, replacements: Mapping[At, Array] | None = None) -> None:
         self.recording, self.replacements = recording, replacements or {}
         self.events, self.counts, self.calls, self.before = [], {}, 0, {}
-        self.touched = {site for site, _ in self.replacements}
-        if self.watched is not None:
-            self.touched.add(self.watched[0])
+        self.touched = {site for site, _ in self.replacements} | self.watched
 
     def enter(self) -> int:
         self.calls += 1
@@ -69,9 +67,8 @@ class Recorder:
             return v
         count = self.counts.get(site, 0)
         self.counts[site] = count + 1
-        if self.watched == (site, count):
-            frame = sys._getframe(1)
-            self.seen = frame.f_globals, {k: copied(v) for k, v in frame.f_locals.items()}
+        if self.watch is not None and site in self.watched:
+            self.watch((site, count), sys._getframe(1))
         if self.recording:
             self.events.append(Event(site, count, self._kept(site, v), call))
         new = self.replacements.get((site, count))

@@ -160,15 +160,10 @@ class Rewriter(ast.NodeTransformer):
 
     # statements
 
-    def _read(self, name: str, node: ast.AST) -> ast.Name:
-        load = ast.Name(name, ast.Load())
-        ast.copy_location(load, node)
-        return load
-
     def _again(self, name: str, kind: str, node: ast.AST) -> ast.stmt:
         """`name = value(site, name)` after the statement `node`."""
         store = ast.Name(name, ast.Store())
-        value = self.wrap(self._read(name, node), kind, name, text=name)
+        value = self.wrap(ast.copy_location(ast.Name(name, ast.Load()), node), kind, name, text=name)
         return ast.copy_location(ast.Assign([ast.copy_location(store, node)], value), node)
 
     def _seen(self, array: ast.expr, node: ast.AST) -> ast.stmt:
@@ -263,9 +258,8 @@ class Rewriter(ast.NodeTransformer):
         return node
 
     def visit_Try(self, node: ast.Try) -> ast.stmt:
-        self._block(node)
-        for handler in node.handlers:
-            self._block(handler)
+        for block in (node, *node.handlers):
+            self._block(block)
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
@@ -285,9 +279,11 @@ class Rewriter(ast.NodeTransformer):
         self.function, self.inner = outer, inner
         return node
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
+    def visit_ClassDef(self, node: ast.ClassDef | ast.Module) -> Any:
         node.body = [self.visit(b) if isinstance(b, ast.FunctionDef | ast.ClassDef) else b for b in node.body]
         return node
+
+    visit_Module = visit_ClassDef  # noqa: N815
 
 
 def _array_of(target: ast.expr) -> ast.expr:
@@ -302,11 +298,5 @@ def _array_of(target: ast.expr) -> ast.expr:
 
 def rewritten(source: str, file: str, first: int) -> tuple[ast.Module, list[Site]]:
     """The module's tree with every value in a function seen, and the sites, numbered from `first`."""
-    tree = ast.parse(source)
     rewriter = Rewriter(file, first)
-    tree.body = [
-        rewriter.visit(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else node
-        for node in tree.body
-    ]
-    ast.fix_missing_locations(tree)
-    return tree, rewriter.sites
+    return ast.fix_missing_locations(rewriter.visit(ast.parse(source))), rewriter.sites

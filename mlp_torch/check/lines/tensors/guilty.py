@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mlp_torch.check.lines.finding import find_lines
+from mlp_torch.check.lines.by_repair.finding import find_lines
 from mlp_torch.check.lines.guilty import TIMEOUT
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import UnavailableError

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from mlp_torch.check.functions.copies import author_s, written
-from mlp_torch.check.lines.edits import span
-from mlp_torch.check.lines.explaining import by_value
+from mlp_torch.check.lines.by_repair.edits import span
+from mlp_torch.check.lines.by_repair.explaining import by_value
+from mlp_torch.check.lines.by_repair.mending import Mender, enclosing
+from mlp_torch.check.lines.by_repair.repair import Hit
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mending import Mender, enclosing
-from mlp_torch.check.lines.repair import Hit
 from mlp_torch.check.lines.sites import Site
 
 OWN = ("aten", "prims", "prim")  # the namespaces of torch.ops that are torch's own

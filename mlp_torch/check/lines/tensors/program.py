@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from manual.numbers import Array
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Gradients, Program, UnavailableError
-from mlp_torch.check.lines.recording import At, Event, Recorder, copied
+from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD
 from mlp_torch.check.lines.tensors.copies import TensorCopies
 from mlp_torch.check.lines.tensors.kernels import kernel_of, told
@@ -70,8 +70,8 @@ class TensorRecorder(Recorder):
             return v
         count = self.counts.get(site, 0)
         self.counts[site] = count + 1
-        if self.watched == (site, count):
-            self.seen = frame.f_globals, {k: copied(v) for k, v in frame.f_locals.items()}
+        if self.watch is not None and site in self.watched:
+            self.watch((site, count), frame)
         if self.recording:
             self.entries += a.size
             if self.entries > MOST_ENTRIES:

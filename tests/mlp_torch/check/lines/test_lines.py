@@ -8,7 +8,7 @@ import pytest
 from mlp_torch import check_function
 from mlp_torch.__main__ import main
 from mlp_torch.check.functions.copies import written as by_author
-from mlp_torch.check.lines.patch import diff, write
+from mlp_torch.check.lines.line import diff, write
 from tests.mlp_torch.check.functions.sources import PROGRAMS
 from tests.mlp_torch.check.lines.written import slipped, written
 
@@ -56,8 +56,8 @@ SLIPS = (
 )
 
 
-def checked(module, **options):
-    return check_function(module.loss_and_gradients, module.parameters, module.x, module.y, **options)
+def checked(module, timeout=300):
+    return check_function(module.loss_and_gradients, module.parameters, module.x, module.y, timeout=timeout)
 
 
 @pytest.mark.parametrize(("old", "new", "arrays", "words"), SLIPS)
@@ -103,7 +103,7 @@ EASY = ("rnn", "lstm", "vae", "attention", "huber")
 def test_lines_of_loops_attention_and_losses(name, old, new, tmp_path):
     source, number = slipped(PROGRAMS[name][0], old, new)
     module = written(tmp_path, source)
-    report = check_function(module.f, module.P, *module.D, timeout=30)
+    report = check_function(module.f, module.P, *module.D, timeout=300)
     assert [line.line for line in report.lines] == [number], str(report)
     assert report.lines[0].proof
 
@@ -111,7 +111,7 @@ def test_lines_of_loops_attention_and_losses(name, old, new, tmp_path):
 def test_two_faults_are_two_lines_each_needed(tmp_path):
     source, second = slipped(NET, "1 - a1**2", "1 - a1")
     source, first = slipped(source, "2 * e / e.size", "2 * e")
-    report = checked(written(tmp_path, source), timeout=60)
+    report = checked(written(tmp_path, source), timeout=300)
     assert sorted(line.line for line in report.lines) == sorted([first, second]), str(report)
     for line in report.lines:
         assert line.mended is not None

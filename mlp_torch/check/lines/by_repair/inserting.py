@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.lines.by_repair.edits import Edit, Scope
+from mlp_torch.check.lines.by_repair.mending import Mended, Mender, enclosing
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.edits import Edit, Scope
-from mlp_torch.check.lines.mending import Mended, Mender, enclosing
 from mlp_torch.check.lines.program import Source
 from mlp_torch.check.lines.sites import Site
 

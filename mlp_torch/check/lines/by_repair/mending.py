@@ -7,17 +7,18 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.lines.by_repair.edits import Edit, Scope, Span, applied, edits, reads, roots_of, span
+from mlp_torch.check.lines.by_repair.scopes import Scopes
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.edits import Edit, Scope, Span, applied, edits, reads, roots_of, span
 from mlp_torch.check.lines.program import Program, Source, codes_of
-from mlp_torch.check.lines.recording import At
-from mlp_torch.check.lines.scopes import Scopes
+from mlp_torch.check.lines.recording import At, copied
 from mlp_torch.check.lines.sites import Site
 
 NEAR = 1e-7
@@ -161,17 +162,20 @@ class Mender:
 
     def _scope(self, site: Site, place: At) -> Scope | None:
         draw, recorder = self.draws[0], self.program.recorder
-        recorder.watched = place
-        recorder.seen = None
+        seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+        def watch(at: At, frame: FrameType) -> None:
+            if at == place and not seen:
+                seen.append((frame.f_globals, {k: copied(v) for k, v in frame.f_locals.items()}))
+
+        recorder.watched, recorder.watch = frozenset({place[0]}), watch
         try:
             self.program.run(draw.parameters, draw.data)
         except Exception:
             return None
         finally:
-            recorder.watched = None
-        if recorder.seen is None:
-            return None
-        return self.program.scope(*recorder.seen)
+            recorder.watched, recorder.watch = frozenset(), None
+        return self.program.scope(*seen[0]) if seen else None
 
     def _gives(self, edit: Edit, root: ast.expr, source: Source, scope: Scope, wanted: Array) -> bool:
         """Whether the statement's value is the wanted one with the edit, in the variables seen there."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.lines.by_repair.mending import Mended
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.mending import Mended
 from mlp_torch.check.lines.sites import Site
 
 LOOSE = 1e-7

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlp_torch.check.lines.by_repair.mending import Mended, Mender
+from mlp_torch.check.lines.by_repair.needed import Needed, needed
+from mlp_torch.check.lines.by_repair.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
-from mlp_torch.check.lines.mending import Mended, Mender
-from mlp_torch.check.lines.needed import Needed, needed
-from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 CHEAP = 1.25  # the cost of the edits that any line is tried with

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
+from mlp_torch.check.lines.by_repair.explaining import by_edit, by_value, stands_for
+from mlp_torch.check.lines.by_repair.inserting import missing_line
+from mlp_torch.check.lines.by_repair.mending import Mended, Mender
+from mlp_torch.check.lines.by_repair.needed import needed
+from mlp_torch.check.lines.by_repair.others import CHEAP, NEARLY, Place, nowhere, origins, rivals, solved
+from mlp_torch.check.lines.by_repair.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.explaining import by_edit, by_value, stands_for
-from mlp_torch.check.lines.inserting import missing_line
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mending import Mended, Mender
-from mlp_torch.check.lines.needed import needed
-from mlp_torch.check.lines.others import CHEAP, NEARLY, Place, nowhere, origins, rivals, solved
 from mlp_torch.check.lines.program import Program, quiet
-from mlp_torch.check.lines.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3

@@ -1,0 +1,294 @@
+"""The line that mends: small edits of a statement, kept only where a run makes gradients right."""
+
+import ast
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from manual.numbers import Array
+from mlp_torch.check.lines.draws import Draw
+from mlp_torch.check.lines.edits import of_expression, of_statement
+from mlp_torch.check.lines.program import Program, Source
+from mlp_torch.check.lines.recording import At
+from mlp_torch.check.lines.repairs import Verified
+from mlp_torch.check.lines.scopes import Scopes
+from mlp_torch.check.lines.sensitivity import Sensitivity, sensitivity
+from mlp_torch.check.lines.statements import Root, given, roots
+from mlp_torch.check.lines.syntax import Edit, applied, compiled, shown
+
+NEAR = 1e-7
+Place = tuple[str, int]  # file, line
+
+
+@dataclass(frozen=True)
+class Mended:
+    """`before` and `after`: the statement's text; `arrays`: the gradients that the edit makes right."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    edit: Edit
+    arrays: frozenset[str] = frozenset()
+    values: Mapping[At, Array] = field(default_factory=dict, compare=False)  # that the statement has then
+
+    @property
+    def cost(self) -> float:
+        return self.edit.cost
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An edit of a statement, and what a run is needed for: whether it mends."""
+
+    source: Source
+    function: ast.AST
+    edit: Edit
+
+
+class Mender:
+    """Edits of one program's statements, run on every draw."""
+
+    def __init__(self, program: Program, draws: Sequence[Draw], deadline: float) -> None:
+        self.program, self.draws, self.deadline = program, draws, deadline
+        self.runs = self._looked = 0
+        self._late = False
+        self.wrong = frozenset(draws[0].wrong)
+        self._edits: dict[int, tuple[float, list[Edit]]] = {}
+        self.misshapen: list[Attempt] = []  # whose values have another shape than those that are there
+        self._recurrent: dict[int, bool] = {}
+        self._asked: set[tuple[str, Edit]] = set()
+
+    @property
+    def late(self) -> bool:
+        self._looked += 1
+        if self._looked % 16 == 1:  # a look at the clock costs as much as an edit
+            self._late = time.monotonic() > self.deadline
+        return self._late
+
+    @cached_property
+    def scopes(self) -> Scopes:
+        return Scopes(self.program, self.draws[0])
+
+    @cached_property
+    def names(self) -> Verified:
+        return Verified(self.draws[0], self.program.sources.sites)
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity | None:
+        return sensitivity(self.program, self.draws[0])
+
+    @cached_property
+    def roots(self) -> list[Root]:
+        return roots(self.program, self.draws[0])
+
+    @cached_property
+    def by_target(self) -> dict[str, list[tuple[int, At]]]:
+        """When which events gave a name or an array its value, in the order of time."""
+        draw, sites = self.draws[0], self.program.sources.sites
+        found: dict[str, list[tuple[int, At]]] = {}
+        for at, order in sorted(draw.order.items(), key=lambda pair: pair[1]):
+            if sites[at[0]].target:
+                found.setdefault(sites[at[0]].target, []).append((order, at))
+        return found
+
+    def edits(self, number: int, dearest: float) -> list[Edit]:
+        """The edits of a root up to a cost, the likeliest first."""
+        known, made = self._edits.get(number, (-1.0, []))
+        if known < dearest:
+            root = self.roots[number]
+            scope, lines = root.scopes[0], root.source.lines
+            scope.learn(root.function)
+            if root.node is not None:
+                made = of_expression(root.node, lines, scope, dearest)
+            else:
+                made = of_statement(root.statement, lines, scope, root.source)
+            self._edits[number] = dearest, made
+        return made
+
+    def predicted(self, low: float, high: float) -> Iterator[Mended]:
+        """Edits of low < cost ≤ high whose values mend to first order, and a run says that they do."""
+        slopes = self.sensitivity
+        if slopes is None:
+            return
+        for number, root in enumerate(self.roots):
+            at = (root.site.number, root.events[0])
+            if not root.all_seen or not any(slopes.reach((at[0], k)) for k in root.events):
+                continue
+            for edit in self.edits(number, high):
+                if edit.cost <= low:
+                    continue
+                if edit.cost > high or self.late:
+                    break
+                if not root.inside(edit):
+                    continue
+                try:
+                    new = given(root, root.compiled(edit), self.draws[0])
+                except (SyntaxError, ValueError):
+                    continue
+                if new is None:
+                    continue
+                if slopes.misshapen(new):
+                    self.misshapen.append(Attempt(root.source, root.function, edit))
+                elif slopes.mends(new):
+                    mended = self.tried(Attempt(root.source, root.function, edit))
+                    if mended is not None:
+                        yield replace(mended, values=new)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether anything in the backward pass runs more than once."""
+        return any(len(r.events) > 1 for r in self.roots)
+
+    def towards(self, wanted: Callable[[At, Array], bool], high: float) -> Iterator[Mended]:
+        """Edits of what comes round that give a wanted value the first time that it can be wrong."""
+        for number, root in enumerate(self.roots):
+            ats = [(root.site.number, k) for k in root.events]
+            for edit in self.edits(number, high) if len(ats) > 1 else ():
+                if self.late:
+                    return
+                if not root.inside(edit):
+                    continue
+                value = root.first(edit, self.draws[0])
+                if value is not None and wanted(ats[value[0]], value[1]):
+                    mended = self.tried(Attempt(root.source, root.function, edit))
+                    if mended is not None:
+                        yield mended
+
+    def run(self, low: float, high: float) -> Iterator[Mended]:
+        """Edits that only a run can judge: heads of loops, statements that change places, other shapes, and
+        values that come round again.
+        """
+        for attempt in self.attempts(high):
+            if self.late:
+                return
+            if low < attempt.edit.cost <= high:
+                mended = self.tried(attempt)
+                if mended is not None:
+                    yield mended
+
+    def misfits(self, high: float, most: int = 400) -> Iterator[Mended]:
+        """Edits of what has no slope: of masks, and those after which a value has another shape."""
+        attempts = [*self.misshapen, *self.silent(high)]
+        for attempt in sorted(attempts, key=lambda a: a.edit.cost)[:most]:
+            mended = self.tried(attempt) if attempt.edit.cost <= high and not self.late else None
+            if mended is not None:
+                yield mended
+
+    def attempts(self, high: float) -> list[Attempt]:
+        found = list(self.misshapen)
+        functions = {(r.source.file, id(r.function)): r for r in self.roots}
+        for (file, _), root in functions.items():
+            for statement in ast.walk(root.function):
+                if not isinstance(statement, ast.stmt) or statement is root.function:
+                    continue
+                scope = self.scopes.at(file, statement.lineno)
+                if scope is None:
+                    continue
+                scope.learn(root.function)
+                made = of_statement(statement, root.source.lines, scope, root.source)
+                found += [Attempt(root.source, root.function, e) for e in made if e.cost <= high]
+        slopes = self.sensitivity
+        found += self.silent(high)
+        for number, root in enumerate(self.roots):
+            if slopes is not None and root.all_seen and not self.recurrent(number):
+                continue
+            found += [
+                Attempt(root.source, root.function, e) for e in self.edits(number, high) if e.cost <= high
+            ]
+        return sorted(found, key=lambda a: a.edit.cost)
+
+    def recurrent(self, number: int) -> bool:
+        """Whether a root's value comes round again: moved in the first round, it moves in a later one."""
+        root, draw = self.roots[number], self.draws[0]
+        if len(root.events) == 1:
+            return False
+        if number not in self._recurrent:
+            site, first, *later = root.site.number, *root.events
+            moved = {(site, first): draw.values[site][first] * 1.1 + 0.1}
+            try:
+                self.program.run(draw.parameters, draw.data, moved, recording=True)
+            except Exception:  # whatever the author's code raises at other numbers
+                return True
+            now = {e.count: e.value for e in self.program.recorder.events if e.site == site}
+            self._recurrent[number] = any(
+                k not in now or not np.array_equal(now[k], draw.values[site][k]) for k in later
+            )
+        return self._recurrent[number]
+
+    def silent(self, high: float) -> list[Attempt]:
+        """Edits of assignments that give no array of floats: a mask where a gradient is meant."""
+        found: list[Attempt] = []
+        heard = {
+            (s.file, s.statement) for s in map(self.program.sources.sites.__getitem__, self.draws[0].values)
+        }
+        functions = {id(r.function): r for r in self.roots}
+        for root in functions.values():
+            source = root.source
+            for statement in ast.walk(root.function):
+                if not isinstance(statement, ast.Assign) or (source.file, statement.lineno) in heard:
+                    continue
+                scope = self.scopes.at(source.file, statement.lineno)
+                if scope is not None:
+                    scope.learn(root.function)
+                    made = of_expression(statement.value, source.lines, scope, high)
+                    found += [Attempt(source, root.function, e) for e in made if e.cost <= high]
+        return found
+
+    def tried(self, attempt: Attempt) -> Mended | None:
+        """What an edit mends, told by running it; None where that is nothing, or it was tried before."""
+        source, edit = attempt.source, attempt.edit
+        key = (source.file, edit)
+        if key in self._asked:
+            return None
+        self._asked.add(key)
+        arrays = self.works(source, edit, attempt.function)
+        if not arrays:
+            return None
+        return Mended(source.file, edit.span[0], *shown(source.lines, edit), edit, arrays)
+
+    def works(self, source: Source, edit: Edit, function: ast.AST) -> frozenset[str]:
+        """The wrong gradients that are right on every draw with this edit; none if it spoils a right one."""
+        code = self.edited(source, edit, function)
+        found = self.wrong
+        for draw in self.draws:
+            if code is None or not found:
+                return frozenset()
+            self.runs += 1
+            try:
+                loss, hand = self.program.run(draw.parameters, draw.data, code=code)
+            except Exception:  # whatever an edited program raises
+                return frozenset()
+            if not abs(float(loss) - draw.loss) <= NEAR * max(abs(draw.loss), 1e-12):
+                return frozenset()
+            right = {n for n in draw.true if draw.right(n, hand)}
+            if not right >= set(draw.true) - set(draw.wrong):
+                return frozenset()
+            found &= right
+        return found
+
+    def edited(
+        self, source: Source, edit: Edit, function: ast.AST
+    ) -> Callable[[types.CodeType], types.CodeType] | None:
+        """What gives the code of a function with an edit made; code that is not its own as it is."""
+        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]
+        decorators = getattr(function, "decorator_list", [])
+        first = min([first, *(d.lineno for d in decorators)])
+        try:
+            codes = compiled(applied(source.lines, edit), first, last, source.file)
+        except (SyntaxError, ValueError):
+            return None
+
+        def code(given: Any) -> Any:
+            if given.co_filename != source.file:
+                return given
+            key = (given.co_qualname.rpartition("<locals>.")[2].rpartition(".")[2], given.co_firstlineno)
+            found = codes.get(key)
+            return found if found is not None and found.co_freevars == given.co_freevars else given
+
+        return code
