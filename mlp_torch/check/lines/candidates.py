@@ -67,7 +67,7 @@ def events_at(draw: Draw, site: int, where: str) -> list[At]:
     if where == "last":
         ks = ks[-1:]
     if where == "last of each call":
-        calls = draw.calls[site]
+        calls = draw.calls.get(site, [])
         ks = [k for i, k in enumerate(ks) if i + 1 == len(ks) or calls[ks[i + 1]] != calls[k]]
     return [(site, k) for k in ks]
 

@@ -145,6 +145,8 @@ def missing(slips: Slips, node: ast.AST) -> Iterator[Offer]:
             yield node, form.format(v=v, a=a), cost + far
     if isinstance(node, ast.Constant):
         return
+    for f, a in itertools.product([f for f, count in scope.functions.items() if count == 1], beside):
+        yield node, f"{v} * {f}({a})", 1.8 + far
     for called, cost in scope.calls(shape, slips.text(node)):
         yield node, called, cost
     if root and shape:

@@ -5,6 +5,7 @@ import pytest
 
 from mlp_torch import check_function
 from mlp_torch.check.functions.calling.adapters import adapt
+from mlp_torch.check.lines.candidates import events_at
 from mlp_torch.check.lines.draws import drawn
 from mlp_torch.check.lines.program import Program, Sources
 from mlp_torch.check.lines.sensitivity import sensitivity
@@ -100,6 +101,32 @@ parameters = {name: r.normal(size=shape) for name, shape in shapes.items()}
 x, y = r.normal(size=(7, 3)), r.normal(size=(7, 2))
 """
 )
+# gradients in a list, and a function of its own for a derivative
+HELPED = (
+    HEADER
+    + """def relu_grad(z):
+    return np.where(z > 0, 1.0, 0.1)
+
+
+def loss_and_gradients(p, x, y):
+    W, V = p
+    z = x @ W
+    h = np.where(z > 0, z, 0.1 * z)
+    e = h @ V - y
+    loss = np.sum(e**2) / len(x)
+    de = 2 * e / len(x)
+    dV = h.T @ de
+    dh = de @ V.T
+    dz = dh * relu_grad(z)
+    dW = x.T @ dz
+    return loss, [dW, dV]
+
+
+r = np.random.default_rng(0)
+parameters = [r.normal(size=(3, 5)), r.normal(size=(5, 2))]
+x, y = r.normal(size=(7, 3)), r.normal(size=(7, 2))
+"""
+)
 # (kind, program, what stands there, the slip)
 KINDS = (
     ("another variable in a loop", TAGGER, 'g["W"] += x[t].T @ dz', 'g["W"] += x[t].T @ dh'),
@@ -114,6 +141,7 @@ KINDS = (
     ("a derivative that is left out", GATED, "ds = dgate * gate * (1 - gate)", "ds = dgate * gate"),
     ("what the forward pass has", GATED, "dout = de * (1 - np.tanh(out) ** 2)", "dout = de * (1 - out**2)"),
     ("another entry is added to", TAGGER, 'g["b"] += dz.sum(axis=0)', 'g["b"] += dh.sum(axis=0)'),
+    ("a gradient in a list", HELPED, "return loss, [dW, dV]", "return loss, [dW, V]"),
     ("a power", GATED, "/ spread**2", "/ spread**3"),
     ("a sign", GATED, "dmean / len(centred)", "-dmean / len(centred)"),
 )  # fmt: skip
@@ -124,7 +152,7 @@ def report_of(tmp_path, source, **options):
     return check_function(module.loss_and_gradients, module.parameters, module.x, module.y, **options)
 
 
-@pytest.mark.parametrize("source", [TAGGER, GATED])
+@pytest.mark.parametrize("source", [TAGGER, GATED, HELPED])
 def test_the_programs_are_right(source, tmp_path):
     assert report_of(tmp_path, source).verdict == "right"
 
@@ -172,6 +200,14 @@ def test_two_faults_of_which_one_spoils_all_are_both_named(tmp_path):
     report = report_of(tmp_path, source, timeout=300)
     assert {line.line for line in report.lines} == {first, second}, str(report)
     assert all(line.mended is not None for line in report.lines)
+
+
+@pytest.mark.parametrize("where", ["all", "last", "last of each call"])
+def test_a_place_that_other_data_never_reach_has_no_events(where, tmp_path):
+    module = written(tmp_path, GATED)
+    author = adapt(module.loss_and_gradients, module.parameters, (module.x, module.y), {})
+    draw = drawn(Program(author.fresh, author.loss, Sources()), module.parameters, (module.x, module.y))
+    assert events_at(draw, 10**6, where) == []
 
 
 def test_to_first_order_a_value_moves_the_gradients_as_a_run_with_it_does(tmp_path):
