@@ -112,7 +112,7 @@ def _slopes(
     draw, sites = mender.draws[0], mender.program.sources.sites
     try:
         now = np.asarray(scope.read(target))
-    except Exception:  # not there in this round
+    except (Exception, SystemExit):  # not there in this round
         return None
     for order, at in reversed(mender.by_target.get(target, ())):
         if order < time and sites[at[0]].kind != "sum" and np.array_equal(draw.values[at[0]][at[1]], now):
@@ -148,7 +148,7 @@ def _factor(slopes: Sensitivity, place: Place, text: str) -> float | None:
     for scope in place.root.scopes:
         try:
             values.append(np.asarray(eval(code, scope.names), dtype=float))
-        except Exception:  # not so in this round
+        except (Exception, SystemExit):  # not so in this round
             return None
     factor: float | None = None
     if any(v.shape != s.shape for v, row in zip(values, place.slopes, strict=True) for s in row.values()):
@@ -211,7 +211,7 @@ def _said(scope: Scope, factor: float) -> Iterator[str]:
     for text in (*scope.sizes(), *scope.scalars()):
         try:
             known[text] = float(scope.read(text))
-        except Exception:  # no number here
+        except (Exception, SystemExit):  # no number here
             continue
     for (s, x), sign in itertools.product(known.items(), ("", "-")):
         one = -1 if sign else 1

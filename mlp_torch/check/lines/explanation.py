@@ -67,9 +67,25 @@ def _told_by_edit(
     function = next((s.function for s in sites if (s.file, s.statement) == (mended.file, mended.line)), "")
     alternatives = tuple(_told_by_edit(draws, sites, other) for other in others)
     return GuiltyLine(
-        mended.file, mended.line, column, function, code, "", words, tuple(sorted(mended.arrays)), True,
+        mended.file, mended.line, column, function, code, meant(mended, draws[0], sites), words,
+        tuple(sorted(mended.arrays)), True,
         mended.after, alternatives, end, len(draws),
     )  # fmt: skip
+
+
+def meant(mended: Mended, draw: Draw, sites: Sequence[Site]) -> str:
+    """The gradient that the edited value is; nothing where it is none of the forward pass's, or of several."""
+    if not mended.values:
+        return ""
+    at, value = min(mended.values.items(), key=lambda pair: draw.order[pair[0]])
+    found = {
+        number: g for (number, _), g in draw.truth.items()
+        if g is not None and sites[number].assigned and g.any() and close(value, g)
+    }  # fmt: skip
+    own = sites[at[0]].target or ""
+    named = [n for n in found if sites[n].target and sites[n].target in own]
+    best = max(named or found, default=None, key=lambda n: (n in named, len(sites[n].target or ""), -n))
+    return "" if best is None else stands_for(Candidate(best, "", best, name=""), sites)
 
 
 def stands_for(candidate: Candidate, sites: Sequence[Site]) -> str:

@@ -213,7 +213,7 @@ class Mender:
             moved = {(site, first): draw.values[site][first] * 1.1 + 0.1}
             try:
                 self.program.run(draw.parameters, draw.data, moved, recording=True)
-            except Exception:  # whatever the author's code raises at other numbers
+            except (Exception, SystemExit):  # whatever the author's code raises at other numbers
                 return True
             now = {e.count: e.value for e in self.program.recorder.events if e.site == site}
             self._recurrent[number] = any(
@@ -262,7 +262,7 @@ class Mender:
             self.runs += 1
             try:
                 loss, hand = self.program.run(draw.parameters, draw.data, code=code)
-            except Exception:  # whatever an edited program raises
+            except (Exception, SystemExit):  # whatever an edited program raises
                 return frozenset()
             if not abs(float(loss) - draw.loss) <= NEAR * max(abs(draw.loss), 1e-12):
                 return frozenset()

@@ -84,7 +84,7 @@ class Repairs:
         self.tried += 1
         try:
             return self.program.run(draw.parameters, draw.data, {**whole, **given})[1]
-        except Exception:  # whatever the author's code raises when a value has another shape
+        except (Exception, SystemExit):  # whatever the author's code raises when a value has another shape
             return None
 
     def confirmed(self, hit: Hit) -> bool:

@@ -71,7 +71,7 @@ class Scope:
             if text not in self.readable:
                 try:
                     value = self.read(text)
-                except Exception:  # not readable here: no variable to offer
+                except (Exception, SystemExit):  # not readable here: no variable to offer
                     continue
                 if _number(value):
                     self.readable[text] = value
@@ -134,7 +134,7 @@ class Scope:
                 seen.add(text)
                 try:
                     value = self.read(text)
-                except Exception:  # not readable here
+                except (Exception, SystemExit):  # not readable here
                     continue
                 if isinstance(value, np.ndarray | np.floating | float):
                     self.phrased.setdefault(np.shape(value), []).append(text)
@@ -234,7 +234,7 @@ def kept(values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         try:
             found[name] = copy.deepcopy(value, memo)
-        except Exception:  # whatever an object of the author's raises when it is copied
+        except (Exception, SystemExit):  # whatever an object of the author's raises when it is copied
             found[name] = value
     return found
 

@@ -98,7 +98,10 @@ def _slopes(program: Program, draw: Draw, without: frozenset[str]) -> Sensitivit
         try:
             function = rebuilt.of(program.function)
             function({n: Traced(v * 1) for n, v in leaves.items()}, *rebuilt.of(list(draw.data)))
-        except Exception:  # whatever torch lacks: nothing is known beforehand, and edits are tried by running
+        except (
+            Exception,
+            SystemExit,
+        ):  # whatever torch lacks: nothing is known beforehand, and edits are tried by running
             pass
     if not trees:
         return None

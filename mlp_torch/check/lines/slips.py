@@ -68,7 +68,7 @@ class Slips:
     def value(self, node: ast.AST) -> Any:
         try:
             return self.scope.read(self.text(node))
-        except Exception:  # whatever the author's expression raises: it has no value here
+        except (Exception, SystemExit):  # whatever the author's expression raises: it has no value here
             return None
 
 
@@ -110,7 +110,7 @@ def transposed(slips: Slips, node: ast.expr) -> Iterator[Offer]:
     elif isinstance(value, np.ndarray) and value.ndim == 2:
         yield node, f"{slips.tight(node)}.T", 1.0
     elif isinstance(value, np.ndarray) and value.ndim > 2:
-        yield node, f"np.swapaxes({slips.text(node)}, -1, -2)", 1.2
+        yield node, f"np.swapaxes({slips.text(node)}, -1, -2)", 1.7
 
 
 def indexed(slips: Slips, node: ast.Subscript) -> Iterator[Offer]:
@@ -207,7 +207,7 @@ def comparison(slips: Slips, node: ast.Compare) -> Iterator[Offer]:
             text = f"{a} {sign} {b}"
             try:
                 passing = np.mean(slips.scope.read(text))
-            except Exception:  # not readable here
+            except (Exception, SystemExit):  # not readable here
                 passing = 0.5
             yield (
                 node,

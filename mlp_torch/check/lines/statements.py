@@ -83,7 +83,7 @@ class Root:
                 value = np.asarray(self.value(code, scope), dtype=float)
                 if not np.array_equal(value, draw.values[self.site.number][self.events[i]]):
                     return i, value
-        except Exception:  # whatever an expression raises that nobody wrote
+        except (Exception, SystemExit):  # whatever an expression raises that nobody wrote
             return None
         return None
 
@@ -187,7 +187,7 @@ def _values(root: Root, code: Any) -> Iterator[tuple[At, Array]]:
     for k, scope in zip(root.events, root.scopes, strict=False):
         try:
             value = root.value(code, scope)
-        except Exception:  # whatever an expression raises that nobody wrote
+        except (Exception, SystemExit):  # whatever an expression raises that nobody wrote
             return
         if not isinstance(value, np.ndarray | np.number | float | int):
             return
