@@ -139,6 +139,8 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
             (part,) = make.of(other, (np.arange(len(other)),))
             validation, test = (part, test) if flag == "validation" else (validation, part)
     what = f"{len(target.classes):,} classes" if target.classes else "real"
+    if labels is not None and (unseen := set(range(len(target.classes))) - set(labels[parts[0]].tolist())):
+        what += f", {target.classes[min(unseen)]!r} in no row that is trained on"
     becomes = (
         what if target.classes else f"real numbers, mean {target.mean:.4g}, deviation {target.scale:.4g}"
     )

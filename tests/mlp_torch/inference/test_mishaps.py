@@ -103,6 +103,17 @@ def test_truths_are_predicted_in_the_words_of_the_heading(tmp_path, capsys):
     assert {row.split(",")[0] for row in rows} <= {"False", "True"}
 
 
+def test_a_class_that_no_training_row_has_is_said(tmp_path, capsys):
+    n = np.arange(60)
+    path = written(
+        tmp_path, pl.DataFrame({"a": n % 7, "y": np.where(n > 55, "late", np.array(["p", "q"])[n % 2])})
+    )
+    flags = f"--data {path} --epochs 1 --hidden 3 --engine manual"
+    for more, said in (("--no-shuffle", True), ("", False)):
+        assert train(tmp_path / f"runs{more}", f"{flags} {more}") == 0
+        assert ("'late' in no row" in " ".join(capsys.readouterr().out.split())) == said
+
+
 def test_the_table_that_is_trained_on_is_no_test(table, tmp_path, capsys):
     for flag in ("--test", "--validation"):
         assert train(tmp_path, f"--data {table} {flag} {table}") == 2
