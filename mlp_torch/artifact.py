@@ -61,8 +61,12 @@ class Artifact:
                 found = arrays[name].shape if name in arrays else None
                 if found != value.shape or arrays[name].dtype != value.dtype:
                     raise UserError(
-                        f"{FILE}: {name} has shape {found}, and {value.shape} by its own metadata"
+                        f"{name} has shape {found}, and {value.shape} by its own metadata"
+                        if found
+                        else f"{name} is not there"
                     )
+                if not np.isfinite(arrays[name]).all():
+                    raise UserError(f"{name} is not finite; the network gives no outputs, train it again")
                 home[name] = arrays[name]
         model.training = False
         return model

@@ -72,6 +72,10 @@ class DataFlags:
         require(path.is_file(), "--data", self.data, "is no file")
         for flag, other in (("--validation", self.validation), ("--test", self.test)):
             require(other is None or other.is_file(), flag, str(other), "there is no such file")
+            same = other is not None and other.samefile(path)
+            require(
+                not same, flag, str(other), "is --data itself; leave it out, and rows of it are held back"
+            )
 
 
 def _text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mlp_torch.data.on_disk import IN_MEMORY, OnDisk
 from mlp_torch.data.sets import DATASETS, Dataset
 from mlp_torch.data.splits import Data, Split, code
 from mlp_torch.errors import UserError
+from mlp_torch.tables.delimited import place
 from mlp_torch.tables.kinds import Column, choose, require_column, understand
 from mlp_torch.tables.preprocessing import Preprocessor
 from mlp_torch.tables.reader import from_arrays
@@ -77,7 +79,9 @@ def openml(name: str) -> Table:
 
     where = f"--data {OPENML}{name}"
     try:
-        bunch = fetch_openml(name, as_frame=False, parser="liac-arff")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tries that failed; in the end one line says so
+            bunch = fetch_openml(name, as_frame=False, parser="liac-arff")
     except (URLError, OSError) as error:
         raise UserError(f"{where}: OpenML cannot be reached ({error}); it needs the internet once") from None
     except ValueError as error:
@@ -107,7 +111,7 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
         require_column(table.where, "--categories", name, table.names)
     name, features = choose(table.where, table.names, flags.target, flags.features, flags.drop, beside)
     values = table.column(name)
-    task = task_of(values) if flags.task == "auto" else flags.task
+    task = task_of(values, table.where) if flags.task == "auto" else flags.task
     whole = Target.fit(values, task, table.where)
     labels = whole.encode(values, table.where) if whole.classes else None
     groups = (
@@ -119,11 +123,10 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
     )  # fmt: skip
     columns = {n: table.column(n) for n in features}
     kinds = understand(table.where, columns, flags.categories)
-    trained = {n: c.gather(parts[0]) for n, c in columns.items()}
-    preprocessing = Preprocessor.fit(trained, kinds, table.where)
+    preprocessing = Preprocessor.fit(columns, kinds, table.where, parts[0])
     target = whole if whole.classes else Target.fit(values.gather(parts[0]), task, table.where)
     described = preprocessing.columns(kinds, columns)
-    del columns, trained
+    del columns
     row = _row(flags, target, len(parts[0]))
     loss = loss or row.loss
     make = _Splits(preprocessing, target, loss, dtype, flags.sample_weight)
@@ -135,11 +138,13 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
                 require_column(str(path), f"--{flag} {path}:", column, other.names)
             (part,) = make.of(other, (np.arange(len(other)),))
             validation, test = (part, test) if flag == "validation" else (validation, part)
-    what = f"{len(target.classes)} classes" if target.classes else "real"
+    what = f"{len(target.classes):,} classes" if target.classes else "real"
+    if labels is not None and (unseen := set(range(len(target.classes))) - set(labels[parts[0]].tolist())):
+        what += f", {target.classes[min(unseen)]!r} in no row that is trained on"
     becomes = (
         what if target.classes else f"real numbers, mean {target.mean:.4g}, deviation {target.scale:.4g}"
     )
-    last = Column(f"{name} (target)", task, 0, values.n_unique(), becomes)
+    last = Column(f"{name} (target)", task, 0, len(target.classes) or values.n_unique(), becomes)
     return Data(
         row, loss, len(preprocessing.input_names), make.outputs, train, validation, test, preprocessing,
         target, [*described, last], fingerprint(Path(flags.data)),
@@ -204,9 +209,10 @@ def _weights(table: Table, name: str) -> Array:
     weights = table.column(name).cast(pl.Float64, strict=False)
     bad = (weights.is_null() | ~weights.is_finite() | (weights < 0)).fill_null(True).arg_true()
     if len(bad):
+        value = table.column(name)[int(bad[0])]
         raise UserError(
-            f"{table.where}: the weight {name!r} is {table.column(name)[int(bad[0])]!r} in row {bad[0] + 1}; "
-            "it must be a number, at least 0"
+            f"{table.where}: the weight {name!r} is {'missing' if value is None else repr(value)} in "
+            f"{place(table.where, int(bad[0]))}; it must be a number, at least 0"
         )
     return np.asarray(weights.to_numpy())
 

@@ -186,6 +186,8 @@ def fit_stochastic(estimator: Any, X: Any, y: Array, sample_weight: Array | None
     epochs = getattr(estimator, "_epochs", None) if incremental else None
     if epochs is None or epochs.config.batch_size > X.shape[0]:
         weight = 1.0 if sample_weight is None else float(np.mean(sample_weight)) or 1.0
+        if weight < 0:
+            raise ValueError(f"the sample weights sum to {weight * X.shape[0]:.4g}; the sum must be above 0")
         epochs = estimator._epochs = Epochs(estimator, X, dtype, weight)
     estimator.engine_ = epochs.config.engine
     epochs.take(estimator)

@@ -47,6 +47,8 @@ class Predict:
             known = self.out.suffix.lower() in (".csv", ".parquet")
             require(known, "--out", str(self.out), "the name must end in .csv or .parquet")
             require(self.out.parent.is_dir(), "--out", str(self.out), "there is no such folder")
+            same = self.out.exists() and self.out.samefile(self.file)
+            require(not same, "--out", str(self.out), "is the table itself; choose another name")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """`mlp evaluate`: the metrics of a run on the samples it was to be tested on, or on a table."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from mlp_torch.errors import UserError
 from mlp_torch.inference import metrics
 from mlp_torch.inference.config import Evaluate
 from mlp_torch.inference.engine import flags, predictor
-from mlp_torch.inference.loaded import has_probabilities, probabilities
+from mlp_torch.inference.loaded import finite, has_probabilities, probabilities
 from mlp_torch.objective import prepared
 from mlp_torch.outcome import regression
 from mlp_torch.tables.kinds import require_column
@@ -60,7 +61,9 @@ def run(config: Evaluate) -> int:
         truth = judged.split.labels if labels else judged.split.y[:, 0]
         assert truth is not None
         real = (truth, decision) if labels else (target.decode(truth), target.decode(decision))
-        save_figure(metrics.picture(*real, matrix, labels, target.name), config.plot)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a script that the font lacks is drawn as boxes
+            save_figure(metrics.picture(*real, matrix, labels, target.name), config.plot)
     if config.json:
         extra = {} if matrix is None else {"classes": labels, "confusion_matrix": matrix.tolist()}
         print(
@@ -71,16 +74,16 @@ def run(config: Evaluate) -> int:
         return 0
     console = Terminal()
     title = f"{config.run}, the weights of epoch {loaded.epoch}, on {judged.where}:"
-    console.print(title, highlight=False, soft_wrap=True)
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
     for name, value in found.items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
         unit = f" (in units of {target.name})" if name in ("mae", "rmse") else ""
         unit = f" ({loaded.loss})" if name == "loss" else unit
-        console.print(f"  {WORDS[name]} {text}{unit}", highlight=False)
+        console.print(f"  {WORDS[name]} {text}{unit}", highlight=False, markup=False)
     if matrix is not None:
         console.print(metrics.table_of(matrix, labels))
     if config.plot is not None:
-        console.print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {config.plot}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -123,7 +126,7 @@ def _of_table(loaded: artifact.Artifact, predict: Predict, config: Evaluate) -> 
     outputs, first = [], 0
     for chunk in table.chunks():
         x = loaded.preprocessing.transform(chunk, where, first=first, dtype=np.dtype(loaded.dtype))
-        outputs.append(predict(x))
+        outputs.append(finite(predict(x), where, first))
         first += len(chunk)
     output = np.concatenate(outputs)
     split = Split(None, y, truth if loaded.target.classes else None)

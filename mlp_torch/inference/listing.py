@@ -57,20 +57,22 @@ def read(folder: Path) -> dict[str, Any] | None:
 def table(runs: list[dict[str, Any]], config: Runs) -> Any:
     """For a terminal."""
     from rich.table import Table
+    from rich.text import Text  # names are shown as they stand, [brackets] too
 
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("run", "data", "engine", "hidden", "epoch"):
+    made.add_column("run", no_wrap=True)  # a name that can be copied
+    for heading in ("data", "hidden", "epoch"):
         made.add_column(heading, overflow="fold")
-    shown = list(dict.fromkeys([config.sort, "test_accuracy", "test_loss", "loss/validation"]))
+    shown = list(dict.fromkeys([config.sort, "test_accuracy", "test_loss"]))
     for name in shown:
-        made.add_column(name, justify="right")
+        made.add_column(name.replace("_", " ").replace("/", " "), justify="right")  # so that it can break
     made.add_column("state")
     for r in runs:
         flags, metrics = r["flags"], r["metrics"]
         values = [metrics.get(name) for name in shown]
         made.add_row(
-            str(Path(r["run"]).relative_to(config.runs_dir)), str(flags.get("data", "")),
-            str(flags.get("engine", "")), "-".join(map(str, flags.get("hidden", []))) or "none",
+            Text(str(Path(r["run"]).relative_to(config.runs_dir))), Text(str(flags.get("data", ""))),
+            "-".join(map(str, flags.get("hidden", []))) or "none",
             str(metrics.get("epoch", 0)), *("–" if v is None else f"{v:.4g}" for v in values), r["state"],
         )  # fmt: skip
     return made

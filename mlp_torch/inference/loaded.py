@@ -15,6 +15,7 @@ from mlp_torch import artifact
 from mlp_torch.data.splits import decide
 from mlp_torch.errors import UserError
 from mlp_torch.model import to_torch
+from mlp_torch.tables.delimited import place
 
 ROWS = 8192  # that go through the network at once
 
@@ -48,7 +49,8 @@ class LoadedRun(nn.Module):
         x, where = torch.from_numpy(self.transform(rows)), next(self.parameters()).device
         with torch.no_grad():
             parts = [self.network(x[i : i + ROWS].to(where)).cpu() for i in range(0, len(x), ROWS)]
-        return np.concatenate([p.numpy() for p in parts]) if parts else np.empty((0, self.artifact.sizes[-1]))
+        none = np.empty((0, self.artifact.sizes[-1]))
+        return finite(np.concatenate([p.numpy() for p in parts])) if parts else none
 
     def predict(self, rows: Any) -> Array:
         """The class (N,) of every row, as it stood in the table, or the number in the target's own units."""
@@ -65,6 +67,17 @@ def load_run(path: str | Path) -> LoadedRun:
     Raises UserError, one line, for what is no run, is cut off, or has another schema.
     """
     return LoadedRun(*artifact.read(Path(path)))
+
+
+def finite(output: Array, where: str = "the rows", first: int = 0) -> Array:
+    """The output itself (N, out). Raises UserError that names the first row where it is no number."""
+    bad = np.flatnonzero(~np.isfinite(output).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"{where}: the network's output for {place(where, first + int(bad[0]))} is beyond "
+            f"{output.dtype}; is a number there far larger than in training?"
+        )
+    return output
 
 
 def decided(output: Array, loaded: artifact.Artifact) -> Array:

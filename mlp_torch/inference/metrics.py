@@ -40,6 +40,7 @@ def confusion(truth: Array, decision: Array, classes: int) -> Array:
 def table_of(matrix: Array, labels: list[str]) -> Any:
     """The confusion matrix for a terminal; of more than 20 classes the most frequent mistakes."""
     from rich.table import Table
+    from rich.text import Text  # labels are shown as they stand, [brackets] too
 
     if len(labels) > 20:
         wrong = matrix - np.diag(np.diag(matrix))
@@ -47,13 +48,13 @@ def table_of(matrix: Array, labels: list[str]) -> Any:
         for at in np.argsort(wrong, axis=None)[::-1][:20]:
             i, j = divmod(int(at), len(labels))
             if wrong[i, j]:
-                table.add_row(labels[i], labels[j], f"{wrong[i, j]:,}")
+                table.add_row(Text(labels[i]), Text(labels[j]), f"{wrong[i, j]:,}")
         return table
     table = Table(box=None, pad_edge=False)
     for label in ("truth ↓, taken for →", *labels):
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")
     for label, row in zip(labels, matrix, strict=True):
-        table.add_row(label, *(f"{n:,}" if n else "·" for n in row))
+        table.add_row(Text(label), *(f"{n:,}" if n else "·" for n in row))
     return table
 
 
@@ -67,7 +68,8 @@ def picture(truth: Array, found: Array, matrix: Array | None, labels: list[str],
         ends = [min(truth.min(), found.min()), max(truth.max(), found.max())]
         axes.plot(ends, ends, color="0.6", linewidth=1)
         axes.scatter(truth, found, s=9, alpha=0.6)
-        axes.set(xlabel=f"{name}, measured", ylabel=f"{name}, predicted")
+        axes.set_xlabel(f"{name}, measured", parse_math=False)
+        axes.set_ylabel(f"{name}, predicted", parse_math=False)
         return figure
     size = 2 + 0.45 * len(labels)
     figure = Figure(figsize=(max(4, size), max(3.6, size)), layout="constrained")
@@ -75,9 +77,10 @@ def picture(truth: Array, found: Array, matrix: Array | None, labels: list[str],
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=45 if max(map(len, labels)) > 3 else 0)
-    axes.set_yticks(ticks, labels)
-    axes.set(xlabel=f"{name}, predicted", ylabel=f"{name}, truth")
+    axes.set_xticks(ticks, labels, rotation=45 if max(map(len, labels)) > 3 else 0, parse_math=False)
+    axes.set_yticks(ticks, labels, parse_math=False)
+    axes.set_xlabel(f"{name}, predicted", parse_math=False)
+    axes.set_ylabel(f"{name}, truth", parse_math=False)
     if len(labels) <= 20:
         for i in ticks:
             for j in ticks:

@@ -1,7 +1,7 @@
 """`mlp predict`: labels and probabilities, or numbers, for every row of a table, chunk by chunk."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -12,16 +12,19 @@ from mlp_torch import artifact
 from mlp_torch.errors import UserError
 from mlp_torch.inference.config import Predict
 from mlp_torch.inference.engine import predictor
-from mlp_torch.inference.loaded import decided, has_probabilities, probabilities
+from mlp_torch.inference.loaded import decided, finite, has_probabilities, probabilities
 from mlp_torch.tables.reader import read_chunks
 
 
 def run(config: Predict) -> int:
     """Predict as the flags say; 0. Raises UserError for what the user can put right."""
-    chunks = predictions(config.run, config.file)
+    blank: list[int] = []
+    chunks = predictions(config.run, config.file, blank.append)
     if config.out is None:
         for i, chunk in enumerate(chunks):
             sys.stdout.write(chunk.write_csv(include_header=i == 0))
+        if sum(blank):
+            print(f"mlp predict: {_skipped(config.file, sum(blank))}", file=sys.stderr)
         return 0
     beside = config.out.with_name(f".{config.out.name}.part")
     try:
@@ -30,19 +33,29 @@ def run(config: Predict) -> int:
         raise UserError(f"--out {config.out}: cannot be written ({error})") from None
     finally:
         beside.unlink(missing_ok=True)
-    print(f"{rows:,} predictions: {config.out}")
+    print(
+        f"{rows:,} predictions: {config.out}" + (f"; {_skipped(config.file, n)}" if (n := sum(blank)) else "")
+    )
     return 0
 
 
-def predictions(run: Path, file: Path) -> Iterator[pl.DataFrame]:
+def _skipped(file: Path, blank: int) -> str:
+    return f"{blank:,} empty {'lines' if blank > 1 else 'line'} of {file} got none"
+
+
+def predictions(
+    run: Path, file: Path, blank: Callable[[int], object] = lambda lines: None
+) -> Iterator[pl.DataFrame]:
     """A frame a chunk: `prediction`, and a column `probability LABEL` a class."""
     loaded, arrays = artifact.read(run)
     predict, first = predictor(loaded, arrays, str(run)), 0
     dtype = np.dtype(loaded.dtype)
-    for chunk in read_chunks(file):
+    for chunk in read_chunks(file, blank=blank):
         output = predict(loaded.preprocessing.transform(chunk, str(file), first=first, dtype=dtype))
+        finite(output, str(file), first)
         first += len(chunk)
-        columns = {"prediction": decided(output, loaded).tolist()}
+        label = decided(output, loaded)
+        columns = {"prediction": (label.astype(str) if label.dtype == bool else label).tolist()}
         if has_probabilities(loaded):
             p = probabilities(output, loaded)
             columns |= {f"probability {c}": p[:, i] for i, c in enumerate(loaded.target.classes)}

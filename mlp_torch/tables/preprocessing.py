@@ -15,58 +15,12 @@ import polars as pl
 
 from manual.numbers import Array
 from mlp_torch.errors import UserError
-from mlp_torch.tables.kinds import FALSE, MOST_LEVELS, RAREST, TRUE, Column, dates, numbers
-from mlp_torch.tables.reader import not_a_number
+from mlp_torch.tables.delimited import is_number, place
+from mlp_torch.tables.kinds import MOST_LEVELS, RAREST, Column, text_of
+from mlp_torch.tables.values import days, reals, refuse_large, truths
 
 OTHER, ABSENT = "(other)", "(missing)"
 Options = dict[str, Any]  # plain JSON
-
-
-def _reals(values: pl.Series, where: str, first: int) -> Array:
-    """float64 with NaN where missing. Raises UserError for text among numbers and for infinite ones."""
-    if values.dtype.is_numeric() or values.dtype == pl.Boolean:
-        x = values.cast(pl.Float64).to_numpy()
-    else:
-        read = numbers(values)
-        bad = (values.is_not_null() & read.is_null()).arg_true()
-        if len(bad):
-            raise UserError(not_a_number(where, values.name, first + bad[0], str(values[bad[0]])))
-        x = read.to_numpy()
-    infinite = np.flatnonzero(np.isinf(x))
-    if len(infinite):
-        raise UserError(
-            f"{where}: column {values.name!r} is {x[infinite[0]]} in row {first + infinite[0] + 1}; "
-            "remove the row, or leave the entry empty if it is missing"
-        )
-    return np.asarray(x)
-
-
-def _truths(values: pl.Series, where: str, first: int) -> Array:
-    """0, 1 or NaN. Raises UserError for any other word."""
-    if values.dtype == pl.Boolean:
-        return np.asarray(values.cast(pl.Float64).to_numpy())
-    text = values.cast(pl.String).str.strip_chars().str.to_lowercase()
-    true, false = text.is_in(list(TRUE | {"1", "1.0"})), text.is_in(list(FALSE | {"0", "0.0"}))
-    bad = (text.is_not_null() & ~true & ~false).arg_true()
-    if len(bad):
-        raise UserError(
-            f"{where}: column {values.name!r} holds true and false, "
-            f"but {values[bad[0]]!r} in row {first + bad[0] + 1}"
-        )
-    return np.where(text.is_null().to_numpy(), np.nan, true.fill_null(False).to_numpy().astype(float))
-
-
-def _days(values: pl.Series, where: str, first: int) -> Array:
-    """Days since 1970-01-01, NaN where missing. Raises UserError for what is no ISO date."""
-    read = values if values.dtype.is_temporal() else dates(values)
-    bad = (values.is_not_null() & read.is_null()).arg_true()
-    if len(bad):
-        raise UserError(
-            f"{where}: column {values.name!r} holds dates, but {values[bad[0]]!r} "
-            f"in row {first + bad[0] + 1} is none; write them as 2026-11-25"
-        )
-    seconds = read.cast(pl.Datetime("us")).to_physical().cast(pl.Float64) / 1e6
-    return np.asarray(seconds.to_numpy() / 86400)
 
 
 def _fit_number(x: Array) -> Options:
@@ -87,7 +41,7 @@ def _fit_boolean(x: Array) -> Options:
 
 
 def _fit_category(values: pl.Series) -> Options:
-    counts = values.drop_nulls().cast(pl.String).str.strip_chars().value_counts(sort=True)
+    counts = text_of(values.drop_nulls()).value_counts(sort=True)
     levels, sizes = counts[values.name].to_list(), counts["count"].to_list()
     enough = min(RAREST, max(1, len(values) // 100))
     kept = [v for v, n in zip(levels, sizes, strict=True) if n >= enough][:MOST_LEVELS]
@@ -107,11 +61,11 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "number": Kind(_reals, _fit_number, "standardised"),
-    "boolean": Kind(_truths, _fit_boolean, "0 or 1"),
-    "date": Kind(_days, _fit_number, "days, standardised"),
+    "number": Kind(reals, _fit_number, "standardised"),
+    "boolean": Kind(truths, _fit_boolean, "0 or 1"),
+    "date": Kind(days, _fit_number, "days, standardised"),
     "category": Kind(None, _fit_category, "one column a level"),
-    "scaled": Kind(_reals, lambda x: {"fill": 0.0, "mean": 0.0, "scale": 1.0, "indicator": False}, "divided"),
+    "scaled": Kind(reals, lambda x: {"fill": 0.0, "mean": 0.0, "scale": 1.0, "indicator": False}, "divided"),
 }
 
 
@@ -137,22 +91,34 @@ class Feature:
         if read is not None:
             x = read(values, where, first)
             absent = np.isnan(x)
-            out[:, 0] = (np.where(absent, self.options["fill"], x) - self.options["mean"]) / self.options[
-                "scale"
-            ]
+            z = (np.where(absent, self.options["fill"], x) - self.options["mean"]) / self.options["scale"]
+            refuse_large(self.name, x, np.abs(z) > np.finfo(out.dtype).max, where, first)
+            out[:, 0] = z
             if self.options["indicator"]:
                 out[:, 1] = absent
             return
         levels: list[str] = self.options["levels"]
-        place = {level: i for i, level in enumerate(levels)}
+        self._refuse_numbers(values, where, first)
+        at_level = {level: i for i, level in enumerate(levels)}
+        at_level = {level.removesuffix(".0"): i for level, i in at_level.items()} | at_level
         other = len(levels) if self.options["other"] else -1
         absent_at = len(levels) + self.options["other"] if self.options["indicator"] else other
-        text = values.cast(pl.String).str.strip_chars()
-        codes = text.replace_strict(place, default=other, return_dtype=pl.Int32)
-        at = np.where(values.is_null().to_numpy(), absent_at, codes.fill_null(other).to_numpy())
+        text = text_of(values)
+        codes = text.replace_strict(at_level, default=other, return_dtype=pl.Int32)
+        at = np.where(text.is_null().to_numpy(), absent_at, codes.fill_null(other).to_numpy())
         out[...] = 0
         rows = np.flatnonzero(at >= 0)
         out[rows, at[rows]] = 1
+
+    def _refuse_numbers(self, values: pl.Series, where: str, first: int) -> None:
+        """Raise UserError where numbers stand, and in training every level was a word."""
+        levels: list[str] = self.options["levels"]
+        known = values.is_not_null().arg_true()
+        if values.dtype.is_numeric() and len(known) and levels and not any(map(is_number, levels)):
+            raise UserError(
+                f"{where}: column {self.name!r} held {', '.join(map(repr, levels[:4]))} in training, but "
+                f"{values[known[0]]!r} in {place(where, first + known[0])}; is it another column?"
+            )
 
 
 @dataclass(frozen=True)
@@ -162,13 +128,23 @@ class Preprocessor:
     features: tuple[Feature, ...]
 
     @classmethod
-    def fit(cls, columns: Mapping[str, pl.Series], kinds: Mapping[str, str], where: str) -> Self:
-        """From the training rows; constant and empty columns are left out."""
+    def fit(
+        cls, columns: Mapping[str, pl.Series], kinds: Mapping[str, str], where: str, rows: Array | None = None
+    ) -> Self:
+        """From the training rows (all, if not given); constant and empty columns are left out.
+
+        All rows are read, so that a message names a row of the table.
+        """
         found = []
         for name, kind in kinds.items():
             if kind in KINDS:
                 row, values = KINDS[kind], columns[name]
-                fitted = row.fit(values if row.read is None else row.read(values, where, 0))
+                every = slice(None) if rows is None else rows
+                fitted = row.fit(
+                    (values if rows is None else values.gather(rows))
+                    if row.read is None
+                    else row.read(values, where, 0)[every]
+                )
                 found.append(Feature(name, kind, fitted))
         if not found:
             raise UserError(f"{where}: every column is constant or empty; there is nothing to learn from")
@@ -262,11 +238,12 @@ class Preprocessor:
 def _column(name: str, kind: str, values: pl.Series, feature: Feature | None) -> Column:
     missing, levels = values.null_count(), values.n_unique() - (values.null_count() > 0)
     if feature is None:
-        return Column(name, kind, missing, levels, "left out: it is the same in every row")
+        why = "holds nothing" if kind == "empty" else "is the same in every row"
+        return Column(name, kind, missing, levels, f"left out: it {why}")
     words = [KINDS[kind].words]
     if kind == "category":
         kept = len(feature.options["levels"])
-        words = [f"{len(feature.outputs)} columns, one a level"]
+        words = [f"{len(feature.outputs)} column{'s' * (len(feature.outputs) > 1)}, one a level"]
         if feature.options["other"]:
             words.append(f"{levels - kept} rare levels together")
         if feature.options["indicator"]:

@@ -11,6 +11,7 @@ MOST_SHOWN = 30
 def summary(columns: Sequence[Column]) -> Any:
     """A rich table: column, kind, missing, levels, what becomes of it; long ones are cut in the middle."""
     from rich.table import Table
+    from rich.text import Text  # names are shown as they stand, [brackets] too
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (("column", "left"), ("kind", "left"), ("missing", "right"), ("levels", "right")):
@@ -25,5 +26,5 @@ def summary(columns: Sequence[Column]) -> Any:
             table.add_row("…", f"{hidden} more", "", "", "")
         else:
             missing = f"{row.missing:,}" if row.missing else "–"
-            table.add_row(row.name, row.kind, missing, f"{row.levels:,}", row.becomes)
+            table.add_row(Text(row.name), row.kind, missing, f"{row.levels:,}", Text(row.becomes))
     return table

@@ -7,7 +7,7 @@ categories, and what does not fit is kept in files of a temporary folder, which 
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -86,10 +86,10 @@ class Table:
         return pl.concat([p.to_frame() for p in parts], how="vertical_relaxed")[name]
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, in_memory: int = IN_MEMORY) -> Table:
+def read_table(path: Path, in_memory: int = IN_MEMORY) -> Table:
     """The whole file. Raises UserError, one line, for what cannot be read."""
     table = Table(str(path), in_memory)
-    for chunk in read_chunks(path, columns):
+    for chunk in read_chunks(path):
         table.add(chunk)
     if not len(table):
         raise UserError(f"{path}: has no rows")

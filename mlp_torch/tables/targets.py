@@ -9,15 +9,29 @@ import polars as pl
 
 from manual.numbers import Array
 from mlp_torch.errors import UserError
-from mlp_torch.tables.kinds import numbers
-from mlp_torch.tables.reader import not_a_number
+from mlp_torch.tables.delimited import not_a_number, place
+from mlp_torch.tables.kinds import LARGEST, dates, numbers
 
 MOST_CLASSES = 20  # of whole numbers; more are taken for real ones
 TASKS = ("auto", "classification", "regression")
 
 
-def task_of(values: pl.Series) -> str:
-    """classification for text, booleans and few whole numbers, regression for all else."""
+def task_of(values: pl.Series, where: str = "") -> str:
+    """classification for text, booleans and few whole numbers, regression for all else.
+
+    Raises UserError for dates, which may be meant as either.
+    """
+    _refuse_nested(values, where)
+    said = None
+    if values.dtype.is_temporal():
+        said = f"holds {values.dtype}"
+    elif values.dtype in (pl.String, pl.Categorical) and len(known := values.drop_nulls()):
+        said = "holds dates" if not dates(known).null_count() else None
+    if said:
+        raise UserError(
+            f"{where}: the target {values.name!r} {said}; choose another --target, or write it as a number, "
+            "days from a first one say (--task classification takes each date for a class)"
+        )
     if not values.dtype.is_numeric():
         read = numbers(values)
         if read.null_count() > values.null_count():
@@ -43,18 +57,28 @@ class Target:
     @classmethod
     def fit(cls, values: pl.Series, task: str, where: str) -> Self:
         """From the training rows. Raises UserError where there is nothing to predict."""
+        _refuse_nested(values, where)
         name = values.name
         row = values.is_null().arg_true()
         if len(row):
             raise UserError(
-                f"{where}: the target {name!r} is missing in row {row[0] + 1} ({len(row)} such rows); "
-                "remove these rows"
+                f"{where}: the target {name!r} is missing in {place(where, row[0])}"
+                + (
+                    f", and in {len(row) - 1:,} more; remove these rows"
+                    if len(row) > 1
+                    else "; remove that row"
+                )
             )
         if task == "regression":
             y = _real(values, where)
-            if y.std() == 0:
+            if (y == y[0]).all():
                 raise UserError(
                     f"{where}: the target {name!r} is {y[0]:g} in every row; there is nothing to learn"
+                )
+            if not y.std() > 0:
+                raise UserError(
+                    f"{where}: the target {name!r} lies within {y.max() - y.min():.1g}, too close together "
+                    "to compute with; write it in another unit"
                 )
             return cls(name, (), float(y.mean()), float(y.std()))
         classes = sorted(_labels(values).unique().to_list())
@@ -64,7 +88,7 @@ class Target:
             )
         if len(classes) > len(values) / 2 and len(classes) > MOST_CLASSES:
             raise UserError(
-                f"{where}: the target {name!r} has {len(classes)} classes in {len(values)} rows; "
+                f"{where}: the target {name!r} has {len(classes):,} classes in {len(values):,} rows; "
                 "choose another --target, or --task regression if it holds numbers"
             )
         return cls(name, tuple(classes))
@@ -79,17 +103,18 @@ class Target:
         labels = _labels(values)
         if labels.dtype != pl.String and isinstance(self.classes[0], str):
             labels = labels.cast(pl.String)
-        place = {c: i for i, c in enumerate(self.classes)}
+        index = {c: i for i, c in enumerate(self.classes)}
         codes = (
-            labels.replace_strict(list(place), list(place.values()), default=-1, return_dtype=pl.Int64)
+            labels.replace_strict(list(index), list(index.values()), default=-1, return_dtype=pl.Int64)
             .fill_null(-1)
             .to_numpy()
         )
         bad = np.flatnonzero(codes < 0)
         if len(bad):
             known = ", ".join(map(repr, self.classes[:8])) + (" …" if len(self.classes) > 8 else "")
+            row = int(bad[0])
             raise UserError(
-                f"{where}: the target {self.name!r} is {values[int(bad[0])]!r} in row {bad[0] + 1}, a class "
+                f"{where}: the target {self.name!r} is {values[row]!r} in {place(where, row)}, a class "
                 f"that was not there in training; there are {known}"
             )
         return np.asarray(codes)
@@ -114,16 +139,22 @@ class Target:
             raise UserError(f"the target is not one that this version knows ({error})") from None
 
 
+def _refuse_nested(values: pl.Series, where: str) -> None:
+    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
+        raise UserError(f"{where}: the target {values.name!r} holds {values.dtype}; choose another --target")
+
+
 def _real(values: pl.Series, where: str) -> Array:
     read = values.cast(pl.Float64) if values.dtype.is_numeric() else numbers(values)
-    bad = (read.is_null() | ~read.is_finite()).arg_true()
+    bad = (read.is_null() | ~(read.abs() <= LARGEST)).arg_true()
     if len(bad):
-        value = values[int(bad[0])]
-        if value is None:
-            raise UserError(
-                f"{where}: the target {values.name!r} is missing in row {bad[0] + 1}; remove that row"
-            )
-        raise UserError(not_a_number(where, values.name, int(bad[0]), value).split(", or take")[0])
+        row, name = int(bad[0]), values.name
+        at = f"{where}: the target {name!r} is {{}} in {place(where, row)}"
+        if values[row] is None:
+            raise UserError(at.format("missing") + "; remove that row")
+        if read[row] is not None:
+            raise UserError(at.format(values[row]) + ", too large to compute with; remove that row")
+        raise UserError(not_a_number(where, name, row, values[row]).split(", or take")[0])
     return np.asarray(read.to_numpy())
 
 

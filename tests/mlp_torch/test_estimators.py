@@ -190,6 +190,13 @@ def test_data_that_cannot_be_is_named():
         MLPClassifier((3,), max_iter=1).fit(x, y).predict(np.ones((1, 3)))
 
 
+@pytest.mark.parametrize("ours", [MLPClassifier, MLPRegressor])
+def test_weights_that_sum_to_less_than_0_are_named(ours):
+    x = np.random.default_rng(0).normal(size=(31, 3))
+    with pytest.raises(ValueError, match="the sample weights sum to -31; the sum must be above 0"):
+        ours(hidden_layer_sizes=(5,), max_iter=2).fit(x, x[:, 0] > 0, sample_weight=-np.ones(31))
+
+
 def test_what_numpy_trains_never_waits_for_torch():
     code = (
         "import sys; from mlp_torch import MLPClassifier; "

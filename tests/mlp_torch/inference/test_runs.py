@@ -17,26 +17,6 @@ from tests.mlp_torch.inference.tables import passengers, prices, written
 from tests.mlp_torch.running import config, train
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("table"), passengers(499, 1))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, table):
-    runs = tmp_path_factory.mktemp("runs")
-    assert train(runs, f"--data {table} --epochs 7 --hidden 17 --engine manual") == 0
-    return runs / "run"
-
-
-@pytest.fixture(scope="module")
-def price_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prices")
-    path = written(folder, prices(307, 2))
-    assert train(folder, f"--data {path} --epochs 23 --hidden 17 --engine manual") == 0
-    return folder / "run"
-
-
 def evaluated(capsys, *arguments):
     capsys.readouterr()
     assert main(["evaluate", *map(str, arguments), "--json"]) == 0
@@ -121,7 +101,7 @@ def test_chunks_of_a_file_are_predicted_as_the_whole(run, tmp_path, monkeypatch)
     path = written(tmp_path, passengers(97, 8))
     whole = pl.concat(list(predict.predictions(run, path)))
     read = predict.read_chunks
-    monkeypatch.setattr(predict, "read_chunks", lambda file: read(file, rows=13))
+    monkeypatch.setattr(predict, "read_chunks", lambda file, **more: read(file, rows=13, **more))
     chunks = list(predict.predictions(run, path))
     assert len(chunks) > 3
     again = pl.concat(chunks)

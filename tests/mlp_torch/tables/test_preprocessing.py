@@ -41,8 +41,72 @@ def test_free_text_is_refused_with_its_name():
         kind_of(text, "t")
 
 
+@pytest.mark.parametrize(
+    ("spelt", "said"),
+    [
+        ("{:02d}/01/2024", "seems to hold dates .*write them as 2026-11-25"),
+        ("{}%", "seems to hold numbers with other signs .*write them as 1234.5"),
+        ("$1,{:03d}.50", "seems to hold numbers with other signs"),
+        ("{},5", "seems to hold numbers with other signs"),
+        ("Mr. {}", "is free text"),
+    ],
+)
+def test_numbers_and_dates_that_are_spelt_in_another_way_are_called_so(spelt, said):
+    with pytest.raises(UserError, match=said):
+        kind_of(pl.Series("c", [spelt.format(i) for i in range(60)]), "t")
+
+
+def test_what_is_no_date_among_dates_is_named_with_its_row():
+    days = [f"2024-01-{i:02d}" for i in range(1, 29)]
+    days[16] = "2024-13-45"
+    with pytest.raises(UserError, match="'c' holds dates, but '2024-13-45' in row 17"):
+        kind_of(pl.Series("c", days), "t")
+
+
+@pytest.mark.parametrize(("values", "kind"), [(["m", None, "m"], "category"), ([2.5, None], "number")])
+def test_one_value_with_missing_entries_is_no_constant(values, kind):
+    made = fitted({"c": values}, {"c": kind_of(pl.Series("c", values), "t")})
+    x = made.transform(pl.DataFrame({"c": values}))
+    assert kind_of(pl.Series("c", values), "t") == kind
+    assert len(np.unique(x, axis=0)) == 2
+
+
+@given(st.lists(st.integers(-99, 99), min_size=4, max_size=30, unique=True), st.randoms())
+def test_whole_numbers_are_the_same_levels_as_text_as_integers_and_as_floats(levels, random):
+    made = fitted({"c": levels}, {"c": "category"})
+    rows = [random.choice(levels) for _ in range(9)]
+    texts = pl.DataFrame({"c": [str(v) for v in rows]})
+    for same in (pl.DataFrame({"c": rows}), pl.DataFrame({"c": [float(v) for v in rows]}), texts):
+        assert made.transform(same).tolist() == made.transform(pl.DataFrame({"c": rows})).tolist()
+        assert made.transform(same).sum() == 9
+    absent = made.transform(pl.DataFrame({"c": [*map(float, rows), np.nan]}))
+    assert absent[-1].sum() == 0
+
+
+def test_numbers_where_words_were_in_training_are_refused():
+    made = fitted({"sex": ["f", "m"] * 9}, {"sex": "category"})
+    with pytest.raises(UserError, match="'sex' held 'f', 'm' in training, but 3 in row 1; is it another"):
+        made.transform(pl.DataFrame({"sex": [3, 4]}))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_number_that_cannot_be_computed_with_is_named_with_its_row(dtype, recwarn):
+    made = fitted({"x": [1.0, 2.0, 3.0]}, {"x": "number"})
+    with pytest.raises(UserError, match="'x' is 1e\\+300 in row 2, too large"):
+        made.transform(pl.DataFrame({"x": [1.0, 1e300]}), dtype=dtype)
+    with pytest.raises(UserError, match="'x' is 1e\\+300 in row 2, too large"):
+        fitted({"x": [1.0, 1e300, 3.0]}, {"x": "number"})
+    assert not recwarn.list
+
+
+def test_the_row_that_is_named_is_the_table_s_not_the_training_part_s():
+    x = pl.Series("x", [0.5, 1.5, 2.5, np.inf])
+    with pytest.raises(UserError, match="'x' is inf in row 4"):
+        Preprocessor.fit({"x": x}, {"x": "number"}, "t", np.array([3, 0]))
+
+
 def test_text_among_numbers_is_refused_with_its_row():
-    with pytest.raises(UserError, match=r"'c' holds numbers, but 'x' in row 4 \(line 5\)"):
+    with pytest.raises(UserError, match=r"'c' holds numbers, but 'x' in row 4;"):
         kind_of(pl.Series("c", ["1", "2", "3", "x"]), "t")
 
 

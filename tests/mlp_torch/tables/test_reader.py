@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_torch.errors import UserError
+from mlp_torch.tables.delimited import place
+from mlp_torch.tables.kinds import numbers
 from mlp_torch.tables.reader import read_chunks
 from mlp_torch.tables.table import Table, read_table
 
@@ -59,12 +61,29 @@ BAD = {
     "a short row among quotes": (b'a,b\n"1,5",2\n3\n', r"row 2 \(line 3\) has 1 fields"),
     "two columns of one name": (b"a,a\n1,2\n", "two columns are called 'a'"),
     "a column without a name": (b"a,\n1,2\n", "column 2 has no name"),
+    "pandas' row numbers": (b",a\n0,2\n", r"column 1 has no name.*index=False"),
+    "separators at the ends": (b"a,b,\n1,2,\n", "column 3 has no name.*remove the separator"),
+    "a row for a header": (b"5.1,setosa\n4.9,setosa\n", "is a row, for its 'setosa' comes again"),
+    "a blank first line": (b"\na,b\n1,2\n", "line 1 is blank"),
+    "Excel's hint": (b"sep=;\na;b\n1;2\n", "a hint for Excel; remove that line"),
+    "lines of an old Mac": (b"a,b\r1,2\r3,4\r", "end in CR alone"),
     "no header": (b"1,2\n3,4\n", "the first line holds numbers"),
     "latin-1": ("näme,b\n1,2\n".encode("latin-1"), r"line 1 is not UTF-8 \(byte 0xe4\)"),
     "utf-16": ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text"),
+    "a workbook": (b"PK\x03\x04" + bytes(50), "is a ZIP file, Excel's say, or save it as CSV"),
+    "gzipped": (b"\x1f\x8b" + bytes(50), "is gzipped; call it .csv.gz"),
     "binary": (b"a,b\n\x00\x01,2\n", "holds bytes that no text has"),
     "text far down": (b"a,b\n" + b"1,2\n" * 20011 + b"x,3\n", r"'a' holds numbers, but 'x' in row 20012"),
-    "an open quote": (b'a,b\n"x,1\ny,2\n', r"row 1 .*has 1 fields"),
+    "an open quote": (
+        b'a,b\n"x,1\ny,2\n',
+        r"row 1 \(line 2\) has 1 fields.*a quote is open from line 2 to 3",
+    ),
+    "text after blank lines": (b"a,b\n\n\n" + b"1,2\n" * 20011 + b"x,3\n", r"row 20012 \(line 20015\)"),
+    "text after quoted lines": (
+        b'b,a\n"p\nq",2\n' + b"1,2\n" * 20011 + b"1,x\n",
+        r"row 20013 \(line 20015\)",
+    ),
+    "a long row after blank lines": (b"a,b\n\n1,2\n\n5,6,7\n", r"row 2 \(line 5\) has 3 fields"),
 }
 
 
@@ -82,8 +101,55 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, kind):
 @pytest.mark.parametrize("name", ["t.parquet", "t.npz", "t.csv.gz"])
 def test_junk_in_a_binary_file_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"junk junk junk")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read") as caught:
         read_table(tmp_path / name)
+    assert "pickle" not in str(caught.value)  # numpy would offer to load it as one
+
+
+LINES = {"a row": '1,x\n', "a blank": "\n", "separators": ",\n", "spaces": "  , \n", "words": "NA,?\n",
+         "two lines": '2,"x\ny"\n', "crlf": "3,z\r\n"}  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(list(LINES)), min_size=1, max_size=30), st.integers(0, 29))
+def test_the_line_of_a_row_is_where_it_begins_in_the_file(tmp_path_factory, kinds, at):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    marked = [LINES[k] for k in kinds]
+    at = min(at, len(marked))
+    marked.insert(at, "7777,m\n")
+    path.write_bytes(("a,b\n" + "".join(marked)).encode())
+    row = read_table(path).column("b").to_list().index("m")
+    line = 2 + "".join(marked[:at]).count("\n")
+    assert place(str(path), row) == f"row {row + 1} (line {line})"
+
+
+def test_blank_lines_are_counted_for_who_asks(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n\n,\n3,4\n\n")
+    found = []
+    assert sum(map(len, read_chunks(tmp_path / "t.csv", blank=found.append))) == 2
+    assert sum(found) == 3
+
+
+def test_names_and_missing_entries_may_have_spaces_about_them(tmp_path):
+    (tmp_path / "t.csv").write_text("a , b\n1,x\n  , NA\n3,y\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.names == ("a", "b")
+    assert table.column("b").to_list() == ["x", "y"]
+    (tmp_path / "t.csv").write_text("a , b\n1,x\n  ,z\n3, NA\n")
+    table = read_table(tmp_path / "t.csv")
+    assert numbers(table.column("a")).to_list() == [1, None, 3]
+    assert table.column("b").to_list() == ["x", "z", None]
+
+
+def test_years_may_be_names(tmp_path):
+    (tmp_path / "t.csv").write_text("country,2019,2020\nfr,1,2\nde,2,2019\n")
+    assert read_table(tmp_path / "t.csv").names == ("country", "2019", "2020")
+
+
+def test_a_nan_of_a_binary_file_is_a_missing_entry(tmp_path):
+    pl.DataFrame({"a": [1.0, float("nan")]}).write_parquet(tmp_path / "t.parquet")
+    np.savez(tmp_path / "t.npz", a=np.array([1.0, np.nan]))
+    for name in ("t.parquet", "t.npz"):
+        assert read_table(tmp_path / name).column("a").to_list() == [1, None]
 
 
 def test_blank_lines_are_no_rows(tmp_path):
@@ -109,7 +175,7 @@ class Bomb:
 def test_nothing_in_an_npz_is_unpickled(tmp_path):
     trace = tmp_path / "executed"
     np.savez(tmp_path / "t.npz", x=np.array([Bomb(trace)], dtype=object))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="x cannot be read"):
         read_table(tmp_path / "t.npz")
     assert not trace.exists()
     assert pickle.dumps(Bomb(trace))  # the bomb is one

@@ -1,6 +1,7 @@
 """Targets are recognised, coded and given back; splits keep what they promise."""
 
 import json
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,13 @@ def test_the_task_is_recognised_from_the_target(values, task):
     assert task_of(pl.Series("y", values)) == task
 
 
+@pytest.mark.parametrize("values", [["2024-01-01", "2024-02-01"], [date(2024, 1, 1), date(2024, 2, 1)]])
+def test_dates_are_neither_classes_nor_numbers_unless_told(values):
+    with pytest.raises(UserError, match=r"the target 'y' holds .*--task classification"):
+        task_of(pl.Series("y", values), "t")
+    assert Target.fit(pl.Series("y", values), "classification", "t").classes
+
+
 @given(st.lists(st.sampled_from(["a", "b ", "ü", "10"]), min_size=9, max_size=31))
 @settings(max_examples=50, deadline=None)
 def test_labels_come_back_as_they_stood_in_the_table(values):
@@ -49,10 +57,14 @@ def test_numbers_come_back_in_their_own_units():
 
 
 BAD = [
-    ([1, None, 0], "classification", r"'y' is missing in row 2 \(1 such rows\)"),
+    ([1, None, 0], "classification", r"'y' is missing in row 2; remove that row"),
     (["a", "a"], "classification", "one class only, 'a'"),
     ([2.0, 2.0], "regression", "is 2 in every row"),
-    ([1.0, np.inf, 2.0], "regression", "'y' holds numbers, but inf in row 2"),
+    ([1.0, np.inf, 2.0], "regression", "'y' is inf in row 2, too large"),
+    ([1e300, 1.0], "regression", r"'y' is 1e\+300 in row 1, too large"),
+    ([1e-300, 2e-300], "regression", "lies within 1e-300, too close together"),
+    ([[1], [2]], "classification", r"holds List\(Int64\)"),
+    ([[1], [2]], "regression", r"holds List\(Int64\)"),
     ([f"name {i}" for i in range(60)], "classification", "60 classes in 60 rows"),
 ]
 
