@@ -12,6 +12,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.functions.calling.calls import fresh, gradients_of, nested, seed
 from mlp_torch.check.functions.eager.run import FINE, Run
+from mlp_torch.check.functions.floors import MUCH
 from mlp_torch.check.functions.tracing import TracedLoss
 from mlp_torch.check.report import length
 
@@ -19,7 +20,6 @@ LONGER = 2.0**-6  # of what float64 rounds: amply what np.longdouble leaves (2â
 STAGES = ((60, 4096), (400, 512))  # digits, and the most entries that are worth their time
 NOTHING = 1e-6  # of a slope: decimals leave less
 CONSTANTS = 4.0  # what the rounding of constants may leave, in terms of that of the operations
-MUCH = 1e3  # what rounding may leave, in terms of what errors put on the formula leave
 CONTEXT = decimal.Context(
     prec=STAGES[0][0],
     Emax=decimal.MAX_EMAX,
@@ -140,23 +140,33 @@ class Formula:
     @cached_property
     def rounding(self) -> dict[str, Array] | None:
         """|rounding| by entry, as an error put on every result of the formula shows it; None if untraced."""
+        first, second = self._glimpse, self._errors(1) if self._glimpse is not None else None
+        if first is None or second is None:
+            return None
+        return {n: np.maximum(v, second[n]) for n, v in first.items()}
+
+    @cached_property
+    def _glimpse(self) -> dict[str, Array] | None:
+        """What one run shows of it."""
+        return self._errors(0)
+
+    def _errors(self, seed_: int) -> dict[str, Array] | None:
         traced = self.traced
         if traced is None or traced.again is None or not traced.hand:
             return None
-        found = {n: np.zeros(h.shape) for n, h in traced.hand.items()}
-        for seed_ in range(2):
-            try:
-                other = traced.again(Run(noise=FINE, follow=traced.run.decisions, seed=seed_)).hand
-            except Exception:  # the code went another way: nothing is known
-                return None
-            for n, h in traced.hand.items():
-                if n not in other or other[n].shape != h.shape:
-                    return None
-                found[n] = np.maximum(found[n], np.abs(other[n] - h))
-        return found
+        try:
+            other = traced.again(Run(noise=FINE, follow=traced.run.decisions, seed=seed_)).hand
+        except Exception:  # the code went another way: nothing is known
+            return None
+        if any(n not in other or other[n].shape != h.shape for n, h in traced.hand.items()):
+            return None
+        return {n: np.abs(other[n] - h) for n, h in traced.hand.items()}
 
     def may_round(self, n: str, gap: Array, whole: bool = True) -> bool:
         """Whether rounding may be as large as the gap: of the whole array, or of each of its entries."""
+        seen = self._glimpse
+        if seen is not None and length(gap) > 1e3 * MUCH * length(seen[n]):
+            return False  # another run would leave no thousand times as much
         if self.rounding is None:
             return True
         own = self.rounding[n].reshape(gap.shape)

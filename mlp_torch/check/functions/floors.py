@@ -21,8 +21,10 @@ from mlp_torch.check.report import length
 RUNS, FEW = 6, 2
 TIMES_SEEN = 32.0  # what rounding leaves on one way, in terms of what it was seen to leave on another
 TIMES = 64  # what rounding leaves between equals, in terms of what it was seen to leave
+MUCH = 1e3  # what rounding may leave, in terms of what errors put on the formula leave
 SHARE = 1e-3  # of a gradient: more is no rounding, in whatever dtype
 SINGLE = 2.0**-23
+FAR = 1e-2  # of a gradient: beyond every floor, and so are 1e6 times what few runs saw rounding leave
 ENTRY = 1e-9  # of an entry, in float64: less of a single one is no slip
 
 
@@ -85,7 +87,7 @@ def _floor(n: str, found: Derivative, precision: Precision, of_author: Array, wh
     if not whole:
         most = 0.0  # a nudge flips units one by one: the author's own spread tells of kinks
     relative = max(found.accuracy, 8 * u if u > FINE else 0.0, precision.constants[n])
-    times, more = TIMES_SEEN, 1e3
+    times, more = TIMES_SEEN, MUCH
     if u > 1e-4:  # float16: bounds of several units would be shares; what was measured is
         relative, most, times, more = found.accuracy, min(most, 4 * u), 1.0, 1.0
     size, each = length(t), np.abs(t)
@@ -93,7 +95,7 @@ def _floor(n: str, found: Derivative, precision: Precision, of_author: Array, wh
     allowed = relative * size + times * noise.spread[n] + found.error.get(n, 0.0) + own
     share = max(ENTRY, (64 if times > 1 else 4) * u if u > FINE else 0.0, precision.constants[n])
     excused = np.minimum(16 * of_author.max(initial=0.0) if u > SINGLE else 16 * of_author,
-                         SHARE * each + 1e3 * noise.entries[n])  # fmt: skip
+                         SHARE * each + MUCH * noise.entries[n])  # fmt: skip
     entries = share * each + times * noise.entries[n] + excused
     if found.traced is None:  # nothing was measured on the way: the array's own floor, of each entry
         entries = entries + (found.error.get(n, 0.0) + (relative if found.error else 1e-13) * size)
@@ -111,6 +113,14 @@ def _within(h: Array, t: Array, floor: Floor) -> bool:
         return False
     gap = np.abs(h.astype(float).reshape(t.shape) - t)
     return bool(length(gap) <= floor.allowed and (gap <= floor.entries).all())
+
+
+def _beyond(h: Array, t: Array, spread: float, u: float) -> bool:
+    """No number of runs would explain the gap."""
+    if h.size != t.size or not np.isfinite(h).all():
+        return True
+    gap = length(h.astype(float).ravel() - t.ravel())
+    return bool(gap > max(FAR, 1e3 * u) * length(t) + 1e3 * MUCH * spread)
 
 
 def units_of(values: Mapping[str, Array], hand: Mapping[str, Array], found: Derivative) -> dict[str, float]:
@@ -156,7 +166,7 @@ def _rounded(h: Array, exact: Array, u: float) -> bool:
 def rounding(found: Derivative, u: float, hand: Mapping[str, Array] | None = None) -> Rounding:
     """The true gradient once more, with a relative error of ±u on everything, decisions as they were.
 
-    Where the gradients are `hand` within what FEW runs leave, there are no more runs: they would leave more.
+    Where each gradient of `hand` lies within what FEW runs leave, or far beyond it, there are no more runs.
     """
     spread = dict.fromkeys(found.gradient, 0.0)
     entries = {n: np.zeros(t.shape) for n, t in found.gradient.items()}
@@ -187,7 +197,10 @@ def rounding(found: Derivative, u: float, hand: Mapping[str, Array] | None = Non
                 entries[n] = np.maximum(entries[n], np.abs(other[n] - t))
         if done == FEW and not traced.sites and hand is not None:
             seen = Rounding(spread, entries)
-            if all(_within(h, exact[n], _least(exact[n], seen, n)) for n, h in hand.items()):
+            if all(
+                _within(h, exact[n], _least(exact[n], seen, n)) or _beyond(h, exact[n], seen.spread[n], u)
+                for n, h in hand.items()
+            ):
                 break
     if not done:
         return Rounding(spread, entries)

@@ -68,11 +68,13 @@ def distinct(found: list[Reading]) -> list[Reading]:
     return [r for r in ordered if not r.broadcast or r is ordered[0]][:4]
 
 
-def near(g: Gradient | None, wanted: Gradient, close: float) -> bool:
+def near(g: Gradient | None, wanted: Gradient, close: float, times: float = 1.0) -> bool:
+    """‖times · g − wanted‖ ≤ 10 · close · ‖wanted‖ of all arrays together; asked for one by one."""
     if g is None:
         return True
-    gap = np.sqrt(sum(float(np.sum((g[n] - w) ** 2)) for n, w in wanted.items()))
-    return bool(gap <= 10 * close * np.sqrt(sum(float(np.sum(w**2)) for w in wanted.values())))
+    most = 10 * close * np.sqrt(sum(float(np.sum(w**2)) for w in wanted.values()))
+    gaps = itertools.accumulate(float(np.sum((times * g[n] - wanted[n]) ** 2)) for n in g)
+    return all(np.sqrt(gap) <= most for gap in gaps)
 
 
 def other_loss(
@@ -92,19 +94,13 @@ def other_loss(
     h = {n: hand[n].astype(float).reshape(t.shape) for n, t in true.items()}
     wrong = tuple(n for n, row in report.arrays.items() if row.verdict != "right")
     h = {n: v - rest[n] for n, v in h.items()}
-    reaching = [
-        r
-        for r in every
-        if r.gradient is not None
-        and not r.broadcast
-        and all(g.any() or not true[n].any() for n, g in r.gradient.items())
-    ]
     data = {n: t - rest[n] for n, t in true.items()}
-    reaching = [r for r in reaching if not near(r.gradient, data, 1e-9)]  # that is the author's own
-    fits = [r for r in reaching if _equal(h, r, 1.0, allowed)]
+    every = [r for r in every if r.gradient is not None and not r.broadcast and _along(h, r, allowed)]
+    every = [r for r in every if _reaches(r, true) and not near(r.gradient, data, 1e-9)]  # the author's own
+    fits = [r for r in every if _equal(h, r, 1.0, allowed)]
     constant = 1.0
     if not fits and not (own and own[0].extra):
-        summed = [r for r in reaching if r.reduction == "sum" and not _same_way(r, true)]
+        summed = [r for r in every if r.reduction == "sum" and not _same_way(r, true)]
         shares = {id(r): _share(h, r) for r in summed}
         fits = [r for r in summed if shares[id(r)] > 0 and _equal(h, r, shares[id(r)], allowed)]
         constant = shares[id(distinct(fits)[0])] if fits else 1.0
@@ -139,10 +135,26 @@ def other_loss(
 
 def _equal(h: Gradient, r: Reading, share: float, allowed: Mapping[str, float]) -> bool:
     assert r.gradient is not None
+    return all(_fits(h[n], share * g, allowed[n]) for n, g in r.gradient.items())
+
+
+def _along(h: Gradient, r: Reading, allowed: Mapping[str, float]) -> bool:
+    """Every array is some number times the other loss's; without it no one number can be all of theirs."""
+    assert r.gradient is not None
     return all(
-        np.linalg.norm(h[n] - share * g) <= allowed[n] + 1e-9 * np.linalg.norm(h[n])
+        _fits(h[n], float((h[n] * g).sum()) / (float((g * g).sum()) or 1.0) * g, allowed[n])
         for n, g in r.gradient.items()
     )
+
+
+def _fits(h: Array, g: Array, allowed: float) -> bool:
+    return bool(np.linalg.norm(h - g) <= allowed + 1e-9 * np.linalg.norm(h))
+
+
+def _reaches(r: Reading, true: Gradient) -> bool:
+    """Its gradient is 0 in no array where the author's own loss has one that is not."""
+    assert r.gradient is not None
+    return all(g.any() or not true[n].any() for n, g in r.gradient.items())
 
 
 def _share(h: Gradient, r: Reading) -> float:

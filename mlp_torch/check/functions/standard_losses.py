@@ -126,10 +126,10 @@ def _readings(
                     gradient = None
                     if step is not None and traced is not None:
                         upstream = (G.T if turned else G).reshape(array.shape)
-                        gradient = traced.gradient(step.array, upstream)
+                        gradient = traced.slopes(step.array, upstream)
                     for reduction in chosen:
                         c = per[reduction]
-                        share = None if gradient is None else {m: g / c for m, g in gradient.items()}
+                        share = None if gradient is None else gradient.over(c)
                         wide = n if square else 0
                         yield Reading(loss, reduction, name, value / c, share, broadcast=wide, rank=rank)
 
@@ -182,9 +182,7 @@ def _own(every: list[Reading], loss: float, values: Gradient, true: Gradient) ->
     found = found or [
         replace(r, factor=loss / r.value)
         for r, g in traced
-        if r.reduction == "sum"
-        and r.value
-        and near({n: v * loss / r.value for n, v in g.items()}, true, CLOSE)
+        if r.reduction == "sum" and r.value and near(g, true, CLOSE, loss / r.value)
     ]
     return distinct(found)
 
@@ -192,7 +190,8 @@ def _own(every: list[Reading], loss: float, values: Gradient, true: Gradient) ->
 def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gradient) -> dict[str, float]:
     """λ of ½·λ·Σθ² by name where that is all the author's loss holds beside this one, else {}."""
     amounts: dict[str, float] = {}
-    for n, t in true.items():
+    for n in g:
+        t = true[n]
         theta, rest = values[n], t - g[n]
         square = float((theta * theta).sum())
         if np.linalg.norm(rest) <= CLOSE * np.linalg.norm(t) or not square:
@@ -201,5 +200,6 @@ def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gra
         if np.linalg.norm(rest - amount * theta) > CLOSE * np.linalg.norm(t):
             return {}
         amounts[n] = amount
+    amounts = {n: amounts[n] for n in true if n in amounts}
     total = sum(v / 2 * float((values[n] ** 2).sum()) for n, v in amounts.items())
     return amounts if abs(value + total - loss) <= CLOSE * abs(loss) else {}

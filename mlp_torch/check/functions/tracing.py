@@ -3,9 +3,10 @@
 import linecache
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -65,21 +66,67 @@ class TracedLoss:
     def steps(self) -> list[TracedArray]:
         return list(_steps(self.made))
 
-    def gradient(self, of: Tensor | None = None, upstream: Array | None = None) -> dict[str, Array]:
-        """Σ upstream · ∂of/∂parameter by parameter; of the loss itself where nothing is given."""
-        out = self.total if of is None else of
+    def gradient(self) -> dict[str, Array]:
+        """∂loss/∂parameter by parameter."""
+        return self._gradients(self.total, self.leaves)
+
+    def slopes(self, of: Tensor, upstream: Array) -> "Slopes":
+        """Σ upstream · ∂of/∂parameter by parameter, when it is asked for: what is nearest to the loss first.
+
+        The sum is torch's too: to take `upstream` itself, autograd.grad would import sympy for a second.
+        """
+        with torch.enable_grad():
+            total = (of * torch.tensor(upstream, dtype=of.dtype)).sum()
+        return Slopes(self._late, lambda names: self._gradients(total, names))
+
+    def _gradients(self, out: Tensor, names: Iterable[str]) -> dict[str, Array]:
+        leaves = {name: self.leaves[name] for name in names}
         if not out.requires_grad:
-            return {name: np.zeros(tuple(leaf.shape)) for name, leaf in self.leaves.items()}
-        seed = None if upstream is None else torch.tensor(upstream, dtype=out.dtype)
+            return {name: np.zeros(tuple(leaf.shape)) for name, leaf in leaves.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = torch.autograd.grad(
-                out, list(self.leaves.values()), seed, retain_graph=True, allow_unused=True
-            )
+            found = torch.autograd.grad(out, list(leaves.values()), retain_graph=True, allow_unused=True)
         return {
             name: np.zeros(tuple(leaf.shape)) if g is None else g.resolve_conj().numpy().copy()
-            for (name, leaf), g in zip(self.leaves.items(), found, strict=True)
+            for (name, leaf), g in zip(leaves.items(), found, strict=True)
         }
+
+    @cached_property
+    def _late(self) -> list[str]:
+        """The parameters, the last that the code came to first: what lies behind it is the least."""
+        names = {id(leaf): name for name, leaf in self.leaves.items()}
+        first: list[str] = []
+        for m in self.made:
+            for node, _ in m.tensor.grad_fn.next_functions if m.tensor.grad_fn is not None else ():
+                name = names.pop(id(getattr(node, "variable", None)), None)
+                first += [name] if name is not None else []
+            if not names:
+                break
+        return [*reversed(first), *names.values()]
+
+
+@dataclass(frozen=True)
+class Slopes(Mapping[str, Array]):
+    """Gradients by name, found when they are asked for: the first of `names`, the cheapest, alone."""
+
+    names: Sequence[str]
+    find: Callable[[Sequence[str]], Mapping[str, Array]]
+    found: dict[str, Array] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.found:
+            first = name == self.names[0]
+            self.found.update(self.find(self.names[:1] if first else self.names[1:]))
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def over(self, number: float) -> "Slopes":
+        return Slopes(self.names, lambda names: {name: self[name] / number for name in names})
 
 
 Read = Callable[[Any], tuple[Any, Callable[[Callable[[Any], Any]], Mapping[str, Any]]]]
@@ -137,7 +184,8 @@ def trace(
             raise failed or UntraceableError("no array of the forward pass has the loss's value")
         ahead = [s for s in run.sites.values() if s.order <= order]
         hand, units = ({}, {}) if gradients is None else _gradients(gradients, run)
-        return TracedLoss(leaves, total, run.made[: order + 1], run, ahead, execute, order, hand, units)
+        del run.made[order + 1 :]  # the graph of the author's own backward pass
+        return TracedLoss(leaves, total, run.made, run, ahead, execute, order, hand, units)
 
     return execute(Run())
 
@@ -178,9 +226,13 @@ def _loss(run: Run, found: Any, value: float) -> tuple[Tensor | None, int]:
         return gap <= within * max(abs(value), 1e-12 * (value != 0), scale)
 
     # a loss that is 0 up to rounding has the scale of its terms; what is searched for has none
-    terms = max((float(m.tensor.detach().abs().max()) for m in run.made if m.tensor.numel()), default=0.0)
-    terms = terms if np.isfinite(terms) and abs(value) < 1e-9 * terms else 0.0
-    if isinstance(found, Traced) and found.size == 1 and fits(found.t, 2.0**-40 * terms / within):
+
+    def fits_terms(tensor: Tensor) -> bool:
+        terms = max((float(m.tensor.detach().abs().max()) for m in run.made if m.tensor.numel()), default=0.0)
+        small = np.isfinite(terms) and abs(value) < 1e-9 * terms
+        return small and fits(tensor, 2.0**-40 * terms / within)
+
+    if isinstance(found, Traced) and found.size == 1 and (fits(found.t) or fits_terms(found.t)):
         for i in reversed(range(len(run.made))):
             if run.made[i].tensor is found.t:
                 return _real(found.t), i
@@ -210,7 +262,7 @@ def _steps(made: Sequence[Made]) -> Iterator[TracedArray]:
             continue
         ends = i + 1 == len(made) or (made[i + 1].frame, made[i + 1].line) != (m.frame, m.line)
         step = TracedArray(_name(m, ends), m.tensor)
-        key = (m.tensor.numel(), m.tensor.detach().reshape(-1).numpy().tobytes())
+        key = (m.tensor.numel(), blake2b(m.tensor.detach().reshape(-1).numpy().tobytes()).digest())
         if key not in found or "`" in found[key].name:
             found[key] = step
     yield from reversed(found.values())

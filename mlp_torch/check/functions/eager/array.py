@@ -32,6 +32,7 @@ from mlp_torch.check.functions.eager.run import (
     unit_of,
 )
 
+BASIC = {int, slice, type(None), type(Ellipsis)}  # what makes a view, as every other integer does
 Locate = Callable[[Array], Array]  # where a view's entries lie, told on an array of positions
 
 
@@ -96,7 +97,7 @@ class Traced(Methods):
     # views and writes
     def _index(self) -> Array:
         root = self._root if self._root is not None else self
-        return np.arange(root._t.numel()).reshape(tuple(root._t.shape))
+        return count(tuple(root._t.shape))
 
     def _positions(self) -> Tensor:
         index = self._index()
@@ -126,19 +127,20 @@ class Traced(Methods):
         root = self._root if self._root is not None else self
         kind, coarsest = given([value])
         root._coarsest = max(root._coarsest, coarsest, root.kind if root.kind > kind else FINE)
-        fresh = root._t.clone(memory_format=torch.contiguous_format)
         place = self._locate(self._index()) if self._locate else self._index()
         place = np.asarray(place[key_of(key)])
         new = tensor_of(value)
-        if new.is_complex() and not fresh.is_complex():
+        old = root._t
+        if new.is_complex() and not old.is_complex():
             raise UntraceableError("a complex number written into a real array")
-        new = torch.broadcast_to(fitting(new, place.shape), place.shape).to(fresh.dtype)
-        flat = fresh.view(-1)
-        if flat.requires_grad or new.requires_grad or accumulate:
+        new = torch.broadcast_to(fitting(new, place.shape), place.shape).to(old.dtype)
+        if old.requires_grad or new.requires_grad or accumulate:
             where = torch.from_numpy(np.array(place.reshape(-1)))
-            fresh = flat.index_put((where,), new.reshape(-1), accumulate=accumulate).view(root._t.shape)
+            flat = old.reshape(-1).index_put((where,), new.reshape(-1), accumulate=accumulate)
+            fresh = flat.view(old.shape)
         else:
-            flat.numpy()[place] = new.numpy()
+            fresh = old.clone(memory_format=torch.contiguous_format)
+            fresh.view(-1).numpy()[place] = new.numpy()
         root._t = fresh
         if fresh.requires_grad:
             root.looked = False
@@ -147,14 +149,12 @@ class Traced(Methods):
     def __getitem__(self, key: Any) -> Any:
         key = key_of(key)
         parts = key if isinstance(key, tuple) else (key,)
-        basic = all(
-            isinstance(k, int | np.integer | slice) or k is None or k is Ellipsis for k in parts
-        ) and not any(isinstance(k, bool | np.bool_) for k in parts)
-        if not basic:
+        kinds = set(map(type, parts))
+        if any(kind is bool or not issubclass(kind, int | np.integer) for kind in kinds - BASIC):
             return self._fancy(key, parts)
-        fast = all(not isinstance(k, slice) or k.step is None or k.step > 0 for k in parts)
+        fast = slice not in kinds or all(type(k) is not slice or k.step is None or k.step > 0 for k in parts)
         tensor = self.t[key] if fast else None
-        if tensor is not None and tensor.ndim == 0 and Ellipsis not in [k for k in parts if k is Ellipsis]:
+        if tensor is not None and tensor.ndim == 0 and type(Ellipsis) not in kinds:
             self.used()
             return self.alike(tensor.reshape(()))
         return self.view_of(tensor, lambda index: index[key])

@@ -1,7 +1,8 @@
 """What an ndarray has beside its entries: its shape, functions as methods, Python's numbers and operators."""
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -193,8 +194,12 @@ def plain(value: Any) -> Any:
     return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+@lru_cache(maxsize=16)
 def count(shape: tuple[int, ...]) -> Array:
-    return np.arange(int(np.prod(shape))).reshape(shape)
+    """The place of every entry, not to be written into."""
+    places = np.arange(math.prod(shape)).reshape(shape)
+    places.flags.writeable = False
+    return places
 
 
 def key_of(key: Any) -> Any:
@@ -233,12 +238,16 @@ def _precision(values: Any) -> tuple[float, float]:
     return kind, coarsest
 
 
-@contextmanager
-def operation(values: Any) -> Iterator[None]:
+class operation:  # noqa: N801 (a with block's name, as contextlib's are; a generator takes twice its time)
     """What is made inside has the precision of these values."""
-    run = active()
-    before, run.now = run.now, given(values)
-    try:
-        yield
-    finally:
-        run.now = before
+
+    __slots__ = ("before", "run")
+
+    def __init__(self, values: Any) -> None:
+        self.run = active()
+        self.before, self.run.now = self.run.now, given(values)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        self.run.now = self.before

@@ -1,5 +1,6 @@
 """One run of somebody's code: what it made, line by line, and the kinks on which its values lie."""
 
+import gc
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ SKIPPED = (HERE, str(Path(np.__file__).parent), str(Path(torch.__file__).parent)
 NoValue: Any = type(np._NoValue)  # what NumPy puts for an option not given
 Key = tuple[str, int, str, int]  # file, line, operation, and the instruction of the line
 FINE = 2.0**-52  # of float64
+DRAWN = 1 << 14  # signs at a time
 ULPS = 64  # operands that lie this near to each other are taken for equal, and their place for a kink
 
 
@@ -40,6 +42,26 @@ class Made:
     line: int
     frame: int
     owner: Any  # the Traced, which learns its name when it is used
+
+
+class Signs:
+    """Relative errors of ±`noise`, drawn many at a time. It holds no run, which hooks would keep alive."""
+
+    def __init__(self, noise: float, seed: int) -> None:
+        self.noise, self.generator = noise, torch.Generator().manual_seed(seed)
+        self.drawn, self.used = torch.zeros(0), 0
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        return gradient * self.like(gradient)
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """1 ± noise for every entry."""
+        count = tensor.numel()
+        if self.used + count > len(self.drawn):
+            ways = torch.randint(0, 2, (max(count, DRAWN),), generator=self.generator, dtype=torch.float64)
+            self.drawn, self.used = 1 + self.noise * (2.0 * ways - 1), 0
+        self.used += count
+        return self.drawn[self.used - count : self.used].view(tensor.shape)
 
 
 @dataclass
@@ -95,23 +117,21 @@ class Run:
     now: tuple[float, float] = (FINE, FINE)  # the precision of what the operation at hand is given
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator().manual_seed(self.seed)
+        self.signs = Signs(self.noise, self.seed)
 
     def of_data(self, dtype: Any) -> None:
         if dtype.kind == "f":
             self.data_unit = max(self.data_unit, float(np.finfo(dtype).eps))
 
-    def signs(self, tensor: Tensor) -> Tensor:
-        return 1 + self.noise * (
-            2.0 * torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.float64) - 1
-        )
-
     def disturb(self, tensor: Tensor) -> Tensor:
-        """A fresh result with one rounding error put on every entry, and one on every gradient of it."""
+        """A fresh result with one rounding error put on every entry, and one on every gradient of it.
+
+        A run to the end is asked for the author's own gradients, and torch's are not taken.
+        """
         if self.noise and tensor.is_floating_point():
-            tensor.data.mul_(self.signs(tensor))
-            if tensor.requires_grad:
-                tensor.register_hook(lambda g: g * self.signs(g))  # type: ignore[no-untyped-call]  # torch's
+            tensor.data.mul_(self.signs.like(tensor))
+            if tensor.requires_grad and self.stop_after is not None:
+                tensor.register_hook(self.signs)  # type: ignore[no-untyped-call]  # torch's
         return tensor
 
     def record(self, owner: Any, tensor: Tensor) -> None:
@@ -179,26 +199,33 @@ def active() -> Run:
 
 @contextmanager
 def running(run: Run) -> Iterator[Run]:
+    """Python's collector rests meanwhile: it would go through every array of the graph again and again."""
     ACTIVE.append(run)
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield run
     finally:
         ACTIVE.pop()
+        if collects:
+            gc.enable()
 
 
-_OURS: dict[str, bool] = {}
+class _Ours(dict[str, bool]):
+    """Whether a file is this package's, NumPy's or torch's."""
+
+    def __missing__(self, file: str) -> bool:
+        self[file] = file.startswith(SKIPPED) or file.startswith("<__array_function__")
+        return self[file]
 
 
-def _ours(file: str) -> bool:
-    if file not in _OURS:
-        _OURS[file] = file.startswith(SKIPPED) or file.startswith("<__array_function__")
-    return _OURS[file]
+_OURS = _Ours()
 
 
 def author_frame() -> FrameType | None:
     """The innermost frame that is neither this package's nor NumPy's."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _ours(frame.f_code.co_filename):
+    while frame is not None and _OURS[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame
 
@@ -213,7 +240,7 @@ def name_of(value: Any, frame: FrameType | None) -> str:
         file = frame.f_code.co_filename
         if file == ENTRY:
             break
-        if not _ours(file):
+        if not _OURS[file]:
             for key, held in frame.f_locals.items():
                 if held is value and not key.startswith("."):
                     found = key
