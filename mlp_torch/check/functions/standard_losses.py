@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def against_standard(
     if traced is None and output is None:
         text = "note: the loss was not compared with the standard losses, because tracing failed; "
         return _noted(report, text + "return the output too, (loss, gradients, output)")
-    if not all(np.asarray(v).dtype.kind in "fiub" for v in data[:2]):
+    if not all(_numeric(v) for v in data[:2]):
         return _noted(
             report, "note: the loss was not compared with the standard losses: x or y holds no numbers"
         )
@@ -203,3 +204,11 @@ def _penalty(value: float, g: Gradient, loss: float, values: Gradient, true: Gra
     amounts = {n: amounts[n] for n in true if n in amounts}
     total = sum(v / 2 * float((values[n] ** 2).sum()) for n, v in amounts.items())
     return amounts if abs(value + total - loss) <= CLOSE * abs(loss) else {}
+
+
+def _numeric(value: Any) -> bool:
+    """Whether it is one array of numbers, and no list of several."""
+    try:
+        return np.asarray(value).dtype.kind in "fiub"
+    except ValueError:  # arrays of different shapes are no array
+        return False

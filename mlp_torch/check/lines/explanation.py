@@ -74,7 +74,7 @@ def _told_by_edit(
 
 
 def meant(mended: Mended, draw: Draw, sites: Sequence[Site]) -> str:
-    """The gradient that the edited value is; nothing where it is none of the forward pass's, or of several."""
+    """The gradient that the edited value is; nothing where it is none of the forward pass's."""
     if not mended.values:
         return ""
     at, value = min(mended.values.items(), key=lambda pair: draw.order[pair[0]])

@@ -246,3 +246,18 @@ def test_where_tracing_fails_the_value_is_compared_with_the_returned_output(retu
     said = " ".join(report.notes)
     assert ("squared_error over the output" in said) is returned
     assert ("return the output too" in said) is not returned
+
+
+def test_data_that_is_several_arrays_is_no_reason_to_stop():
+    """x = (queries, keys) of different lengths: no standard loss is over them, and the gradient is judged."""
+    g = np.random.default_rng(7)
+    queries, keys, y = g.normal(size=(5, 3)), g.normal(size=(7, 3)), g.normal(size=(5, 7))
+
+    def f(p, x, y, factor=2.0):
+        a, b = x
+        gap = a @ p["W"] @ b.T - y
+        return np.mean(gap**2), {"W": factor * a.T @ gap @ b / gap.size}
+
+    parameters = {"W": g.normal(size=(3, 3))}
+    assert check_function(f, parameters, (queries, keys), y).verdict == "right"
+    assert check_function(f, parameters, (queries, keys), y, factor=1.0).verdict == "scaled"
