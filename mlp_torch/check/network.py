@@ -224,7 +224,8 @@ def _compared(p: Network, case: Case, rtol: float = 1e-5) -> Iterator[bool]:
             gap, size = float(np.linalg.norm(h - t)), max(norm(h), norm(t))
             near = gap <= share * size + case.floors.get(part.name, 0.0)
             if not near:  # what cancels to almost 0 has the rounding of its terms
-                scales = scales or p.deltas(absolute=True)
+                with np.errstate(all="ignore"):
+                    scales = scales or p.deltas(absolute=True)
                 near = gap <= share * size + 1e-9 * _scale(p, part, scales, da)
             yield near
 

@@ -11,6 +11,7 @@ from flint import arb, arb_series
 
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
+from manual.recipe import Recipe
 from mlp_torch import model as torch_model
 from mlp_torch.verify import (
     certificate,
@@ -222,7 +223,7 @@ def kinds() -> set[str]:
             for training in (True, False):
                 model = MLP((2, 3, 2), activation=activation, normalization=normalization, dropout=0.5)
                 model.training = training
-                found |= {stage.kind for stage in model.stages("mse")}
+                found |= {stage.kind for stage in model.stages("mse", recipe=Recipe(l2=0.1))}
     return found
 
 

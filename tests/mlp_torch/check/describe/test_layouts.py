@@ -93,7 +93,8 @@ def test_the_forward_pass_and_the_loss_are_compared_first():
     report = check_gradients(*given, loss_value=LOSS * 1.3, **SHORT)
     assert [f.kind for f in report.faults] == ["wrong_loss_value"]
     report = check_gradients(given[0], [6 * g for g in G], X, LABELS, loss_value=6 * LOSS, **SHORT)
-    assert (report.verdict, [f.kind for f in report.faults]) == ("scaled", ["constant_factor"])
+    assert (report.verdict, [f.kind for f in report.faults]) == ("other_loss", ["loss_mismatch"])
+    assert "cross_entropy, reduction sum" in report.message
 
 
 @pytest.mark.parametrize(("ascent", "sign"), [(False, 1), (True, -1)])

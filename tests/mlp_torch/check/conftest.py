@@ -1,0 +1,38 @@
+"""Which of the many programs, kernels and slips are tried on every run; the others are marked `long`."""
+
+from collections import defaultdict
+
+import pytest
+
+EVERY = 6  # of the cases of one test: the first, and each sixth after it
+SAMPLED = ("check/lines/", "check/operations/", "check/functions/")
+LONG = (
+    "test_a_wrong_gradient_stays_wrong_in_every_style",
+    "test_the_same_line_is_found_within_a_megabyte_of_values",
+    "test_no_report_changes_without_the_shortcut",
+    "test_planted_faults_are_named[200]",
+    "test_planted_faults_are_named[230]",
+    "test_two_faults_of_which_one_spoils_all_are_both_named",
+    "test_a_line_is_named_where_torch_cannot_go",
+    "test_a_perceptron_from_zero_weights",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Before the marker is looked at."""
+    seen: dict[str, int] = defaultdict(int)
+    for item in items:
+        where = item.nodeid.rpartition("::")[0]
+        if not any(folder in where for folder in ("tests/mlp_torch/check/",)):
+            continue
+        name = item.name
+        function = getattr(item, "originalname", name)
+        if any(part in (function, name) for part in LONG):
+            item.add_marker(pytest.mark.long)
+            continue
+        if any(folder in where for folder in SAMPLED):
+            key = f"{where}::{function}"
+            if seen[key] % EVERY:
+                item.add_marker(pytest.mark.long)
+            seen[key] += 1
