@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 
-EVERY = 6  # of the cases of one test: the first, and each sixth after it
+EVERY = 9  # of the cases of one test: the first, and each ninth after it
 SAMPLED = ("check/lines/", "check/operations/", "check/functions/")
 LONG = (
     "test_a_wrong_gradient_stays_wrong_in_every_style",

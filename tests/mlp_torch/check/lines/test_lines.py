@@ -187,7 +187,8 @@ def test_libraries_and_our_own_files_are_never_the_authors():
     assert by_author("<ipython-input-1-abc>")
 
 
-def test_the_fixture_shows_the_line(gradient_check, tmp_path):
+def test_the_fixture_shows_the_line(gradient_check, tmp_path, monkeypatch):
+    monkeypatch.setattr("mlp_torch.check.functions.function.NAMED", 60.0)  # however busy the machine is
     source, number = slipped(NET, "1 - a1**2", "1 - z1**2")
     module = written(tmp_path, source)
     with pytest.raises(pytest.fail.Exception, match=rf":{number} in loss_and_gradients"):
