@@ -158,7 +158,7 @@ class _Errors:
         return Entries(rounding, terms)
 
 
-def _most(f, z: Array, radius: Array, kinks: tuple[float, ...]) -> Array:  # type: ignore[no-untyped-def]
+def _most(f, z: Array, radius: Array, kinks: tuple[float, ...]) -> Array:  # type: ignore[no-untyped-def]  # f may be none
     """The most that f changes within `radius` of z, on z's own side of every kink."""
     here, ends = f(z), [z - radius, z + radius]
     for kink in kinks:

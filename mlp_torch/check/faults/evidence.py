@@ -233,7 +233,7 @@ def thin(c: Evidence, most: int = 64, kept: int = 40) -> Evidence | None:
         return None
     if any(q.name == part.name and q.layer > 1 for q in c.h):
         return None
-    c.limits  # of the whole arrays  # noqa: B018
+    _ = c.limits  # found now, of the whole arrays, and kept
     alive = np.flatnonzero(np.abs(p.x).sum(axis=0) > 0)
     index = np.sort(np.random.default_rng(0).choice(alive, min(kept, len(alive)), replace=False))
     if not len(index):

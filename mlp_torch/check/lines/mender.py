@@ -276,7 +276,7 @@ class Mender:
         self, source: Source, edit: Edit, function: ast.AST
     ) -> Callable[[types.CodeType], types.CodeType] | None:
         """What gives the code of a function with an edit made; code that is not its own as it is."""
-        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]
+        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]  # a function's node has both
         decorators = getattr(function, "decorator_list", [])
         first = min([first, *(d.lineno for d in decorators)])
         try:

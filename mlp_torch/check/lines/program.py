@@ -18,8 +18,6 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
-from mlp_torch.check.lines.by_repair.edits import Scope
-from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 from mlp_torch.check.lines.state import digest
@@ -137,9 +135,6 @@ class Program:
     changed in them (a counter, a cache), anew for each run, so that every run starts from the same.
     """
 
-    rivals = False  # whether lines without a true gradient are tried as well where another one mends
-    scope: type[Scope] = Scope  # what expressions of the author's are read in
-
     def __init__(self, function: Callable[..., Any], loss: Callable[..., Any], sources: Sources) -> None:
         self.function, self.loss, self.sources = function, loss, sources
         self.recorder = Recorder(sources.sites)
@@ -153,22 +148,6 @@ class Program:
             copies = Copies(self.sources.code, extra) if rewritten else Copies(self.sources.plain)
             self._made[rewritten] = copies, copies.of(self.function)
         return self._made[rewritten]
-
-    def may_slip(self, file: str, line: int) -> bool:
-        """Whether an edit of this line is worth a word beside one that mends."""
-        return True
-
-    def may_lack(self, file: str, line: int) -> bool:
-        """Whether a line gives nothing where a gradient may be meant."""
-        return False
-
-    def hidden(self, hit: Any, mender: Any) -> bool:
-        """Whether the blamed value is what a compiled kernel gave: no line of it can be read."""
-        return False
-
-    def told(self, line: GuiltyLine, hit: Any, mender: Any) -> GuiltyLine:
-        """What is said of a line, from the blamed value `hit` and what tried to mend it."""
-        return line
 
     def run(
         self, parameters: Mapping[str, Array], data: Sequence[Any],

@@ -25,7 +25,7 @@ class Edit:
 
 
 def span(node: ast.AST) -> Span:
-    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]  # parsed
 
 
 def applied(lines: Sequence[str], edit: Edit) -> list[str]:
@@ -78,12 +78,9 @@ def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tup
     body = lines[first - 1 : last]
     indent = len(body[0]) - len(body[0].lstrip())
     if indent:  # a method: inside a class, so that names with two underscores are the class's
-        text = "\n".join(["if 1:", *body])
-        tree = ast.parse(text)
-        ast.increment_lineno(tree, first - 2)
-    else:
-        tree = ast.parse("\n".join(body))
-        ast.increment_lineno(tree, first - 1)
+        body = ["if 1:", *body]
+    text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
+    tree = ast.parse(text)
     found = codes_of(compile(tree, file, "exec"))
     return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
 

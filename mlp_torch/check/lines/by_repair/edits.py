@@ -8,18 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mlp_torch.check.lines.syntax import Edit, Span, roots_of, segment, span
+
 MOST_NAMES = 40
 Offer = Callable[[ast.AST, str, float], None]  # (node, what stands in its place, cost)
-Span = tuple[int, int, int, int]  # line, column, end line, end column: bytes of UTF-8, as in the syntax tree
-
-
-@dataclass(frozen=True)
-class Edit:
-    """`text` in the place of `span`; the dearer, the less it looks like a slip."""
-
-    span: Span
-    text: str
-    cost: float
 
 
 @dataclass
@@ -102,26 +94,6 @@ class Scope:
         return list(found.values())[:16]
 
 
-def span(node: ast.AST) -> Span:
-    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
-
-
-def applied(lines: Sequence[str], edit: Edit) -> list[str]:
-    """The lines of a file with the edit made; what spanned several lines becomes one."""
-    first, start, last, end = edit.span
-    head = lines[first - 1].encode()[:start].decode()
-    tail = lines[last - 1].encode()[end:].decode()
-    return [*lines[: first - 1], *(head + edit.text + tail).split("\n"), *lines[last:]]
-
-
-def segment(lines: Sequence[str], node: ast.AST) -> str:
-    first, start, last, end = span(node)
-    if first == last:
-        return lines[first - 1].encode()[start:end].decode()
-    middle = [lines[first - 1].encode()[start:].decode(), *lines[first : last - 1]]
-    return "\n".join([*middle, lines[last - 1].encode()[:end].decode()])
-
-
 TIGHT = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant)
 OTHER_CALLS = {
     "sum": ("mean",), "mean": ("sum",), "maximum": ("minimum",), "minimum": ("maximum",), "sin": ("cos",),
@@ -132,20 +104,6 @@ DERIVATIVES = (
     "(1 - {a} ** 2)", "{a} * (1 - {a})", "({a} > 0)", "(1 - {a})", "(1 + {a})", "np.exp({a})", "np.cos({a})",
     "np.sign({a})", "(1 - np.tanh({a}) ** 2)", "2 * {a}", "1 / {a}", "{a} ** 2",
 )  # fmt: skip
-
-
-def roots_of(statement: ast.stmt) -> list[ast.expr]:
-    """The expressions that a statement computes."""
-    if isinstance(statement, ast.For):
-        return [statement.iter]
-    if isinstance(statement, ast.If | ast.While):
-        return [statement.test]
-    value = getattr(statement, "value", None)
-    if isinstance(value, ast.Tuple | ast.List):
-        return [x for e in value.elts for x in (e.values if isinstance(e, ast.Dict) else [e])]
-    if isinstance(value, ast.Dict):
-        return list(value.values)
-    return [value] if isinstance(value, ast.expr) else []
 
 
 def edits(statement: ast.stmt, root: ast.expr | None, lines: Sequence[str], scope: Scope) -> list[Edit]:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.explaining import by_edit, by_value, stands_for
 from mlp_torch.check.lines.by_repair.inserting import missing_line
-from mlp_torch.check.lines.by_repair.mending import Mended, Mender
+from mlp_torch.check.lines.by_repair.mending import Mender
 from mlp_torch.check.lines.by_repair.needed import needed
 from mlp_torch.check.lines.by_repair.others import CHEAP, NEARLY, Place, nowhere, origins, rivals, solved
-from mlp_torch.check.lines.by_repair.repair import Hit, Repairs, Verified
+from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
+from mlp_torch.check.lines.explanation import by_edit, by_value, stands_for
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.program import Program, quiet
+from mlp_torch.check.lines.mender import Mended
+from mlp_torch.check.lines.program import quiet
+from mlp_torch.check.lines.repairs import Hit, Repairs, blamed
 from mlp_torch.check.lines.sites import Site
 
 MOST_FAULTS = 3
@@ -35,7 +37,7 @@ class Verdict:
     others: Sequence[tuple[Hit, Mended | None]] = ()
 
 
-def find_lines(program: Program, draws: Sequence[Draw], seconds: float = 20.0) -> list[GuiltyLine]:
+def find_lines(program: Repairable, draws: Sequence[Draw], seconds: float = 20.0) -> list[GuiltyLine]:
     """The lines whose repair makes every gradient right, in the order in which they are run."""
     deadline = time.monotonic() + seconds
     wrong = frozenset(draws[0].wrong)
@@ -69,7 +71,7 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         together = one_statement(repairs, mender, hits, chosen)
         if together is not None:
             return together
-    if chosen is not None and repairs.program.hidden(chosen, mender):
+    if chosen is not None and mender.program.hidden(chosen, mender):
         made = mender.mend(sites[chosen.site], chosen.candidate, chosen.mends, dearest=LEVELS[0])
         return Verdict(chosen, made[0] if made else None)
     ways: list[tuple[Hit, Mended]] = []
@@ -83,14 +85,14 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
         dearest = min((m.cost for _, m in ways), default=np.inf) + NEARLY
         made = mender.mend(sites[hit.site], hit.candidate, hit.mends, dearest=dearest)
         ways += [(hit, m) for m in made[:1]]
-    if ways and chosen is not None and repairs.program.rivals:
+    if ways and chosen is not None:
         lines = [*backward_lines(repairs, chosen, wrong), *silent_lines(mender, repairs)]
         ways += rivals(repairs, mender, chosen, lines, ways)
     if not ways:
         lines = backward_lines(repairs, chosen, wrong)
         lines += silent_lines(mender, repairs)
         goals = list(dict.fromkeys((wrong, chosen.mends if chosen is not None else wrong)))
-        wanting = needed(repairs, lines, goals[-1]) if repairs.program.rivals else []
+        wanting = needed(repairs, lines, goals[-1])
         ways = (
             anywhere(mender, [draw.fallen] if draw.fallen else [], goals, LEVELS[:1])
             or anywhere(mender, lines, goals, LEVELS[:1])
@@ -101,8 +103,6 @@ def one_fault(repairs: Repairs, mender: Mender, hits: Sequence[Hit], wrong: froz
     if not ways:
         if chosen is None:
             return None
-        if not repairs.program.rivals:
-            return Verdict(chosen, None)  # this value, or one that it is made from
         later = {
             (sites[h.site].file, sites[h.site].statement): (h, None) for h in equal if h.last > chosen.last
         }
@@ -194,9 +194,9 @@ def backward_lines(repairs: Repairs, chosen: Hit | None, wrong: frozenset[str]) 
 def silent_lines(mender: Mender, repairs: Repairs) -> list[Place]:
     """Lines without an array of their own in the functions of the backward pass: heads of loops, say."""
     draw, sites = repairs.draw, repairs.sites
-    # in a thorough search also those that read an array for nothing but its size
-    heard = [n for n in draw.values if draw.backward(n) and repairs.reach(n)] if mender.program.rivals else []
-    loud = {(s.file, s.statement) for s in ([sites[n] for n in heard] if mender.program.rivals else sites)}
+    # also those that read an array for nothing but its size
+    heard = [n for n in draw.values if draw.backward(n) and repairs.reach(n)]
+    loud = {(sites[n].file, sites[n].statement) for n in heard}
     functions = {(sites[n].file, sites[n].function) for n in draw.values if draw.backward(n)}
     known = {(s.file, s.function, s.statement) for s in sites if (s.file, s.function) in functions}
     spans: dict[tuple[str, str], tuple[int, int]] = {}
@@ -209,34 +209,6 @@ def silent_lines(mender: Mender, repairs: Repairs) -> list[Place]:
         if ((file, line) not in loud or may_lack(file, line))
         and any(f == file and a <= line <= b for (f, _), (a, b) in spans.items())
     ]  # fmt: skip
-
-
-def blamed(draw: Draw, sites: Sequence[Site], hits: Sequence[Hit]) -> Hit | None:
-    """The last hit up to the first wrong value that mends anything, of those that mend most.
-
-    What comes before it still is a true gradient; a value downstream mends as well, and is not to blame.
-    """
-    outside = [h for h in hits if draw.gradients(h.site) is None]  # not in a helper of both passes
-    hits = outside or list(hits)
-    if not hits:
-        return None
-    verified = Verified(draw, list(sites))
-    firsts = []
-    for h in hits:
-        arrays = h.candidate.arrays(draw) or {}
-        firsts += [
-            draw.order[at] for at, a in arrays.items()
-            if not close(draw.values[at[0]][at[1]], a) and not verified(at)
-        ]  # fmt: skip
-    limit = min(firsts, default=min(h.first for h in hits))
-    timed = []
-    for h in hits:
-        times = [draw.order[at] for at in h.candidate.arrays(draw) or {} if draw.order[at] <= limit]
-        if times:
-            timed.append((len(h.mends), max(times), h.candidate.factor == 1, h))
-    if timed:
-        return max(timed, key=lambda t: t[:3])[3]
-    return min(hits, key=lambda h: (-len(h.mends), h.first, h.candidate.factor != 1))
 
 
 def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> GuiltyLine:
@@ -261,8 +233,8 @@ def told(draws: Sequence[Draw], sites: Sequence[Site], verdict: Verdict) -> Guil
     own = mended is None or (file, line) == (site.file, site.statement) or line == site.line
     return GuiltyLine(
         file, line, column, function or "<lambda>", code, stands_for(hit.candidate, sites) if own else "",
-        words or (by_value(hit.candidate, draw, sites) if own else ""), tuple(sorted(hit.mends)),
-        bool(hit.candidate.arrays(draw)),
+        words or (by_value(hit.candidate.arrays(draw) or {}, draw, sites) if own else ""),
+        tuple(sorted(hit.mends)), bool(hit.candidate.arrays(draw)),
         mended.after if mended else None, others, end, len(draws),
     )  # fmt: skip
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.edits import Edit, Scope
-from mlp_torch.check.lines.by_repair.mending import Mended, Mender, enclosing
+from mlp_torch.check.lines.by_repair.edits import Scope
+from mlp_torch.check.lines.by_repair.mending import Mender
 from mlp_torch.check.lines.draws import Draw, close
+from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import Source
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.syntax import Edit, enclosing
 
 COST = 2.0
 MOST_TARGETS = 6
@@ -145,7 +147,7 @@ def _earliest(
 
 def _after(mender: Mender, function: ast.AST, file: str, line: int) -> Scope | None:
     """The variables once a line is done: those at the next line of its function that is reached."""
-    end = function.end_lineno or line  # type: ignore[attr-defined]
+    end = function.end_lineno or line  # type: ignore[attr-defined]  # a function's node has it
     for following in range(line + 1, end + 1):
         scope = mender.scopes.at(file, following)
         if scope is not None:

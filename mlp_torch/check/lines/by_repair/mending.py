@@ -5,7 +5,6 @@ import contextlib
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
 from typing import Any
@@ -13,36 +12,36 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.edits import Edit, Scope, Span, applied, edits, reads, roots_of, span
+from mlp_torch.check.lines.by_repair.edits import Scope, edits, reads
+from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.by_repair.scopes import Scopes
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.program import Program, Source, codes_of
+from mlp_torch.check.lines.mender import Mended
+from mlp_torch.check.lines.program import Source
 from mlp_torch.check.lines.recording import At, copied
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.syntax import (
+    Edit,
+    Span,
+    applied,
+    compiled,
+    enclosing,
+    moved,
+    root_of,
+    roots_of,
+    shown,
+    span,
+    within,
+)
 
 NEAR = 1e-7
-
-
-@dataclass(frozen=True)
-class Mended:
-    """`before` and `after`: the statement's text; `edits` what was done, all in one file."""
-
-    file: str
-    line: int
-    before: str
-    after: str
-    edit: Edit
-
-    @property
-    def cost(self) -> float:
-        return self.edit.cost
 
 
 class Mender:
     """Edits of statements, run on every draw."""
 
-    def __init__(self, program: Program, draws: Sequence[Draw], deadline: float) -> None:
+    def __init__(self, program: Repairable, draws: Sequence[Draw], deadline: float) -> None:
         self.program, self.draws, self.deadline = program, draws, deadline
         self.held: list[tuple[str, Edit]] = []  # edits that stay made, by file
         self.runs = 0
@@ -130,7 +129,7 @@ class Mender:
         for scope, was in zip(scopes, old[at], strict=True):
             try:
                 new = self._value(at, source.lines, lines, scope)
-            except Exception:
+            except Exception:  # whatever the author's expression raises: it may be worth a run
                 return True
             numbers = (np.ndarray, np.number, float)
             if not (isinstance(new, numbers) and isinstance(was, numbers)):
@@ -171,7 +170,7 @@ class Mender:
         recorder.watched, recorder.watch = frozenset({place[0]}), watch
         try:
             self.program.run(draw.parameters, draw.data)
-        except Exception:
+        except Exception:  # whatever the author's code raises: nothing is seen
             return None
         finally:
             recorder.watched, recorder.watch = frozenset(), None
@@ -182,7 +181,7 @@ class Mender:
         try:
             found = self._value(span(root), source.lines, applied(source.lines, edit), scope)
             value = np.asarray(found, dtype=float)
-        except Exception:
+        except Exception:  # whatever an edited expression raises: it gives nothing
             return False
         if value.shape != wanted.shape:
             if value.size != wanted.size or value.squeeze().shape != wanted.squeeze().shape:
@@ -202,7 +201,7 @@ class Mender:
             self.runs += 1
             try:
                 loss, hand = self.program.run(draw.parameters, draw.data, code=code)
-            except Exception:
+            except Exception:  # whatever an edited program raises: it mends nothing
                 return False
             if not abs(float(loss) - draw.loss) <= NEAR * max(abs(draw.loss), 1e-12):
                 return False
@@ -219,7 +218,7 @@ class Mender:
         lines = source.lines
         for edit in sorted([*made, *mine], key=lambda e: e.span, reverse=True):
             lines = applied(lines, edit)
-        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]
+        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]  # a function's node has both
         decorators = getattr(function, "decorator_list", [])
         first = min([first, *(d.lineno for d in decorators)])
         grown = len(lines) - len(source.lines)
@@ -236,77 +235,3 @@ class Mender:
             return found if found is not None and found.co_freevars == given.co_freevars else given
 
         return code
-
-
-def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tuple[str, int], types.CodeType]:
-    """The code objects of the function on these lines, by the last part of the name and the first line."""
-    body = lines[first - 1 : last]
-    indent = len(body[0]) - len(body[0].lstrip())
-    if indent:  # a method: inside a class, so that names with two underscores are the class's
-        body = ["if 1:", *body]
-    text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
-    tree = ast.parse(text)
-    found = codes_of(compile(tree, file, "exec"))
-    return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
-
-
-def enclosing(tree: ast.AST, line: int) -> tuple[ast.stmt | None, ast.AST | None]:
-    """The smallest statement on a line (of a loop, its head), and the outermost function around it."""
-    statement: ast.stmt | None = None
-    function: ast.AST | None = None
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or node.end_lineno is None:
-            continue
-        if not node.lineno <= line <= node.end_lineno:
-            continue
-        if isinstance(node, ast.FunctionDef):
-            if function is None:
-                function = node
-        elif isinstance(node, ast.For | ast.While | ast.If):
-            if line < node.body[0].lineno:
-                statement = node
-        elif not isinstance(node, ast.ClassDef | ast.With | ast.Try):
-            statement = node
-    return statement, function
-
-
-def root_of(statement: ast.stmt, site: Site) -> ast.expr | None:
-    """The expression of a site in the untouched tree."""
-    for node in ast.walk(statement):
-        at = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
-        if isinstance(node, ast.expr) and at == (site.line, site.column) and ast.unparse(node) == site.text:
-            return node
-    return None
-
-
-def moved(source: Source, statement: ast.stmt) -> list[Edit]:
-    """The statement before the one above it, or after the one below it, where both have a line each."""
-    for block in ast.walk(source.tree):
-        for name in ("body", "orelse"):
-            body = getattr(block, name, None)
-            if not isinstance(body, list) or statement not in body:
-                continue
-            at = body.index(statement)
-            found = []
-            for upper, lower in zip(body[max(at - 1, 0) : at + 1], body[max(at, 1) : at + 2], strict=False):
-                if upper is lower or upper.lineno != upper.end_lineno or lower.lineno != lower.end_lineno:
-                    continue
-                a, b = (source.lines[x.lineno - 1].strip() for x in (upper, lower))
-                where = (upper.lineno, upper.col_offset, lower.lineno, lower.end_col_offset or 0)
-                if lower.lineno == upper.lineno + 1:
-                    found.append(Edit(where, f"{b}\n{' ' * upper.col_offset}{a}", 1.5))
-            return found
-    return []
-
-
-def within(inner: tuple[int, int, int, int], outer: tuple[int, int, int, int]) -> bool:
-    return outer[:2] <= inner[:2] and inner[2:] <= outer[2:]
-
-
-def shown(lines: Sequence[str], edit: Edit) -> tuple[str, str]:
-    """The edited lines before and after."""
-    first, _, last, _ = edit.span
-    before = lines[first - 1 : last]
-    after = applied(lines, edit)
-    count = last - first + 1 + len(after) - len(lines)
-    return "\n".join(before), "\n".join(after[first - 1 : first - 1 + count])

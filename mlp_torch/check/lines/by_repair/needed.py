@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.repair import TINY, Hit, Repairs
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.recording import At
+from mlp_torch.check.lines.repairs import TINY, Hit, Repairs
 
 MOST_ENTRIES = 48  # whose Jacobian is made one by one
 Moved = Callable[[Array], Array | None]  # how the gradients move when a value is put there

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlp_torch.check.lines.by_repair.mending import Mended, Mender
+from mlp_torch.check.lines.by_repair.mending import Mender
 from mlp_torch.check.lines.by_repair.needed import Needed, needed
-from mlp_torch.check.lines.by_repair.repair import Hit, Repairs, Verified
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
+from mlp_torch.check.lines.mender import Mended
+from mlp_torch.check.lines.repairs import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
 
 CHEAP = 1.25  # the cost of the edits that any line is tried with
@@ -28,7 +29,7 @@ def rivals(
     """Lines that no true gradient stands for, mended by edits as small: none is to blame alone."""
     least = min(CHEAP, *(m.cost for _, m in ways))
     known = {(m.file, m.line) for _, m in ways}
-    lines = [p for p in lines if p not in known and repairs.program.may_slip(*p)]
+    lines = [p for p in lines if p not in known and mender.program.may_slip(*p)]
     found: list[tuple[Hit, Mended]] = []
     for file, line in lines:
         if time.monotonic() > mender.deadline:

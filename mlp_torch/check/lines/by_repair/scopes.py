@@ -9,8 +9,8 @@ from typing import Any
 
 from mlp_torch.check.functions.copies import written
 from mlp_torch.check.lines.by_repair.edits import Scope
+from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.draws import Draw
-from mlp_torch.check.lines.program import Program
 
 Place = tuple[str, int]
 LARGE = 1_000_000  # entries of an array that is not copied
@@ -19,7 +19,7 @@ LARGE = 1_000_000  # entries of an array that is not copied
 class Scopes:
     """`at(file, line)`: the variables when a line is reached first; `again` the second time."""
 
-    def __init__(self, program: Program, draw: Draw) -> None:
+    def __init__(self, program: Repairable, draw: Draw) -> None:
         self.scope = program.scope
         self.found: dict[Place, Scope] = {}
         self.again: dict[Place, Scope] = {}

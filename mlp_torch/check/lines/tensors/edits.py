@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.lines.by_repair.edits import MOST_NAMES, Offer, Scope, _Maker, span
+from mlp_torch.check.lines.by_repair.edits import MOST_NAMES, Offer, Scope, _Maker
+from mlp_torch.check.lines.syntax import span
 from mlp_torch.check.lines.tensors.words import (
     KEEP,
     LAYOUTS,

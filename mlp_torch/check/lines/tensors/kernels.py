@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from mlp_torch.check.functions.copies import author_s, written
-from mlp_torch.check.lines.by_repair.edits import span
-from mlp_torch.check.lines.by_repair.explaining import by_value
-from mlp_torch.check.lines.by_repair.mending import Mender, enclosing
-from mlp_torch.check.lines.by_repair.repair import Hit
+from mlp_torch.check.lines.by_repair.mending import Mender
+from mlp_torch.check.lines.explanation import by_value
 from mlp_torch.check.lines.line import GuiltyLine
+from mlp_torch.check.lines.repairs import Hit
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.syntax import enclosing, span
 
 OWN = ("aten", "prims", "prim")  # the namespaces of torch.ops that are torch's own
 # what else is known not to be a kernel, by the module that it or its type is of
@@ -76,7 +76,11 @@ def told(line: GuiltyLine, hit: Hit, mender: Mender) -> GuiltyLine:
     site = sites[hit.site]
     name, which = _output(site, hit)
     where = f"{which} of {ast.unparse(call.func)} at {Path(site.file).name}:{site.statement}"
-    wrong = f"{name}, {where}, is wrong: {by_value(hit.candidate, draw, sites)}".removesuffix(": ")
+    wrong = (
+        f"{name}, {where}, is wrong: {by_value(hit.candidate.arrays(draw) or {}, draw, sites)}".removesuffix(
+            ": "
+        )
+    )
     if line.mended is not None:
         text = f"{wrong}; or what it is given is: {line.explanation}".removesuffix(": ")
         return replace(line, explanation=text, kernel=where)

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from manual.numbers import Array
+from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.program import Gradients, Program, UnavailableError
+from mlp_torch.check.lines.program import Gradients, UnavailableError
 from mlp_torch.check.lines.recording import At, Event, Recorder
 from mlp_torch.check.lines.sites import ENTER, RECORD
 from mlp_torch.check.lines.tensors.copies import TensorCopies
@@ -114,14 +115,13 @@ def _wide(v: Any) -> Any:
     return torch.float64 if isinstance(v, torch.dtype) and v in SHORT else v
 
 
-class TensorProgram(Program):
+class TensorProgram(Repairable):
     """`side` judged under an upstream: the data of a run are (the leaves, the upstreams).
 
     `names`: what the author calls each of the judged leaves. A backward that raises gives NaN.
     """
 
     scope = TensorScope
-    rivals = True
 
     def __init__(self, side: Side, wanted: Sequence[int], names: Sequence[str]) -> None:
         sources = TensorSources()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.lines.by_repair.edits import Span
+from mlp_torch.check.lines.syntax import Span
 
 REDUCTIONS = frozenset({
     "sum", "mean", "amax", "amin", "prod", "cumsum", "softmax", "log_softmax", "logsumexp", "flip", "argmax",
