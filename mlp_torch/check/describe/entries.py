@@ -5,7 +5,7 @@ unit with small weights and a saturated one have small errors of their own, howe
 array is. All units are held on their sides of a kink.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,11 +77,12 @@ class _Errors:
             carried = carried + of_f * both + f * (size * of_f).sum(axis=1, keepdims=True)
             return carried, self.local * f * both
         form = FORMS[name]
-        assert form.from_z is not None
-        slope = np.abs(form.from_z(z, layer.constants))
+        from_z = form.from_z
+        assert from_z is not None
+        slope = np.abs(from_z(z, layer.constants))
         if n in self.p.sides:
             slope = np.maximum(slope, 1.0)
-        bent = _most(lambda v: form.from_z(v, layer.constants), z, self.of_z[n], form.kinks)
+        bent = _most(lambda v: from_z(v, layer.constants), z, self.of_z[n], form.kinks)
         lost = LOST[name](z, f, layer.constants) if name in LOST else 0.0
         return of_da * slope + size * (bent + self.local * slope) + self.least, size * lost * self.local / 2
 
@@ -158,7 +159,7 @@ class _Errors:
         return Entries(rounding, terms)
 
 
-def _most(f, z: Array, radius: Array, kinks: tuple[float, ...]) -> Array:  # type: ignore[no-untyped-def]  # f may be none
+def _most(f: Callable[[Array], Array], z: Array, radius: Array, kinks: tuple[float, ...]) -> Array:
     """The most that f changes within `radius` of z, on z's own side of every kink."""
     here, ends = f(z), [z - radius, z + radius]
     for kink in kinks:
