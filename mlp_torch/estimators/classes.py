@@ -17,7 +17,8 @@ from manual.numbers import Array
 from manual.optimizers import OPTIMIZERS
 from manual.schedules import SCHEDULES
 from mlp_torch.config import DEVICES, DTYPES, ENGINES
-from mlp_torch.estimators.stochastic import ACTIVATION_NAMES, fit_stochastic
+from mlp_torch.estimators.flags import ACTIVATION_NAMES
+from mlp_torch.estimators.stochastic import fit_stochastic
 
 SOLVERS = ("sgd", "adam")  # scikit-learn's own, beside lbfgs
 OWN_ACTIVATIONS = {"identity", "logistic", "tanh", "relu"}

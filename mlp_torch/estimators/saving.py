@@ -11,7 +11,7 @@ from safetensors.numpy import save as to_bytes
 from mlp_torch import artifact
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
-from mlp_torch.estimators.stochastic import LOSSES
+from mlp_torch.estimators.flags import LOSSES
 from mlp_torch.runs import plain, replace
 from mlp_torch.tables.preprocessing import Preprocessor
 from mlp_torch.tables.targets import Target

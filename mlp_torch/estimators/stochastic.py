@@ -8,7 +8,6 @@ with K of them its gradient is K times an engine's: rates, penalty and ε are sc
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,81 +21,12 @@ from sklearn.utils import shuffle
 from manual.numbers import Array
 from manual.recipe import is_weight
 from manual.schedules import learning_rate
-from mlp_torch.config import ON_CPU, Train
-from mlp_torch.engines import AnyEngine, build, choose_engine
-from mlp_torch.errors import UserError
-from mlp_torch.machine import resolve_device, threads
+from mlp_torch.config import ON_CPU
+from mlp_torch.engines import AnyEngine, build
+from mlp_torch.estimators.flags import flags, scale
+from mlp_torch.machine import threads
 
-# scikit-learn's word for an activation, where it is not torch's
-ACTIVATION_NAMES = {"logistic": "sigmoid"}
-LOSSES = {"logistic": "bce_with_logits", "softmax": "cross_entropy", "identity": "half_squared_error"}
-# the parameter that stands behind a flag of `mlp train`
-PARAMETERS = {
-    "--hidden": "hidden_layer_sizes", "--optimizer": "solver", "--l2": "alpha", "--lr": "learning_rate_init",
-    "--epochs": "max_iter", "--batch-size": "batch_size", "--nesterov": "nesterovs_momentum", "--": "",
-}  # fmt: skip
 DENSE = 2**24  # entries of a sparse X that are made dense at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flags(Train):
-    """The flags that say what an estimator's parameters say; `more` are the optimizer's beyond them."""
-
-    more: tuple[tuple[str, Any], ...] = ()
-
-    def optimizer_options(self) -> dict[str, Any]:
-        """As `Train`'s, and `more`."""
-        return super().optimizer_options() | dict(self.more)
-
-
-def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any], weight: float = 1.0) -> Flags:
-    """The estimator's parameters as checked flags, its engine chosen; UserError names the parameter.
-
-    `weight` is the mean of the samples' weights: ½ α Σ‖W‖² is divided by the weight of a batch, as there.
-    """
-    sizes = estimator.hidden_layer_sizes
-    hidden = tuple(np.atleast_1d(sizes).astype(int).tolist()) if np.size(sizes) else ()
-    outputs, solver = estimator.n_outputs_, estimator.rule_
-    batch_size = min(200, n) if estimator.batch_size == "auto" else int(np.clip(estimator.batch_size, 1, n))
-    k = _scale(estimator)
-    sgd, adaptive = solver == "sgd", solver in ("adam", "adamw")
-    more = {"betas": (estimator.beta_1, estimator.beta_2), "eps": estimator.epsilon / k} if adaptive else {}
-    config = Flags(
-        hidden=hidden,
-        activation=ACTIVATION_NAMES.get(estimator.activation, estimator.activation),
-        loss=LOSSES[estimator.out_activation_],
-        optimizer=solver,
-        l2=float(estimator.alpha) / (batch_size * weight) / k,
-        momentum=float(estimator.momentum) if sgd else 0.0,
-        nesterov=bool(sgd and estimator.nesterovs_momentum and estimator.momentum > 0),
-        lr=float(estimator.learning_rate_init),
-        batch_size=batch_size,
-        dropout=float(estimator.dropout),
-        normalization=estimator.normalization or "none",
-        schedule="constant",
-        engine=estimator.engine,
-        dtype=str(dtype),
-        device=estimator.device,
-        seed=int(estimator._random_state.randint(2**31)),
-        more=tuple(more.items()),
-    )
-    try:
-        config.check()
-        device = "cpu" if config.engine in ON_CPU else resolve_device(config.device, config.dtype)
-        if config.engine == "auto":
-            engine, _ = choose_engine(config, config.architecture(inputs, outputs), device)
-            config = replace(config, engine=engine)
-    except UserError as error:
-        text = str(error)
-        for flag, name in PARAMETERS.items():
-            text = text.replace(flag, name)
-        raise UserError(text) from None
-    return replace(config, device=device)
-
-
-def _scale(estimator: Any) -> int:
-    """By how much scikit-learn's gradient is larger: the outputs that our elementwise losses average over."""
-    return 1 if estimator.out_activation_ == "softmax" else int(estimator.n_outputs_)
 
 
 class Epochs:
@@ -107,7 +37,7 @@ class Epochs:
         self.architecture = self.config.architecture(X.shape[1], estimator.n_outputs_)
         assert self.config.loss is not None
         self.engine: AnyEngine = build(self.config, self.architecture, self.config.loss)
-        self.scale = _scale(estimator)
+        self.scale = scale(estimator)
         self.rate_scale = self.scale if self.config.optimizer == "sgd" else 1
 
     def take(self, estimator: Any) -> None:
