@@ -41,8 +41,7 @@ class Layout:
 
 def read_csv(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[pl.DataFrame]:
     """Frames of `rows` rows; `blank` is told how many lines were no rows."""
-    layout = sniff(path)
-    check_ragged(path, layout)
+    layout, counted = sniff(path), False
     options: dict[str, Any] = {
         "separator": layout.separator, "decimal_comma": layout.decimal_comma, "null_values": MISSING,
         "infer_schema_length": LOOKED_AT, "glob": False, "new_columns": list(layout.names),
@@ -52,10 +51,14 @@ def read_csv(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[
     try:
         for chunk in lazy.collect_batches(chunk_size=rows):
             kept = chunk.with_columns(WITHOUT_MISSING).filter(_holds_something(layout))
+            if not counted and kept[layout.names[-1]].null_count():  # a row that is too short lacks the last
+                check_ragged(path, layout)
+                counted = True
             blank(len(chunk) - len(kept))
             done += len(kept)
             yield kept
     except pl.exceptions.ComputeError as error:
+        check_ragged(path, layout)  # too long a row, an open quote
         raise UserError(_not_of_its_kind(path, options, layout, lazy.collect_schema(), error)) from None
     if not done:
         raise UserError(f"{path}: has a header and no rows")
