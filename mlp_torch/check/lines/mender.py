@@ -16,7 +16,7 @@ from mlp_torch.check.lines.edits import of_expression, of_statement
 from mlp_torch.check.lines.program import Program, Source
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Verified
-from mlp_torch.check.lines.scopes import Scopes
+from mlp_torch.check.lines.scopes import Scope, Scopes
 from mlp_torch.check.lines.sensitivity import Sensitivity, sensitivity
 from mlp_torch.check.lines.statements import Root, given, roots
 from mlp_torch.check.lines.syntax import Edit, applied, compiled, shown
@@ -72,8 +72,8 @@ class Mender:
         return self._late
 
     @cached_property
-    def scopes(self) -> Scopes:
-        return Scopes(self.program, self.draws[0])
+    def scopes(self) -> Scopes[Scope]:
+        return Scopes(self.program, self.draws[0], Scope)
 
     @cached_property
     def names(self) -> Verified:

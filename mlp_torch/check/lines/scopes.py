@@ -3,12 +3,13 @@
 import ast
 import copy
 import itertools
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Scope:
     functions: dict[str, int] = field(default_factory=dict)
     known: ast.AST | None = None
 
+    @staticmethod
+    def plain(value: Any) -> Any:
+        """A value as edits look at it: an array, a number."""
+        return value
+
     @cached_property
     def names(self) -> dict[str, Any]:
         return {**self.globals, **self.locals}
@@ -49,12 +55,13 @@ class Scope:
             parts = {name: value}
             if isinstance(value, Mapping) and len(value) <= MOST_NAMES:
                 parts |= {f"{name}[{key!r}]": held for key, held in value.items() if isinstance(key, str)}
-            elif not isinstance(value, np.ndarray) and hasattr(value, "__dict__"):
+            elif not isinstance(self.plain(value), np.ndarray) and hasattr(value, "__dict__"):
                 parts |= {f"{name}.{key}": held for key, held in vars(value).items()}
                 for key, held in list(vars(value).items()):
                     if isinstance(held, Mapping) and len(held) <= MOST_NAMES:
                         parts |= {f"{name}.{key}[{k!r}]": v for k, v in held.items() if isinstance(k, str)}
             for text, held in parts.items():
+                held = self.plain(held)
                 if _number(held):
                     found.setdefault(text, held)
         return found
@@ -95,7 +102,7 @@ class Scope:
 
     def widening(self, shape: tuple[int, ...]) -> list[str]:
         """Arrays of other shapes that are broadcast to this one."""
-        return [t for s, texts in self.shapes.items() if s and _widens(s, shape) for t in texts]
+        return [t for s, texts in self.shapes.items() if s and widens(s, shape) for t in texts]
 
     def phrases(self, shape: tuple[int, ...]) -> list[str]:
         """What the function computes elsewhere, of a shape."""
@@ -181,7 +188,7 @@ class Scope:
         return list(found.values())[:16]
 
 
-def _widens(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+def widens(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
     """Whether an array is broadcast to another, larger shape."""
     try:
         return shape != into and np.broadcast_shapes(shape, into) == into
@@ -193,12 +200,16 @@ def _number(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.number | float | int) and not isinstance(value, bool)
 
 
-class Scopes:
+AnyScope = TypeVar("AnyScope", bound=Scope)
+
+
+class Scopes(Generic[AnyScope]):
     """`at(file, line)`: the variables when a line is reached first; `again` the second time."""
 
-    def __init__(self, program: Program, draw: Draw) -> None:
-        self.found: dict[Place, Scope] = {}
-        self.again: dict[Place, Scope] = {}
+    def __init__(self, program: Program, draw: Draw, scope: type[AnyScope]) -> None:
+        self.scope = scope
+        self.found: dict[Place, AnyScope] = {}
+        self.again: dict[Place, AnyScope] = {}
         self.passes: dict[Place, int] = {}
 
         before = sys.gettrace()
@@ -217,10 +228,10 @@ class Scopes:
             self.passes[place] = self.passes.get(place, 0) + 1
             if self.passes[place] <= 2:
                 held = self.found if self.passes[place] == 1 else self.again
-                held[place] = Scope(frame.f_globals, kept(frame.f_locals), place[0])
+                held[place] = self.scope(frame.f_globals, kept(frame.f_locals), place[0])
         return self._line
 
-    def at(self, file: str, line: int) -> Scope | None:
+    def at(self, file: str, line: int) -> AnyScope | None:
         return self.found.get((file, line))
 
 
@@ -229,7 +240,8 @@ def kept(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     memo: dict[int, Any] = {}
     for name, value in values.items():
-        if isinstance(value, np.ndarray) and value.size > LARGE:
+        shape = getattr(value, "shape", ())
+        if isinstance(shape, tuple) and math.prod(shape) > LARGE:
             found[name] = value
             continue
         try:

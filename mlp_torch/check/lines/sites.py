@@ -283,7 +283,7 @@ class Rewriter(ast.NodeTransformer):
         node.body = [self.visit(b) if isinstance(b, ast.FunctionDef | ast.ClassDef) else b for b in node.body]
         return node
 
-    visit_Module = visit_ClassDef  # noqa: N815
+    visit_Module = visit_ClassDef  # noqa: N815  # named by ast
 
 
 def _array_of(target: ast.expr) -> ast.expr:

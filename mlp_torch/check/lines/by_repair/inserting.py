@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.edits import Scope
 from mlp_torch.check.lines.by_repair.mending import Mender
+from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import Source

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.by_repair.edits import Scope, edits, reads
+from mlp_torch.check.lines.by_repair.edits import edits
 from mlp_torch.check.lines.by_repair.program import Repairable
-from mlp_torch.check.lines.by_repair.scopes import Scopes
+from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import Source
 from mlp_torch.check.lines.recording import At, copied
+from mlp_torch.check.lines.scopes import Scopes, reads
 from mlp_torch.check.lines.sites import Site
 from mlp_torch.check.lines.syntax import (
     Edit,
@@ -47,8 +48,8 @@ class Mender:
         self.runs = 0
 
     @cached_property
-    def scopes(self) -> Scopes:
-        return Scopes(self.program, self.draws[0])
+    def scopes(self) -> Scopes[Scope]:
+        return Scopes(self.program, self.draws[0], self.program.scope)
 
     def source(self, site: Site) -> Source | None:
         return self.program.sources.of(site.file)

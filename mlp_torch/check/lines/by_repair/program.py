@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mlp_torch.check.lines.by_repair.edits import Scope
+from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.line import GuiltyLine
 from mlp_torch.check.lines.program import Program
 

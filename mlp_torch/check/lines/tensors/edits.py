@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.lines.by_repair.edits import MOST_NAMES, Offer, Scope, _Maker
+from mlp_torch.check.lines.by_repair.maker import Maker
+from mlp_torch.check.lines.by_repair.scope import Offer, Scope
+from mlp_torch.check.lines.scopes import MOST_NAMES
 from mlp_torch.check.lines.syntax import span
 from mlp_torch.check.lines.tensors.words import (
     KEEP,
@@ -24,7 +26,7 @@ from mlp_torch.check.lines.tensors.words import (
 HANDED = 0.4
 
 
-class TensorMaker(_Maker):
+class TensorMaker(Maker):
     """Edits in torch's words."""
 
     def __init__(self, lines: Sequence[str], scope: Scope, offer: Offer) -> None:

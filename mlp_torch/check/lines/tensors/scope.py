@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mlp_torch.check.lines.by_repair.edits import Offer, Scope
+from mlp_torch.check.lines.by_repair.scope import Offer, Scope
 from mlp_torch.check.lines.tensors.edits import TensorMaker
 from mlp_torch.check.operations.tensors import to_numpy
 
