@@ -84,8 +84,8 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         return self.wrap(node, "calc", text=text)
 
-    visit_BinOp = _calculated  # noqa: N815
-    visit_IfExp = _calculated  # noqa: N815
+    visit_BinOp = _calculated
+    visit_IfExp = _calculated
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if isinstance(node.op, ast.Not) or isinstance(node.operand, ast.Constant):
@@ -136,10 +136,10 @@ class Rewriter(ast.NodeTransformer):
     def _untouched(self, node: Any) -> Any:
         return node
 
-    visit_Compare = _untouched  # noqa: N815
-    visit_BoolOp = _untouched  # noqa: N815
-    visit_JoinedStr = _untouched  # noqa: N815
-    visit_NamedExpr = _untouched  # noqa: N815
+    visit_Compare = _untouched
+    visit_BoolOp = _untouched
+    visit_JoinedStr = _untouched
+    visit_NamedExpr = _untouched
 
     def _inside(self, node: Any) -> Any:
         self.inner += 1
@@ -147,10 +147,10 @@ class Rewriter(ast.NodeTransformer):
         self.inner -= 1
         return node
 
-    visit_ListComp = _inside  # noqa: N815
-    visit_GeneratorExp = _inside  # noqa: N815
-    visit_SetComp = _inside  # noqa: N815
-    visit_DictComp = _inside  # noqa: N815
+    visit_ListComp = _inside
+    visit_GeneratorExp = _inside
+    visit_SetComp = _inside
+    visit_DictComp = _inside
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
         self.inner += 1
@@ -245,9 +245,9 @@ class Rewriter(ast.NodeTransformer):
                 setattr(node, name, self._body(getattr(node, name)))
         return node
 
-    visit_If = _block  # noqa: N815
-    visit_While = _block  # noqa: N815
-    visit_With = _block  # noqa: N815
+    visit_If = _block
+    visit_While = _block
+    visit_With = _block
 
     def visit_For(self, node: ast.For) -> ast.stmt:
         self.statement = node.lineno
@@ -283,7 +283,7 @@ class Rewriter(ast.NodeTransformer):
         node.body = [self.visit(b) if isinstance(b, ast.FunctionDef | ast.ClassDef) else b for b in node.body]
         return node
 
-    visit_Module = visit_ClassDef  # noqa: N815  # named by ast
+    visit_Module = visit_ClassDef
 
 
 def _array_of(target: ast.expr) -> ast.expr:
