@@ -14,6 +14,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.data.splits import Data, Split
+from mlp_torch.terminal import counted
 
 if TYPE_CHECKING:  # it is the other way round that training imports this
     from mlp_torch.training import Training
@@ -146,7 +147,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
 
 
 def _test(test: Scores, data: Data) -> str:
-    samples = f"{len(data.test):,} {data.dataset.sample}"
+    samples = counted(len(data.test), data.dataset.sample)
     held_out = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
     if test.accuracy is not None:
         return f"test accuracy {test.accuracy:.3f} on {held_out} (loss {test.loss:.4g})"

@@ -1,6 +1,11 @@
-"""The console that commands print through."""
+"""The console that commands print through, and how they count."""
 
 from rich.console import Console
+
+
+def counted(n: int, what: str) -> str:
+    """`1 row`, `1,200 rows`; `what` is the plural."""
+    return f"{n:,} {what.removesuffix('s') if n == 1 else what}"
 
 
 class Terminal(Console):

@@ -36,7 +36,7 @@ from mlp_torch.outcome import Kept, summarize, weights_of
 from mlp_torch.progress import Display
 from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
-from mlp_torch.terminal import Terminal
+from mlp_torch.terminal import Terminal, counted
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.monitor import Monitor, Watched
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
@@ -96,7 +96,7 @@ def show(data: Data) -> None:
     parts = f"{len(data.train):,} to train, {len(data.validation):,} to validate, {len(data.test):,} to test"
     console = Terminal()
     console.print(summary(data.columns))
-    console.print(f"{parts}; {data.inputs} inputs\n", highlight=False, soft_wrap=True)
+    console.print(f"{parts}; {counted(data.inputs, 'inputs')}\n", highlight=False, soft_wrap=True)
 
 
 def describe(config: Train, data: Data, architecture: Architecture) -> Artifact:

@@ -17,6 +17,7 @@ from mlp_torch import artifact
 from mlp_torch.errors import UserError
 from mlp_torch.export.config import FORMATS, Export
 from mlp_torch.export.graph import Graph, columns, examples
+from mlp_torch.terminal import counted
 
 CLOSE = 1e-5  # of an output's size: what two libraries' float32 may differ by
 
@@ -42,8 +43,9 @@ def run(config: Export) -> int:
         raise UserError(f"--out {out}: cannot be written ({error})") from None
     finally:
         beside.unlink(missing_ok=True)
-    print(f"{out}: {len(loaded.preprocessing.features)} columns in; checked on {len(x)} rows, "
-          f"the largest difference from the model {gap:.1e}")  # fmt: skip
+    of = counted(len(loaded.preprocessing.features), "columns")
+    checked = f"{of} in; checked on {counted(len(x), 'rows')}"
+    print(f"{out}: {checked}, the largest difference from the model {gap:.1e}")
     return 0
 
 

@@ -23,7 +23,7 @@ from mlp_torch.objective import prepared
 from mlp_torch.outcome import regression
 from mlp_torch.tables.kinds import require_column
 from mlp_torch.tables.table import read_table
-from mlp_torch.terminal import Terminal
+from mlp_torch.terminal import Terminal, counted
 
 WORDS = {
     "samples": "samples", "loss": "loss", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",
@@ -109,8 +109,8 @@ def _held_back(settings: Train, loaded: artifact.Artifact, predict: Predict, con
         return outputs[-1]
 
     loss, _ = data.evaluate(kept, data.test)
-    n = f"{len(data.test):,}"
-    where = f"{n} {data.dataset.sample} it never saw" if data.held_out else f"the {n} it was trained on"
+    samples = counted(len(data.test), data.dataset.sample)
+    where = f"{samples} it never saw" if data.held_out else f"the {samples} it was trained on"
     return Judged(where, np.concatenate(outputs), data.test, loss)
 
 
@@ -131,7 +131,7 @@ def _of_table(loaded: artifact.Artifact, predict: Predict, config: Evaluate) -> 
     output = np.concatenate(outputs)
     split = Split(None, y, truth if loaded.target.classes else None)
     loss = float(LOSSES[loaded.loss].value(output, y))
-    return Judged(f"{len(table):,} rows of {where}", output, split, loss)
+    return Judged(f"{counted(len(table), 'rows')} of {where}", output, split, loss)
 
 
 def _measured(loaded: artifact.Artifact, judged: Judged) -> tuple[dict[str, Any], Array | None, Array]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from mlp_torch.errors import UserError
@@ -21,7 +22,7 @@ LOOKED_AT = 10_000  # rows from which a column's type is read
 MISSING = ["", "NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "null", "None", "none", "?", "-"]
 SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = ",;\t|"
-BLOCK = 2**24  # bytes
+BLOCK = 2**18  # bytes that are counted at once: they stay in the cache
 
 
 def form(path: Path) -> str:
@@ -168,16 +169,18 @@ def check_ragged(path: Path, layout: Layout) -> None:
     Without quotes in the file it is enough to count separators; else, where the sum is wrong, and where a
     quote may hold some, the rows are counted one by one.
     """
-    mark, width = layout.separator.encode(), len(layout.names)
-    separators = lines = quotes = 0
-    last, blank = b"\n", 0
+    width, mark, end_of_line = len(layout.names), ord(layout.separator), ord("\n")
+    separators = lines = blank = 0
+    quotes, last = False, b"\n"
     with opened(path) as file:
         while block := file.read(BLOCK):
-            separators += block.count(mark)
-            lines += block.count(b"\n")
-            quotes += block.count(b'"')
-            blank += (last + block).count(b"\n\n") + (last + block).count(b"\n\r\n")
-            last = block[-1:]
+            quotes = quotes or b'"' in block
+            text = np.frombuffer(last + block.replace(b"\r", b""), np.uint8)
+            ends = text == end_of_line
+            separators += int(np.count_nonzero(text[1:] == mark))
+            lines += int(np.count_nonzero(ends[1:]))
+            blank += int(np.count_nonzero(ends[1:] & ends[:-1]))
+            last = text[-1:].tobytes()
     lines += last != b"\n"
     if not quotes and separators == (lines - blank) * (width - 1):
         return
