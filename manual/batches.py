@@ -32,25 +32,26 @@ def pieces(
     epoch: int,
     batch_size: int,
     weights: Array | None = None,
+    done: int = 0,
 ) -> Iterator[tuple[Array, Array, Array | None, Array]]:
     """What an epoch visits: (x, y, weights, the order of their rows), part by part; an array is one part.
 
     Of what lies on disk the parts are visited in a random order, and the rows of each in another. Samples
-    that weigh nothing are left out.
+    that weigh nothing are left out, and so are the first `done` batches; parts of them alone are not read.
     """
     if isinstance(x, np.ndarray):
-        yield x, y, weights, _weighing(order(len(x), seed, epoch), weights)
+        yield x, y, weights, _weighing(order(len(x), seed, epoch), weights)[done * batch_size :]
         return
     parts = list(x.slices(batch_size))
     for i in order(len(parts), seed, epoch).tolist():
-        rows = x.rows(parts[i].start, parts[i].stop)
-        w = None if weights is None else weights[parts[i]]
-        yield (
-            rows,
-            y[parts[i]],
-            w,
-            _weighing(np.random.default_rng([seed, 2, epoch, i]).permutation(len(rows)), w),
-        )
+        part = parts[i]
+        w = None if weights is None else weights[part]
+        n = part.stop - part.start
+        indices = _weighing(np.random.default_rng([seed, 2, epoch, i]).permutation(n), w)
+        batches = -(-len(indices) // batch_size)
+        if done < batches:
+            yield x.rows(part.start, part.stop), y[part], w, indices[done * batch_size :]
+        done = max(0, done - batches)
 
 
 def _weighing(indices: Array, weights: Array | None) -> Array:

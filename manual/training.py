@@ -19,6 +19,21 @@ from manual.recipe import PLAIN, Recipe
 from manual.schedules import learning_rate
 
 
+@dataclass(frozen=True)
+class State:
+    """Parameters and moments (`parameters/layers.0.weight`, `exp_avg/layers.0.weight`), and plain numbers.
+
+    Numbers, the steps taken and the masks' generator say, can be written as JSON.
+    """
+
+    arrays: dict[str, Array]
+    numbers: dict[str, Any]
+
+    def of(self, kind: str) -> dict[str, Array]:
+        """The arrays of one kind, by the rest of their names."""
+        return {n.removeprefix(f"{kind}/"): a for n, a in self.arrays.items() if n.startswith(f"{kind}/")}
+
+
 class Engine(Protocol):
     """What the loop needs of an engine; data and outputs are NumPy arrays at this door."""
 
@@ -48,6 +63,16 @@ class Engine(Protocol):
 
     def load(self, parameters: Mapping[str, Array]) -> None:
         """Write such a copy back; the optimizer's moments stay as they are."""
+
+
+class Resumable(Engine, Protocol):
+    """An engine that can be set aside between two updates, and taken up again."""
+
+    def state(self) -> State:
+        """A copy of all that the next steps depend on beside their batches."""
+
+    def resume(self, state: State) -> None:
+        """Write such a copy back: the steps that follow are those that followed it, bit for bit."""
 
 
 class Stepwise:
@@ -84,13 +109,32 @@ class Stepwise:
 
 
 @dataclass(frozen=True)
+class Position:
+    """How far training has come: whole epochs; of the next one its batches, their losses, their weights."""
+
+    epoch: int = 0
+    batches: int = 0
+    total: float = 0.0
+    counted: float = 0.0
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """What one pass over the data left: the mean loss of its batches, its last rate, steps so far."""
+    """What one pass over the data left: the mean loss of its batches, its last rate, steps so far.
+
+    And where it left the run; within the pass (`fit`'s `every`) it is that of the batches so far.
+    """
 
     epoch: int
     steps: int
     loss: float
     learning_rate: float
+    position: Position = Position()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the pass is at its end."""
+        return self.position.batches == 0
 
 
 class NotFiniteError(ArithmeticError):
@@ -112,13 +156,16 @@ def fit(
     schedule: str = "constant",
     warmup_steps: int = 0,
     seed: int = 0,
-    first_epoch: int = 0,
+    start: Position | None = None,
+    every: int | None = None,
     weights: Array | None = None,
 ) -> Iterator[Epoch]:
     """Train on minibatches of `batch_size` (1: stochastic; N: full batch), yielding after each epoch.
 
     x (N, in), in memory or in pieces, and y (N, …); a last, smaller batch is used too. `weights` (N,) say
-    how much a sample counts in its batch's mean; one that weighs 0 is left out. Raises NotFiniteError when
+    how much a sample counts in its batch's mean; one that weighs 0 is left out. A run that goes on from
+    `start`, with the engine as it was there (`Resumable`), ends as the run that was not cut; `epochs` are
+    all of it. With `every` it yields within an epoch too, after so many batches. Raises NotFiniteError when
     a loss is not finite, and ValueError where x or a weight is not, or where one is empty or another length.
     """
     n = len(x)
@@ -128,33 +175,48 @@ def fit(
         check_finite(x)
     check_weights(weights, n)
     batches = batch_counts(x, batch_size, weights)
-    for epoch in range(first_epoch, first_epoch + epochs):
+    at = start or Position()
+    while at.epoch < epochs:
+        epoch = at.epoch
         steps = np.arange(epoch * batches, (epoch + 1) * batches)
-        rates = learning_rate(schedule, lr, steps, (first_epoch + epochs) * batches, warmup_steps)
-        done, total, counted = 0, 0.0, 0.0
-        for rows, targets, w, indices in pieces(x, y, seed, epoch + 1, batch_size, weights):
-            starts = np.arange(0, len(indices), batch_size)
-            if not len(starts):
-                continue
-            counts = np.ones(len(rows)) if w is None else w.astype(np.float64)
-            sizes = np.add.reduceat(counts[indices], starts)
-            given = {} if w is None else {"weights": w}
-            rate = rates[done : done + len(sizes)]
-            losses = engine.epoch(rows, targets, indices, batch_size, rate, **given)
-            finite = np.isfinite(losses)
-            if not finite.all():
-                bad = int(np.argmin(finite))
-                raise NotFiniteError(epoch * batches + done + bad + 1, epoch + 1, float(losses[bad]))
-            done, total, counted = (
-                done + len(sizes),
-                total + float(losses @ sizes),
-                counted + float(sizes.sum()),
-            )
-        yield Epoch(epoch + 1, (epoch + 1) * batches, total / counted, float(rates[-1]))
+        rates = learning_rate(schedule, lr, steps, epochs * batches, warmup_steps)
+        for rows, targets, w, order in pieces(x, y, seed, epoch + 1, batch_size, weights, at.batches):
+            for indices in _parts(order, batch_size, every):
+                starts = np.arange(0, len(indices), batch_size)
+                counts = np.ones(len(rows)) if w is None else w.astype(np.float64)
+                sizes = np.add.reduceat(counts[indices], starts)
+                given = {} if w is None else {"weights": w}
+                rate = rates[at.batches : at.batches + len(sizes)]
+                losses = engine.epoch(rows, targets, indices, batch_size, rate, **given)
+                finite = np.isfinite(losses)
+                if not finite.all():
+                    bad = int(np.argmin(finite))
+                    step = epoch * batches + at.batches + bad + 1
+                    raise NotFiniteError(step, epoch + 1, float(losses[bad]))
+                at = _moved(at, losses, sizes)
+                if at.batches < batches and every:
+                    yield Epoch(epoch + 1, int(steps[at.batches]), at.total / at.counted, float(rate[-1]), at)
+        mean, at = at.total / at.counted, Position(epoch + 1)
+        yield Epoch(epoch + 1, (epoch + 1) * batches, mean, float(rates[-1]), at)
+
+
+def _parts(indices: Array, batch_size: int, every: int | None) -> Iterator[Array]:
+    """The indices of an epoch's batches, of at most `every` of them at a time."""
+    size = batch_size * every if every else max(1, len(indices))
+    for first in range(0, len(indices), size):
+        yield indices[first : first + size]
+
+
+def _moved(at: Position, losses: Array, sizes: Array) -> Position:
+    """After these batches: summed one by one, so that it makes no difference where an epoch is cut."""
+    total = np.cumsum([at.total, *(losses * sizes)])[-1]
+    return Position(at.epoch, at.batches + len(sizes), float(total), at.counted + float(sizes.sum()))
 
 
 class NumPyEngine:
     """What every engine on a `manual.MLP` does alike."""
+
+    optimizer: Optimizer
 
     def __init__(self, model: MLP, loss: str) -> None:
         self.model, self.loss = model, loss
@@ -176,6 +238,31 @@ class NumPyEngine:
         for name, value in parameters.items():
             arrays = self.model.parameters if name in self.model.parameters else self.model.buffers
             arrays[name][...] = value
+
+    def state(self) -> State:
+        """As `Resumable` says."""
+        arrays = {f"parameters/{n}": v for n, v in self.parameters().items()}
+        arrays |= {f"moments/{n}": v.copy() for n, v in self.moments_kept().items()}
+        generator = self.model.generator.bit_generator.state
+        return State(arrays, {"steps": self.optimizer.steps, "generator": generator})
+
+    def resume(self, state: State) -> None:
+        """As `Resumable` says."""
+        self.load(state.of("parameters"))
+        self.optimizer.steps = state.numbers["steps"]
+        self.model.generator.bit_generator.state = state.numbers["generator"]
+        self.take_moments(state.of("moments"))
+
+    def moments_kept(self) -> dict[str, Array]:
+        """The optimizer's moments as this engine keeps them, by names of its own."""
+        state = self.optimizer.state
+        return {f"{kind}/{name}": value for name, kinds in state.items() for kind, value in kinds.items()}
+
+    def take_moments(self, moments: Mapping[str, Array]) -> None:
+        """What `moments_kept` gave, into their places."""
+        for path, value in moments.items():
+            kind, _, name = path.partition("/")
+            self.optimizer.state[name][kind] = value.copy()
 
 
 class ManualEngine(NumPyEngine, Stepwise):

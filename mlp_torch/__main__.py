@@ -23,12 +23,13 @@ from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
 from mlp_torch.export.config import Export
 from mlp_torch.inference.config import Evaluate, Predict, Runs
+from mlp_torch.interrupts import code_of
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.sweep.config import Sweep
 
 # One row a command: the dataclass of its flags, and the function that takes it and returns the exit code.
 COMMANDS: dict[str, tuple[type[Any], str]] = {
-    "train": (Train, "mlp_torch.training:run"),
+    "train": (Train, "mlp_torch.train:run"),
     "compare": (Compare, "mlp_torch.verify.command:run"),
     "check": (Check, "mlp_torch.check.command:run"),
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
@@ -43,7 +44,7 @@ DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0: well, 1: the gradients do not agree, 2: a mistake, 130: interrupted."""
+    """Run a command; 0: well, 1: the gradients do not agree, 2: a mistake, 130, 143, 129: interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = given[0] if given and given[0] in COMMANDS else ""
     speaker = f"mlp {command}".strip()
@@ -58,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         print(f"{speaker}: not enough memory ({error}); try smaller --hidden", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         print(f"{speaker}: interrupted", file=sys.stderr)
-        return 130
+        return code_of(end)
     except BrokenPipeError:  # the reader, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

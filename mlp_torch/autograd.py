@@ -9,9 +9,18 @@ import torch
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
 from manual.recipe import PLAIN, Recipe
-from manual.training import ManualEngine, Stepwise
+from manual.training import ManualEngine, State, Stepwise
 from mlp_torch.errors import UserError
-from mlp_torch.model import MLP, Dropout, load_arrays, loss_value, penalty, state_arrays
+from mlp_torch.model import (
+    MLP,
+    Dropout,
+    generators,
+    load_arrays,
+    loss_value,
+    penalty,
+    set_generators,
+    state_arrays,
+)
 
 
 class AutogradEngine(Stepwise):
@@ -107,6 +116,28 @@ class AutogradEngine(Stepwise):
         """Write such a copy back, bit for bit."""
         load_arrays(self.model, parameters)
 
+    def state(self) -> State:
+        """As `manual.training.Resumable` says."""
+        kept = self.optimizer.state_dict()["state"]
+        arrays = {f"parameters/{n}": v for n, v in self.parameters().items()}
+        arrays |= {
+            f"moments/{i}/{kind}": value.detach().cpu().numpy().copy()
+            for i, kinds in kept.items()
+            for kind, value in kinds.items()
+            if value is not None
+        }
+        return State(arrays | generators(self.device), {})
+
+    def resume(self, state: State) -> None:
+        """As `manual.training.Resumable` says."""
+        self.load(state.of("parameters"))
+        kept: dict[int, dict[str, Any]] = {}
+        for path, value in state.of("moments").items():
+            i, _, kind = path.partition("/")
+            kept.setdefault(int(i), {})[kind] = torch.from_numpy(value.copy())
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": kept})
+        set_generators(state.of("generator"), self.device)
+
     def _tensor(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
 
@@ -157,6 +188,20 @@ class BothEngine(Stepwise):
         """Give both the same weights."""
         self.by_hand.load(parameters)
         self.autograd.load(parameters)
+
+    def state(self) -> State:
+        """Both engines', and the largest gaps so far."""
+        sides = {"by_hand": self.by_hand.state(), "autograd": self.autograd.state()}
+        arrays = {f"{side}/{name}": a for side, state in sides.items() for name, a in state.arrays.items()}
+        gaps = {"parameter_gaps": self.parameter_gaps, "gradient_gaps": self.gradient_gaps}
+        return State(arrays, {side: state.numbers for side, state in sides.items()} | gaps)
+
+    def resume(self, state: State) -> None:
+        """As `manual.training.Resumable` says."""
+        self.by_hand.resume(State(state.of("by_hand"), state.numbers["by_hand"]))
+        self.autograd.resume(State(state.of("autograd"), state.numbers["autograd"]))
+        self.parameter_gaps = dict(state.numbers["parameter_gaps"])
+        self.gradient_gaps = dict(state.numbers["gradient_gaps"])
 
 
 def _widen(gaps: dict[str, float], ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> None:

@@ -161,6 +161,10 @@ class Train(ObjectiveFlags, Network):
     """Name of the run's folder; if not given, made of data, engine and time."""
     runs_dir: Path = Path("runs")
     """Where the runs lie."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Go on with a run that was cut, by its own flags, to the same bits; more --epochs go beyond its end."""
+    checkpoint_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
+    """Keep a checkpoint every so many steps, where an epoch takes long; one is kept after epochs anyway."""
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
@@ -198,6 +202,7 @@ class Train(ObjectiveFlags, Network):
         for flag, count, what in (
             ("--early-stopping", self.early_stopping, "epochs to wait"),
             ("--verify-every", self.verify_every, "steps"),
+            ("--checkpoint-every", self.checkpoint_every, "steps"),
         ):
             require(count is None or count >= 1, flag, count, f"is a number of {what}, at least 1")
         self._check_optimizer()

@@ -19,13 +19,13 @@ from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
 from manual.recipe import PLAIN, Recipe
-from manual.training import Engine, ManualEngine
+from manual.training import ManualEngine, Resumable
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
 from mlp_torch.machine import check_memory, step_flops, step_threads
 
 
-class AnyEngine(Engine, Protocol):
+class AnyEngine(Resumable, Protocol):
     """What `mlp train` needs of an engine beside the loop's needs.
 
     `model` is the live network, whose weights are those of the moment.

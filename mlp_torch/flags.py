@@ -41,6 +41,11 @@ def require_folder_name(flag: str, name: str) -> None:
     )
 
 
+def flag_name(name: str) -> str:
+    """What a field is called on the command line."""
+    return "--" + name.replace("_", "-")
+
+
 Flags = TypeVar("Flags")
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import manual
 from manual.activations import NEGATIVE_SLOPE
 from manual.architecture import Architecture, Counts
+from manual.numbers import Array
 from manual.recipe import Recipe, is_weight
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
@@ -197,6 +198,21 @@ LOSSES: dict[str, Any] = {
     "bce_with_logits": F.binary_cross_entropy_with_logits,
     "cross_entropy": F.cross_entropy,
 }
+
+
+def generators(device: torch.device) -> dict[str, Array]:
+    """Where torch's generators stand from which masks are drawn, by `generator/` and the kind of device."""
+    found = {"generator/cpu": torch.get_rng_state().numpy().copy()}
+    if device.type == "cuda":
+        found["generator/cuda"] = torch.cuda.get_rng_state(device).numpy().copy()
+    return found
+
+
+def set_generators(states: Mapping[str, Array], device: torch.device) -> None:
+    """What `generators` gave, without `generator/`, written back."""
+    torch.set_rng_state(torch.from_numpy(states["cpu"].copy()))
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(torch.from_numpy(states["cuda"].copy()), device)
 
 
 def loss_value(

@@ -4,9 +4,9 @@ A run that did not learn is not praised: at chance, or long past its best epoch,
 the flags to try.
 """
 
+import contextlib
 import shlex
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,10 @@ class Kept:
     loss: float
     parameters: dict[str, Array]
     accuracy: float | None = None
+
+    def numbers(self) -> dict[str, float | None]:
+        """All but the weights."""
+        return {"epoch": self.epoch, "loss": self.loss, "accuracy": self.accuracy}
 
     def better(self, other: "Kept") -> bool:
         """More accurate in validation, or as accurate at a lower loss; real targets have the loss alone."""
@@ -125,14 +129,16 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
     """Test the weights that were kept, write the result, and tell a newcomer what there is."""
     config, data, kept = training.config, training.data, training.kept
     test = scores(training, data.test)
-    result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "interrupted": training.interrupted}
+    result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "interrupted": bool(training.interrupted)}
     training.folder.finish(result)
     which = "the best in validation" if config.keep == "best" else "the last"
     if training.interrupted:
         kept_in = f"{weights_of(kept)}, {which} so far, are kept in {training.folder.path}"
-        print(f"mlp train: interrupted; {kept_in}", file=sys.stderr)
+        going_on = f"mlp train --resume {shlex.quote(str(training.folder.path))}"
+        with contextlib.suppress(OSError):  # the terminal is gone, after SIGHUP
+            print(f"mlp train: interrupted; {kept_in}; it goes on by {going_on}", file=sys.stderr)
         return
-    seconds = time.perf_counter() - training.started
+    seconds = training.seconds
     print(f"\ngradient check passed: by hand and by autograd agree within rounding ({report.summary()})")
     print(_test(test, data))
     for line in doubts(training, test):

@@ -1,15 +1,19 @@
 """The run folder: what training leaves, readable at any moment, even after kill -9.
 
 `config.toml` (the flags as they were resolved, versions, at the end the result), `metrics.jsonl` (one
-line an epoch), `model.safetensors` (the weights and all that using them takes: `mlp_torch.artifact`) and an
-event file for TensorBoard. Files are replaced whole, never half written; a line of metrics is added by one
-write, so that an epoch costs the same however many came before.
+line an epoch), `model.safetensors` (the weights and all that using them takes: `mlp_torch.artifact`),
+`checkpoint.safetensors` (all that going on takes: `mlp_torch.checkpoint`), `lock` while a process is at
+work, and an event file for TensorBoard. Files are replaced whole, never half written; a line of metrics is
+added by one write, so that an epoch costs the same however many came before.
 """
 
+import contextlib
+import errno
 import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +29,9 @@ from torch.utils.tensorboard import SummaryWriter
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact
 from mlp_torch.errors import UserError
+from mlp_torch.lock import Lock
+
+METRICS, EVENTS = "metrics.jsonl", "events.out.tfevents.*"
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -45,38 +52,81 @@ def check_name(runs_dir: Path, name: str | None) -> None:
         )
 
 
-def make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
-    """A new folder for a run: of that name, or of `stem` and the time. Raises UserError if it cannot be."""
+def make_folder(runs_dir: Path, name: str | None, stem: str, config: Mapping[str, Any]) -> tuple[Path, Lock]:
+    """A new folder for a run, with its configuration in it, and this process's lock on it.
+
+    Its name is `name`, or `stem` and the time. It gets its name last: no folder is ever without a
+    configuration. Raises UserError if it cannot be.
+    """
     wanted = name or f"{stem}-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+    fresh = runs_dir / f".{wanted}.{os.getpid()}"
+    lock: Lock | None = None
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)  # of a process of the same number, which was killed
+        fresh.mkdir()
+        replace(fresh / CONFIG, tomli_w.dumps(plain(config) | versions()).encode())
+        lock = Lock(fresh)
         for attempt in range(1, 1000):
             path = runs_dir / (wanted if attempt == 1 else f"{wanted}-{attempt}")
-            try:
-                path.mkdir()
-                return path
-            except FileExistsError:
-                check_name(runs_dir, name)
+            check_name(runs_dir, name)
+            if not os.path.lexists(path):
+                with contextlib.suppress(FileExistsError, NotADirectoryError):
+                    _rename(fresh, path)
+                    lock.moved(path)
+                    return path, lock
     except OSError as error:
         flag = f"--name {name}" if name else f"--runs-dir {runs_dir}"
         raise UserError(f"{flag}: no run can be kept in {runs_dir / wanted} ({error.strerror})") from None
+    finally:
+        if lock is None or lock.path.parent == fresh:
+            if lock is not None:
+                lock.release()
+            shutil.rmtree(fresh, ignore_errors=True)
     raise UserError(f"--runs-dir {runs_dir}: too many runs are called {wanted}; give this one a --name")
+
+
+def _rename(fresh: Path, path: Path) -> None:
+    """Raises FileExistsError if something is there already."""
+    try:
+        fresh.rename(path)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError from None
+        raise
+
+
+def versions() -> dict[str, Any]:
+    """Of what the bits depend on, for the configuration."""
+    found = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
+    return {"versions": {n: str(v) for n, v in found.items()}}
 
 
 class Run:
     """One run folder, being filled."""
 
     def __init__(
-        self, path: Path, config: Mapping[str, Any], artifact: Artifact, parameters: Mapping[str, Array]
+        self, path: Path, config: Mapping[str, Any], artifact: Artifact, sizes: Mapping[str, int]
     ) -> None:
-        """Write the configuration and the initial weights (epoch 0)."""
+        """Of the metrics and events there only `sizes` bytes are kept, by file."""
         self.path, self.metadata = path, artifact.metadata()
-        versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
-        self.config = {**plain(config), "versions": {n: str(v) for n, v in versions.items()}}
+        self.config = {**plain(config), **versions()}
         self._write(CONFIG, lambda: tomli_w.dumps(self.config).encode())
-        self.save(parameters, 0)
-        self._write("metrics.jsonl", lambda: b"")
+        try:
+            for file in [path / METRICS, *path.glob(EVENTS)]:
+                if file.name not in sizes:
+                    file.unlink(missing_ok=True)
+                elif file.stat().st_size > sizes[file.name]:
+                    os.truncate(file, sizes[file.name])
+            (path / METRICS).touch()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error})") from None
         self.writer = SummaryWriter(path, max_queue=1000)
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the metrics and the events so far, by file."""
+        self.writer.flush()
+        return {file.name: file.stat().st_size for file in [self.path / METRICS, *self.path.glob(EVENTS)]}
 
     def save(self, parameters: Mapping[str, Array], epoch: int) -> None:
         """Put these weights, of the end of that epoch, into the place of the last ones."""
@@ -86,7 +136,7 @@ class Run:
     def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
         """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
-        self._add("metrics.jsonl", (json.dumps(finite) + "\n").encode())
+        self._add(METRICS, (json.dumps(finite) + "\n").encode())
         for tag, value in scalars.items():
             if value is not None:
                 self.writer.add_scalar(tag, value, metrics["epoch"])

@@ -1,10 +1,12 @@
 """How the tests run: one thread a worker, and hypothesis with few examples, no clock, fixed ones in CI."""
 
 import os
+import signal
 
 # Before NumPy and torch start: two workers with two threads each wait for one another on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 calm = [HealthCheck.too_slow]
@@ -13,3 +15,16 @@ settings.register_profile(
     "ci", deadline=None, max_examples=10, suppress_health_check=calm, derandomize=True, database=None
 )
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is answered by this process and those it starts, also where nohup or a CI ignores it.
+
+    A process that is started ignores what its parent ignores, and answers what its parent has a handler for.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -49,6 +49,13 @@ class BufferedEngine(NumPyEngine):
         architecture = self.model.architecture
         return {kind: FlatArray(architecture, array).views for kind, array in self.update.torchs_moments()}
 
+    def moments_kept(self) -> dict[str, Array]:
+        return self.update.moments
+
+    def take_moments(self, moments: Mapping[str, Array]) -> None:
+        for kind, value in moments.items():
+            self.update.moments[kind][...] = value
+
     def epoch(
         self,
         x: Array,

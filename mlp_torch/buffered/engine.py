@@ -17,6 +17,7 @@ from manual.network import targets
 from manual.numbers import Array
 from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training import State
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
 from mlp_torch.buffered.memory import advised
@@ -25,7 +26,7 @@ from mlp_torch.buffered.products import precision
 from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
 from mlp_torch.config import PRECISIONS
-from mlp_torch.model import MLP, load_arrays, state_arrays
+from mlp_torch.model import MLP, generators, load_arrays, set_generators, state_arrays
 from mlp_torch.trace import stages_of, to_array
 
 STEPS_PER_GRAPH = 16
@@ -168,6 +169,22 @@ class TorchEngine:
     def load(self, parameters: Mapping[str, Array]) -> None:
         """Write such a copy back, bit for bit; the optimizer's moments stay as they are."""
         load_arrays(self.model, parameters)
+
+    def state(self) -> State:
+        """As `manual.training.Resumable` says."""
+        arrays = {f"parameters/{n}": v for n, v in self.parameters().items()}
+        arrays |= {f"moments/{n}": to_array(v) for n, v in self.optimizer.moments.items()}
+        arrays |= generators(self.device)
+        return State(arrays, {"flags": dict(self.optimizer.flags)})
+
+    def resume(self, state: State) -> None:
+        """As `manual.training.Resumable` says."""
+        self.load(state.of("parameters"))
+        with torch.inference_mode():
+            for name, value in state.of("moments").items():
+                self.optimizer.moments[name].copy_(torch.from_numpy(value))
+        self.optimizer.flags.update(state.numbers["flags"])
+        set_generators(state.of("generator"), self.device)
 
     @property
     def gradients(self) -> dict[str, Array]:

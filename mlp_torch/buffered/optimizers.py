@@ -2,11 +2,12 @@
 
 Where torch has a fused kernel that runs on every device (the one behind `torch.optim.X(fused=True)`) a
 step is that one kernel, called without the Python around it; RMSprop and Adagrad have none, and are
-written out. A row takes θ, ∇θ and the options, makes its moments, and returns a step that takes the
-learning rate as a tensor without dimensions, so that a recorded step can learn at another rate.
+written out. A row takes θ, ∇θ and the options, makes its moments, and returns an `Update`, whose step takes
+the learning rate as a tensor without dimensions, so that a recorded step can learn at another rate.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,17 @@ from torch import Tensor
 
 from mlp_torch.buffered.buffers import Op
 
-UpdateOps = Callable[[Tensor], list[Op]]
+
+@dataclass(frozen=True)
+class Update:
+    """A step's kernels for a learning rate, and all that the rule keeps from one step to the next."""
+
+    ops: Callable[[Tensor], list[Op]]
+    moments: dict[str, Tensor] = field(default_factory=dict)
+    flags: dict[str, bool] = field(default_factory=dict)
+
+    def __call__(self, lr: Tensor) -> list[Op]:
+        return self.ops(lr)
 
 
 def _number(value: float, like: Tensor) -> Tensor:
@@ -32,20 +43,21 @@ def sgd(
     dampening: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
-) -> UpdateOps:
+) -> Update:
     if nesterov and (momentum <= 0 or dampening != 0):
         raise ValueError("nesterov needs a momentum above 0 and no dampening")
     buffers = [torch.zeros_like(theta)] if momentum else []
-    state: dict[str, Any] = {"is_first_step": True}
+    state: dict[str, bool] = {"is_first_step": True}
     options: dict[str, Any] = {"weight_decay": weight_decay, "momentum": momentum, "dampening": dampening}
+    options |= {"nesterov": nesterov, "maximize": False}
 
     def update(lr: Tensor) -> None:
-        torch._fused_sgd_(
-            [theta], [gradient], buffers, lr=lr, nesterov=nesterov, maximize=False, **options, **state
-        )
+        first = state["is_first_step"]
+        torch._fused_sgd_([theta], [gradient], buffers, lr=lr, is_first_step=first, **options)
         state["is_first_step"] = False
 
-    return lambda lr: [partial(update, lr)]
+    kept = {"momentum_buffer": buffers[0]} if momentum else {}
+    return Update(lambda lr: [partial(update, lr)], kept, state)
 
 
 # v ← α v + (1 − α) g², θ ← θ − η g / (√v + ε); momentum: b ← μ b + g / (√v + ε), θ ← θ − η b
@@ -57,7 +69,7 @@ def rmsprop(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
-) -> UpdateOps:
+) -> Update:
     v, direction = torch.zeros_like(theta), torch.zeros_like(theta)
     b = torch.zeros_like(theta) if momentum else direction
     kept, added, carried = (_number(value, theta) for value in (alpha, eps, momentum))
@@ -77,7 +89,7 @@ def rmsprop(
             partial(theta.sub_, direction),
         ]
 
-    return step
+    return Update(step, {"square_avg": v} | ({"momentum_buffer": b} if momentum else {}))
 
 
 # s ← s + g², θ ← θ − η / (1 + (t − 1) decay) · g / (√s + ε)
@@ -88,7 +100,7 @@ def adagrad(
     lr_decay: float = 0.0,
     weight_decay: float = 0.0,
     eps: float = 1e-10,
-) -> UpdateOps:
+) -> Update:
     s, direction = torch.zeros_like(theta), torch.zeros_like(theta)
     added = _number(eps, theta)
     # 1 + (t − 1) decay, moved on by decay after every step
@@ -108,7 +120,7 @@ def adagrad(
             partial(theta.sub_, direction),
         ]
 
-    return step
+    return Update(step, {"sum": s, "divisor": divisor})
 
 
 def _decayed(theta: Tensor, gradient: Tensor, weight_decay: float) -> tuple[Tensor, list[Op]]:
@@ -120,7 +132,7 @@ def _decayed(theta: Tensor, gradient: Tensor, weight_decay: float) -> tuple[Tens
 
 
 # m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
-def _adam(kernel: str, default_decay: float) -> Callable[..., UpdateOps]:
+def _adam(kernel: str, default_decay: float) -> Callable[..., Update]:
     def adam(
         theta: Tensor,
         gradient: Tensor,
@@ -128,7 +140,7 @@ def _adam(kernel: str, default_decay: float) -> Callable[..., UpdateOps]:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = default_decay,
-    ) -> UpdateOps:
+    ) -> Update:
         m, v = torch.zeros_like(theta), torch.zeros_like(theta)
         steps = torch.zeros((), dtype=torch.float32, device=theta.device)
         one = torch.ones_like(steps)
@@ -143,7 +155,7 @@ def _adam(kernel: str, default_decay: float) -> Callable[..., UpdateOps]:
                 partial(fused, *lists, lr=lr, amsgrad=False, maximize=False, **options),
             ]
 
-        return step
+        return Update(step, {"exp_avg": m, "exp_avg_sq": v, "step": steps})
 
     return adam
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from manual import fit
 from manual.perceptron import LinearPerceptron, X, Y, best_weight
+from manual.training import Position
 from mlp_torch.lecture.experiments import BASE, TrainedNetwork, gain, repeat, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.sampling import measure_noise, measure_unbiased
@@ -42,7 +43,9 @@ def measure_convergence(walk: Walk, passes: tuple[int, ...] = PASSES) -> dict[st
         engine, found = LinearPerceptron(np.zeros(1)), []
         for k in range(max(passes)):
             rate = lr / (k + 1) ** power
-            for _ in fit(engine, x, y, epochs=1, first_epoch=k, batch_size=batch, lr=rate, seed=walk.seed):
+            for _ in fit(
+                engine, x, y, epochs=k + 1, batch_size=batch, lr=rate, seed=walk.seed, start=Position(k)
+            ):
                 pass
             if k + 1 in passes:
                 found.append(abs(float(engine.w[0]) - best))

@@ -17,13 +17,15 @@ from rich.table import Table
 from mlp_torch.config import Train
 from mlp_torch.data.loading import load
 from mlp_torch.errors import UserError
-from mlp_torch.interrupts import held
+from mlp_torch.interrupts import code_of, held
 from mlp_torch.outcome import Kept
+from mlp_torch.processes import owner
 from mlp_torch.sweep.config import TRIALS, Sweep
 from mlp_torch.sweep.space import Dimension, Raw, combinations, with_values, words
 from mlp_torch.terminal import Terminal
-from mlp_torch.training import Training, check_batches, resolve
-from mlp_torch.training import run as train
+from mlp_torch.train import check_batches, resolve
+from mlp_torch.train import run as train
+from mlp_torch.training import Training
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -87,8 +89,8 @@ def search(config: Sweep, study: "Study", folder: Path, dimensions: tuple[Dimens
         trial = study.ask()
         try:
             code = attempt(config, study, trial, folder, dimensions)
-        except KeyboardInterrupt:
-            code = 130
+        except KeyboardInterrupt as end:
+            code = code_of(end)
         if code:
             give_back(study, trial)
             return code
@@ -100,7 +102,7 @@ def attempt(
     """One trial: a run of its own, reported to the study after each epoch; the exit code of its training."""
     import optuna
 
-    from mlp_torch.sweep.study import owner, suggest
+    from mlp_torch.sweep.study import suggest
 
     trial.set_user_attr("owner", owner())
     raw = suggest(trial, dimensions)
@@ -152,7 +154,7 @@ class Watch:
 
     @contextlib.contextmanager
     def around(self, training: Training) -> Iterator[None]:
-        """The context of `mlp_torch.training.run`."""
+        """The context of `mlp_torch.train.run`."""
         import optuna
 
         from mlp_torch.sweep import hparams

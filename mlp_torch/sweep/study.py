@@ -7,7 +7,6 @@ also when it is killed in between and goes on. A study remembers the flags that 
 import itertools
 import json
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mlp_torch.errors import UserError
+from mlp_torch.processes import lives
 from mlp_torch.sweep.config import Sweep
 from mlp_torch.sweep.space import Dimension, Raw
 
@@ -151,42 +151,16 @@ def suggest(trial: Trial, dimensions: Sequence[Dimension]) -> dict[str, Raw]:
 # ---------------------------------------------------------------- several processes
 
 
-def owner() -> dict[str, Any]:
-    """This process, so that another one can tell whether it is alive."""
-    return {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
-
-
-def _host() -> str:
-    try:
-        return f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return platform.node()
-
-
-def _born(pid: int) -> str | None:
-    """When a process began, in the system's ticks; None where that cannot be read, or it is a zombie."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state == "Z" else rest[18]
-    except (OSError, IndexError):
-        return None
-
-
 def alive(trial: FrozenTrial) -> bool:
     """Whether the process of a running trial lives: by its id here, by its last epoch on other machines."""
     who: Mapping[str, Any] | None = trial.user_attrs.get("owner")
     now, began = time.time(), trial.datetime_start.timestamp() if trial.datetime_start else 0.0
     if who is None:  # just asked for; or killed in that very moment
         return now - began < 30
-    if who["host"] != _host():
+    living = lives(who)
+    if living is None:
         return now - float(trial.user_attrs.get("beat", began)) < SILENT_SECONDS
-    try:
-        os.kill(who["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return who["born"] == _born(who["pid"])
+    return living
 
 
 def give_back(study: Study, trial: FrozenTrial | Trial) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import manual
 from manual.numbers import Array
 from manual.recipe import PLAIN, Recipe
+from manual.training import State
 from mlp_torch.engines import AnyEngine
 from mlp_torch.model import MLP, to_manual, to_torch
 from mlp_torch.steps import Pass
@@ -120,3 +121,14 @@ class Watched:
 
     def load(self, parameters: Mapping[str, Array]) -> None:
         self.engine.load(parameters)
+
+    def state(self) -> State:
+        state = self.engine.state()
+        return State(
+            state.arrays, {**state.numbers, "until_next": self.until_next, "ratios": self.monitor.ratios}
+        )
+
+    def resume(self, state: State) -> None:
+        self.engine.resume(state)
+        self.until_next = state.numbers["until_next"]
+        self.monitor.ratios = dict(state.numbers["ratios"])

@@ -1,7 +1,5 @@
 """What the tests of mlp_torch share."""
 
-import signal
-
 import numpy as np
 import pytest
 
@@ -19,16 +17,3 @@ def _compiled_step():
 def runs(tmp_path):
     """A folder for runs that is not there yet."""
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C is answered by this process and those it starts, also where nohup or a CI ignores it.
-
-    A process that is started ignores what its parent ignores, and answers what its parent has a handler for.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

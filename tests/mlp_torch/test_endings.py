@@ -154,4 +154,6 @@ def test_a_write_that_fails_is_said_in_one_line(runs, monkeypatch, capsys):
     assert train(runs, "--data xor") == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "config.toml cannot be written" in err
+    assert "no run can be kept in" in err
+    assert "No space left on device" in err
+    assert not list(runs.iterdir())

@@ -20,6 +20,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from mlp_torch.__main__ import main, parse
 from mlp_torch.config import Train
+from mlp_torch.processes import owner
 from mlp_torch.sweep import study as studies
 from mlp_torch.sweep.command import command
 from mlp_torch.sweep.space import read, with_values
@@ -317,7 +318,7 @@ def frozen(**attributes):
 
 
 def test_a_process_is_known_to_live_by_its_id_and_birth_and_far_ones_by_their_last_epoch():
-    mine = studies.owner()
+    mine = owner()
     assert studies.alive(frozen(owner=mine))
     assert not studies.alive(frozen(owner=mine | {"born": "another process with this id"}))
     assert not studies.alive(frozen(owner=mine | {"pid": 2**22 + 1}))

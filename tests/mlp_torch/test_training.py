@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-import mlp_torch.training as training
+import mlp_torch.train as training
 from mlp_torch.__main__ import main
 from mlp_torch.config import ENGINES, Train
 from mlp_torch.engines import build, choose_engine
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
-FILES = {"config.toml", "metrics.jsonl", "model.safetensors"}
+FILES = {"config.toml", "metrics.jsonl", "model.safetensors", "checkpoint.safetensors"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -70,12 +70,12 @@ def test_the_check_sees_the_very_weights_in_float64():
             assert np.array_equal(state[name], value)
 
 
-def test_a_run_folder_holds_configuration_metrics_events_and_weights(runs):
+def test_a_run_folder_holds_configuration_metrics_events_weights_and_checkpoints(runs):
     assert train(runs, "--data moons --epochs 4 --hidden 6 5") == 0
     run = runs / "run"
     names = {path.name for path in run.iterdir()}
     assert names >= FILES
-    assert {n.split(".")[1] for n in names - FILES} == {"out"}  # events.out.tfevents…
+    assert {n.split(".")[1] for n in names - FILES} <= {"out", "previous"}  # events.out.tfevents…
     kept = config(run)
     assert kept["hidden"] == [6, 5]
     assert kept["loss"] == "bce_with_logits"

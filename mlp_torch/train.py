@@ -1,0 +1,198 @@
+"""`mlp train`: read the data, check the gradients, train, keep the run, say how it went."""
+
+import contextlib
+import copy
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import manual
+from manual.architecture import Architecture
+from manual.batches import first_batch as first_of
+from mlp_torch.artifact import Artifact
+from mlp_torch.checkpoint import Checkpoint
+from mlp_torch.config import ON_CPU, Train
+from mlp_torch.data.loading import load
+from mlp_torch.data.splits import Data
+from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
+from mlp_torch.errors import UserError
+from mlp_torch.interrupts import held, released
+from mlp_torch.machine import resolve_device, threads
+from mlp_torch.model import MLP, to_torch
+from mlp_torch.objective import prepared
+from mlp_torch.outcome import summarize, weights_of
+from mlp_torch.resume import Begun, begun
+from mlp_torch.runs import Run, check_name, make_folder, plain
+from mlp_torch.tables.summary import summary
+from mlp_torch.terminal import Terminal, counted
+from mlp_torch.training import Training
+from mlp_torch.verify.comparison import compare
+from mlp_torch.verify.report import ComparisonReport, WrongGradientError
+
+
+def run(
+    config: Train, around: Callable[[Training], AbstractContextManager[Any]] = contextlib.nullcontext
+) -> int:
+    """Train as the flags say (`config.check()` has passed); the exit code.
+
+    0: trained; 1: the gradients are wrong, nothing was trained; 130, 143, 129: ended by Ctrl-C, SIGTERM or
+    SIGHUP, all is kept. Raises UserError for what the user can put right, a loss that is not finite among
+    it. `around` makes a context, in which the training that it is given runs; it may set its `after_epoch`.
+    """
+    with contextlib.ExitStack() as ends:
+        before: Begun | None = None
+        with released():
+            if config.resume is not None:
+                before = begun(config)
+                ends.callback(before.lock.release)
+                if before.finished:
+                    print(before.finished)
+                    return 0
+                config = before.config
+            else:
+                check_name(config.runs_dir, config.name)
+            data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
+            if before is not None and before.checkpoint is not None:
+                check_same_data(before.checkpoint, data, config)
+            config, why = resolve(config, data)
+            check_batches(config, weighing(data))
+            architecture = config.architecture(data.inputs, data.outputs)
+            at_once = min(config.batch_size, weighing(data))
+            engine = build(replace(config, batch_size=at_once), architecture, data.loss)
+            report = check_gradients(engine, data, config)
+        if not report.passed:
+            print(report)
+            found = "are wrong" if report.verdict == "wrong" else "could not be judged"
+            print(f"mlp train: the gradients {found} (table above); nothing was trained", file=sys.stderr)
+            return 1
+        with held():
+            if before is None:
+                stem = f"{data.dataset.name}-{config.engine}"
+                path, lock = make_folder(config.runs_dir, config.name, stem, asdict(config))
+                ends.callback(lock.release)
+            else:
+                path = before.folder
+            if data.columns:
+                show(data)
+            if why:
+                print(f"engine: {config.engine}, {why}")
+            start = None if before is None else before.checkpoint
+            sizes = {} if start is None else start.numbers["files"]
+            folder = Run(path, asdict(config), describe(config, data, architecture), sizes)
+            alone = around is contextlib.nullcontext  # in a sweep it would cost more than many a trial
+            training = Training(config, data, engine, folder, start, keeps_checkpoints=alone)
+            try:
+                with threads(architecture.sizes, at_once, config.engine in ON_CPU):
+                    if alone and start is None:
+                        folder.show("gradient_check", picture(engine, data, config))
+                    with around(training):
+                        training.train()
+                        summarize(training, report)
+            except WrongGradientError as error:
+                print(error)
+                kept = f"{weights_of(training.kept)} are kept in {path}"
+                print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
+                return 1
+            finally:
+                folder.close()
+        return 128 + training.interrupted if training.interrupted else 0
+
+
+def check_same_data(start: Checkpoint, data: Data, config: Train) -> None:
+    """Raise UserError if the file is another one than the run was begun on."""
+    if start.numbers["fingerprint"] != data.fingerprint:
+        raise UserError(f"--data {config.data}: has changed since the run was begun; put the file back")
+
+
+def show(data: Data) -> None:
+    """What was understood of a table, before anything is trained on it."""
+    parts = f"{len(data.train):,} to train, {len(data.validation):,} to validate, {len(data.test):,} to test"
+    console = Terminal()
+    console.print(summary(data.columns))
+    console.print(f"{parts}; {counted(data.inputs, 'inputs')}\n", highlight=False, soft_wrap=True)
+
+
+def describe(config: Train, data: Data, architecture: Architecture) -> Artifact:
+    """What stands beside the weights, so that they can be used again."""
+    return Artifact(
+        architecture.sizes, architecture.options(), config.dtype, data.loss, data.preprocessing, data.target,
+        plain(asdict(config)), data.fingerprint,
+    )  # fmt: skip
+
+
+def resolve(config: Train, data: Data) -> tuple[Train, str]:
+    """The configuration with every default that depends on the data or the machine filled in.
+
+    And why it is this engine, where `auto` was to choose.
+    """
+    engine, why = config.engine, ""
+    device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
+    if engine == "auto":
+        at_most = replace(config, batch_size=min(config.batch_size, weighing(data)))
+        engine, why = choose_engine(at_most, config.architecture(data.inputs, data.outputs), device)
+    epochs = config.epochs or data.dataset.epochs
+    keep = config.keep or ("best" if data.held_out else "last")
+    return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine, keep=keep), why
+
+
+def weighing(data: Data) -> int:
+    """The training samples that weigh something."""
+    weights = data.train.weights
+    return len(data.train) if weights is None else int(np.count_nonzero(weights))
+
+
+def check_batches(config: Train, n: int) -> None:
+    """Raise UserError if batch_norm would meet a batch of one sample among n."""
+    if config.normalization != "batch_norm" or not config.hidden:
+        return
+
+    def last(size: int) -> int:
+        return n % size or min(size, n)
+
+    if last(config.batch_size) == 1:
+        better = next(
+            size for size in range(config.batch_size + 1, n + config.batch_size + 2) if last(size) > 1
+        )
+        raise UserError(
+            f"--batch-size {config.batch_size}: of {n} training samples the last batch has 1, and "
+            f"batch_norm needs at least 2; use --batch-size {better} or --normalization layer_norm"
+        )
+
+
+def first_batch(data: Data, config: Train) -> dict[str, Any]:
+    """The first batch that will be trained on, in float64, and what it is judged by."""
+    train = data.train
+    x, y, weights = first_of(train.x, train.y, config.seed, config.batch_size, train.weights)
+    y = y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
+    weights = None if weights is None else weights.astype(np.float64)
+    given = {"x": x.astype(np.float64), "y": y, "weights": weights, "recipe": config.recipe()}
+    return given | {"loss": data.loss, "engine": ENGINES[config.engine].step}
+
+
+def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonReport:
+    """The instrument's report on the first batch, judged in float64 on a copy with the same weights.
+
+    What is held against autograd is the hand-written step that will train; for autograd itself, and for
+    both in lock-step, the plain formulas.
+    """
+    return compare(in_float64(engine), **first_batch(data, config))
+
+
+def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
+    """Both gradients of that batch, and their errors under the bound."""
+    from mlp_torch.verify.plot import draw
+
+    return draw(in_float64(engine), **first_batch(data, config))
+
+
+def in_float64(engine: AnyEngine) -> MLP:
+    """A copy of the engine's network on the cpu whose float64 weights are the very same numbers."""
+    if isinstance(engine.model, manual.MLP):
+        return to_torch(engine.model).double()
+    module: MLP = copy.deepcopy(engine.model).cpu().double()
+    return module

@@ -1,0 +1,120 @@
+"""kill -9 at any moment of training, saving included: `--resume` ends in the very bits of the run not cut."""
+
+import json
+import random
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults.processes import Ended, Processes
+from tests.mlp_torch.running import metrics, weights
+
+# One row an engine and what must be carried over a cut: moments, masks, running statistics, counters.
+RUNS = {
+    "compiled, adam, dropout": "--engine compiled --data moons --dropout 0.2 --epochs 12 --early-stopping 9",
+    "compiled, momentum, a ragged batch":
+        "--engine compiled --data wine --optimizer sgd --momentum 0.9 --lr 0.01 --batch-size 7 --epochs 9",
+    "manual, rmsprop, batch_norm":
+        "--engine manual --data moons --optimizer rmsprop --momentum 0.5 --normalization batch_norm "
+        "--dropout 0.1 --epochs 12 --keep last",
+    "manual, accumulation, checkpoints within epochs":
+        "--engine manual --data wine --accumulate 3 --batch-size 5 --optimizer adamw --checkpoint-every 4 "
+        "--epochs 9",
+    "torch, adagrad, layer_norm":
+        "--engine torch --data moons --optimizer adagrad --normalization layer_norm --dropout 0.3 "
+        "--clip-norm 1 --epochs 12",
+    "torch, nesterov, bf16":
+        "--engine torch --data moons --optimizer sgd --momentum 0.8 --nesterov --lr 0.02 "
+        "--fp32-precision bf16 --batch-size 50 --epochs 9",
+    "torch, accumulation, checkpoints within epochs":
+        "--engine torch --data iris --accumulate 2 --batch-size 5 --dropout 0.2 --checkpoint-every 3 "
+        "--epochs 9",
+    "autograd, adamw, batch_norm, one_cycle":
+        "--engine autograd --data wine --optimizer adamw --dropout 0.2 --normalization batch_norm "
+        "--schedule one_cycle --warmup 2 --epochs 9",
+    "both, adam, dropout, watched":
+        "--engine both --data iris --dropout 0.2 --verify-every 7 --checkpoint-every 5 --epochs 6",
+}  # fmt: skip
+# Every checkpoint is written, and takes so long that one kill in three comes while it is.
+SLOW = """
+import time
+from mlp_torch import checkpoint
+real, checkpoint.SHARE = checkpoint.to_disk, 0
+checkpoint.to_disk = lambda path: (time.sleep(0.01), real(path))
+"""
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with Processes() as started:
+        yield started
+
+
+def same(whole: Path, cut: Path) -> None:
+    """The weights bit for bit, and the curves."""
+    ours, theirs = weights(cut), weights(whole)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert np.array_equal(ours[name], value), name
+    rows = [[{**row, "seconds": 0} for row in metrics(run)] for run in (whole, cut)]
+    assert rows[0] == rows[1]
+
+
+def killed(processes, folder: Path, flags: str, moments: random.Random, whole: Ended) -> str:
+    """Kill it at a moment, in one case of two its continuation too; what was found after the first kill."""
+    cut, slow = folder / "cut", moments.choice(["", SLOW])
+    shutil.rmtree(cut, ignore_errors=True)
+
+    def one(arguments: list[str]) -> Ended:
+        moment = moments.uniform(0.1, 1) * whole.seconds * (1.5 if slow else 1)
+        return processes.run(arguments, folder, after=moment, set_up=slow)
+
+    begun = one(["train", *flags.split(), "--runs-dir", ".", "--name", "cut"])
+    if begun.code == 0:
+        same(folder / "whole", cut)
+        return "after its end"
+    assert begun.code == -signal.SIGKILL, begun.text
+    if not cut.exists():
+        return "before it had begun"
+    found = "in training" if (cut / "checkpoint.safetensors").exists() else "before its first checkpoint"
+    if (cut / ".checkpoint.safetensors.part").exists():
+        found = "in saving"
+    if moments.random() < 0.5:
+        again = one(["train", "--resume", "cut"])
+        assert again.code in (0, -signal.SIGKILL), again.text
+    ended = processes.run(["train", "--resume", "cut"], folder)
+    assert ended.code == 0, ended.text
+    same(folder / "whole", cut)
+    again = processes.run(["train", "--resume", "cut"], folder)
+    assert again.code == 0
+    assert "has finished" in again.text
+    return found
+
+
+def of_all(name: str, processes, folder: Path, kills: int, seed: int) -> Counter[str]:
+    """That many kills at random moments; how many were found where."""
+    flags, moments, found = RUNS[name], random.Random(f"{name} {seed}"), Counter[str]()
+    whole = processes.run(["train", *flags.split(), "--runs-dir", ".", "--name", "whole"], folder)
+    assert whole.code == 0, whole.text
+    for _ in range(kills):
+        where = killed(processes, folder, flags, moments, whole)
+        found[where] += 1
+    return found
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_killed_run_goes_on_to_the_same_bits(name, processes, tmp_path):
+    of_all(name, processes, tmp_path, 2, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RUNS)
+def test_200_kills_at_random_moments_end_in_the_same_bits(name, processes, tmp_path, record_property):
+    found = of_all(name, processes, tmp_path, -(-200 // len(RUNS)), 1)
+    record_property("found", json.dumps(found))
+    print(found)
+    assert found["in training"] + found["in saving"] > 0
