@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG
-from mlp_torch.errors import UserError
+from mlp_torch.errors import UnwritableError, UserError
 
 FILE, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 KEY, SCHEMA = "mlp_torch_checkpoint", 1
@@ -67,7 +67,7 @@ class Writer:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Into its place, the one before it kept as the previous one. Raises UserError where it cannot be."""
+    """Into its place; the one before becomes the previous one. Raises UnwritableError where it cannot be."""
     text = json.dumps(checkpoint.numbers, separators=(",", ":"))
     arrays = {name: np.asarray(value, order="C") for name, value in checkpoint.arrays.items()}
     table = {"schema": SCHEMA, "sha256": _checksum(arrays, text)}
@@ -84,7 +84,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise UserError(f"{file} cannot be written ({error})") from None
+        raise UnwritableError(file, error) from None
 
 
 def to_disk(path: Path) -> None:

@@ -1,5 +1,22 @@
-"""The one kind of error that a person at the command line is meant to read."""
+"""The kinds of error that a person at the command line is meant to read."""
+
+import re
+from pathlib import Path
+from typing import Self
 
 
 class UserError(ValueError):
     """Something the user can put right: one line that says what was wrong, where, and what to do."""
+
+
+class UnwritableError(UserError):
+    """A file cannot be written: the disk is full, the folder gone or read-only."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        why = re.sub(r".*I/O error: | \(os error \d+\)", "", str(getattr(error, "strerror", None) or error))
+        super().__init__(f"{path} cannot be written ({why})")
+
+    def saying(self, more: str) -> Self:
+        """With what became of the rest."""
+        self.args = (f"{self}; {more}",)
+        return self

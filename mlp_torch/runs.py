@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,21 +25,16 @@ import tomli_w
 import torch
 from matplotlib.figure import Figure
 from safetensors.numpy import save
-from torch.utils.tensorboard import SummaryWriter
 
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact
-from mlp_torch.errors import UserError
+from mlp_torch.errors import UnwritableError, UserError
+from mlp_torch.events import Events
+from mlp_torch.events import files as event_files
+from mlp_torch.files import append, replace
 from mlp_torch.lock import Lock
 
-METRICS, EVENTS = "metrics.jsonl", "events.out.tfevents.*"
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole: beside it first, then into its place."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+METRICS = "metrics.jsonl"
 
 
 def check_name(runs_dir: Path, name: str | None) -> None:
@@ -113,38 +109,52 @@ class Run:
         self.config = {**plain(config), **versions()}
         self._write(CONFIG, lambda: tomli_w.dumps(self.config).encode())
         try:
-            for file in [path / METRICS, *path.glob(EVENTS)]:
+            for file in [path / METRICS, *event_files(path)]:
                 if file.name not in sizes:
                     file.unlink(missing_ok=True)
                 elif file.stat().st_size > sizes[file.name]:
                     os.truncate(file, sizes[file.name])
             (path / METRICS).touch()
+            self.events = Events(path)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error})") from None
-        self.writer = SummaryWriter(path, max_queue=1000)
+            raise UnwritableError(path, error) from None
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the metrics and the events so far, by file."""
-        self.writer.flush()
-        return {file.name: file.stat().st_size for file in [self.path / METRICS, *self.path.glob(EVENTS)]}
+        return {file.name: file.stat().st_size for file in [self.path / METRICS, *event_files(self.path)]}
 
     def save(self, parameters: Mapping[str, Array], epoch: int) -> None:
         """Put these weights, of the end of that epoch, into the place of the last ones."""
+        self._write(FILE, lambda: self._weights(parameters, epoch))
+
+    def rescue(self, parameters: Mapping[str, Array], epoch: int) -> Path | None:
+        """Keep these weights where there is room: here, or in the system's folder for temporary files."""
+        elsewhere = Path(tempfile.gettempdir()) / f"{self.path.name}-{os.getpid()}"
+        for folder in (self.path, elsewhere):
+            with contextlib.suppress(OSError):
+                if folder is elsewhere:
+                    folder.mkdir(exist_ok=True)
+                replace(folder / FILE, self._weights(parameters, epoch))
+                return folder / FILE
+        return None
+
+    def _weights(self, parameters: Mapping[str, Array], epoch: int) -> bytes:
         arrays = {name: np.ascontiguousarray(value) for name, value in parameters.items()}
-        self._write(FILE, lambda: save(arrays, metadata={"epoch": str(epoch), **self.metadata}))
+        return save(arrays, metadata={"epoch": str(epoch), **self.metadata})
 
     def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
         """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
         self._add(METRICS, (json.dumps(finite) + "\n").encode())
-        for tag, value in scalars.items():
-            if value is not None:
-                self.writer.add_scalar(tag, value, metrics["epoch"])
-        self.writer.flush()
+        self._event(lambda: self.events.scalars(scalars, int(metrics["epoch"] or 0)))
 
     def show(self, tag: str, figure: Figure) -> None:
         """A picture for TensorBoard's Images."""
-        self.writer.add_figure(tag, figure, 0, close=False)
+        self._event(lambda: self.events.figure(tag, figure))
+
+    def add(self, summary: Any) -> None:
+        """A summary as TensorBoard has them."""
+        self._event(lambda: self.events.add(summary))
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Add the result to the configuration: a run without one was cut off."""
@@ -153,20 +163,27 @@ class Run:
 
     def close(self) -> None:
         """Close the event file."""
-        self.writer.close()
+        self.events.close()
+
+    def _event(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise UnwritableError(self.events.path, error) from None
 
     def _add(self, name: str, line: bytes) -> None:
+        """A line by one write; what the disk took of it half is taken away again."""
         try:
             with (self.path / name).open("ab", buffering=0) as file:
-                file.write(line)
+                append(file, line)
         except OSError as error:
-            raise UserError(f"{self.path / name} cannot be written ({error})") from None
+            raise UnwritableError(self.path / name, error) from None
 
     def _write(self, name: str, content: Callable[[], bytes]) -> None:
         try:
             replace(self.path / name, content())
         except OSError as error:
-            raise UserError(f"{self.path / name} cannot be written ({error})") from None
+            raise UnwritableError(self.path / name, error) from None
 
 
 def plain(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
-from mlp_torch.errors import UserError
+from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
@@ -93,6 +93,8 @@ def run(
                     with around(training):
                         training.train()
                         summarize(training, report)
+            except UnwritableError as error:
+                raise error.saying(training.rescue()) from None
             except WrongGradientError as error:
                 print(error)
                 kept = f"{weights_of(training.kept)} are kept in {path}"

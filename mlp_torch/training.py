@@ -139,8 +139,13 @@ class Training:
             self.interrupted = number_of(end)
         finally:
             self.engine.load(self.kept.parameters)
-            if self.writer is not None:
-                self.writer.flush()
+        if self.writer is not None:
+            self.writer.flush()
+
+    def rescue(self) -> str:
+        """Where the weights to keep are, in words, though something could not be written."""
+        file = self.folder.rescue(self.kept.parameters, self.kept.epoch)
+        return f"{weights_of(self.kept)} are kept in {file}" if file else "no weights could be kept anywhere"
 
     def end_epoch(self, epoch: Epoch) -> tuple[float, float | None]:
         """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy."""

@@ -12,7 +12,8 @@ from mlp_torch import artifact
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 from mlp_torch.estimators.flags import LOSSES
-from mlp_torch.runs import plain, replace
+from mlp_torch.files import replace
+from mlp_torch.runs import plain
 from mlp_torch.tables.preprocessing import Preprocessor
 from mlp_torch.tables.targets import Target
 

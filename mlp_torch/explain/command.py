@@ -1,5 +1,6 @@
 """`mlp explain`: one gradient entry, factor by factor: as text, Markdown, JSON, picture or in TensorBoard."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -61,16 +62,15 @@ def pictures(found: Source, explanation: Explanation) -> None:
         save_figure(figure, config.plot)
         if not config.json and config.format == "text":
             print(f"picture: {config.plot}")
-    if config.tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
-
+    if config.tensorboard and config.run is not None:
+        from mlp_torch.events import Events
         from mlp_torch.explain.markdown import markdown
 
         try:
-            with SummaryWriter(config.run, filename_suffix=".explain") as writer:
-                tag = f"explain/{explanation.name}"
-                writer.add_text(tag, markdown(explanation, formulas=False), found.epoch)
-                writer.add_figure(tag, figure, found.epoch)
+            tag = f"explain/{explanation.name}"
+            with contextlib.closing(Events(config.run, ".explain")) as events:
+                events.text(tag, markdown(explanation, formulas=False), found.epoch or 0)
+                events.figure(tag, figure, found.epoch or 0)
         except OSError as error:
             raise UserError(
                 f"--tensorboard: {config.run} cannot be written into ({error.strerror})"

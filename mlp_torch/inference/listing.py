@@ -1,6 +1,7 @@
 """`mlp runs`: what is under runs/, the best first."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ LOWER = ("loss", "mae", "rmse", "seconds", "gap", "error")  # words of metrics o
 
 def run(config: Runs) -> int:
     """List as the flags say; 0. Raises UserError where no run has the metric that is asked for."""
-    runs = [read(path.parent) for path in sorted(config.runs_dir.glob(f"**/{CONFIG}"))]
+    runs = [read(folder) for folder in folders(config.runs_dir)]
     found = [r for r in runs if r is not None]
     if not found:
         raise UserError(f"--runs-dir {config.runs_dir}: holds no runs yet; `mlp train` makes one")
@@ -31,6 +32,16 @@ def run(config: Runs) -> int:
         return 0
     Terminal().print(table(found, config))
     return 0
+
+
+def folders(runs_dir: Path) -> list[Path]:
+    """Those with a configuration, at any depth; hidden ones are not runs yet."""
+    found = []
+    for folder, within, files in os.walk(runs_dir):  # which minds no folder that goes meanwhile
+        within[:] = sorted(name for name in within if not name.startswith("."))
+        if CONFIG in files:
+            found.append(Path(folder))
+    return found
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mlp_torch.config import Train
 from mlp_torch.data.loading import load
-from mlp_torch.errors import UserError
+from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import code_of, held
 from mlp_torch.outcome import Kept
 from mlp_torch.processes import owner
@@ -91,6 +91,10 @@ def search(config: Sweep, study: "Study", folder: Path, dimensions: tuple[Dimens
             code = attempt(config, study, trial, folder, dimensions)
         except KeyboardInterrupt as end:
             code = code_of(end)
+        except UnwritableError as error:  # the trial is lost to the disk, and tried again
+            with contextlib.suppress(UnwritableError):
+                give_back(study, trial)
+            raise UserError(f"{error}; make room, and the same command goes on with the study") from None
         if code:
             give_back(study, trial)
             return code
@@ -118,6 +122,8 @@ def attempt(
             return code
     except optuna.TrialPruned:
         state, said = optuna.trial.TrialState.PRUNED, f"pruned after epoch {watch.last.epoch}"
+    except UnwritableError:
+        raise
     except (UserError, MemoryError) as error:
         state, said = optuna.trial.TrialState.FAIL, f"failed: {error}"
         trial.set_user_attr("failed", str(error))
@@ -159,10 +165,10 @@ class Watch:
 
         from mlp_torch.sweep import hparams
 
-        writer: Any = training.folder.writer.file_writer
+        add = training.folder.add
         metrics = hparams.METRICS if training.data.train.labels is not None else hparams.METRICS[:1]
-        writer.add_summary(hparams.experiment(self.dimensions, metrics))
-        writer.add_summary(hparams.start(self.dimensions, self.raw, training.folder.path.name))
+        add(hparams.experiment(self.dimensions, metrics))
+        add(hparams.start(self.dimensions, self.raw, training.folder.path.name))
         training.after_epoch = self.after_epoch
         status: Any = "FAILURE"
         try:
@@ -176,7 +182,7 @@ class Watch:
             training.folder.finish({"epoch": self.last.epoch, "pruned": True})
             raise
         finally:
-            writer.add_summary(hparams.end(status))
+            add(hparams.end(status))
 
     def after_epoch(self, kept: Kept, accuracy: float | None) -> None:
         """Report the epoch; raises TrialPruned where the study gives the trial up."""

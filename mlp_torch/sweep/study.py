@@ -6,7 +6,6 @@ also when it is killed in between and goes on. A study remembers the flags that 
 
 import itertools
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +17,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mlp_torch.errors import UserError
 from mlp_torch.processes import lives
 from mlp_torch.sweep.config import Sweep
+from mlp_torch.sweep.journal import Journal
 from mlp_torch.sweep.space import Dimension, Raw
 
 SILENT_SECONDS = 3600.0  # after so long without an epoch, another machine's trial counts as dead
@@ -73,9 +72,7 @@ def storage(text: str | None, folder: Path) -> BaseStorage:
     if text is not None and "://" in text:
         timeout = {"connect_args": {"timeout": 60}} if text.startswith("sqlite") else {}
         return RDBStorage(text, engine_kwargs=timeout)
-    path = str(folder / "study.journal" if text is None else text)
-    lock = JournalFileOpenLock(path) if os.name == "nt" else None
-    return JournalStorage(JournalFileBackend(path, lock_obj=lock))
+    return JournalStorage(Journal(folder / "study.journal" if text is None else Path(text)))
 
 
 def open_study(config: Sweep, name: str, folder: Path) -> Study:
@@ -95,6 +92,8 @@ def open_study(config: Sweep, name: str, folder: Path) -> Study:
                     load_if_exists=True,
                 )
             break
+        except UserError:
+            raise
         except Exception as error:  # of SQLAlchemy, its drivers, the file system
             if attempt == 5:
                 said = str(error).strip().splitlines()[0]

@@ -270,7 +270,7 @@ def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind,
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     first, second = (subprocess.Popen(line, **quiet) for _ in range(2))
     try:
-        until(lambda: len(list(runs.rglob("metrics.jsonl"))) >= 2)
+        until(lambda: len(list(runs.glob("s/trial-*/metrics.jsonl"))) >= 2)
 
         def at_work(pid):
             now = [t for t in trials(runs, storage=storage) if t.state == TrialState.RUNNING]
