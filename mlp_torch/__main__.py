@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str]) -> Any:
     """The command's configuration. Raises UserError for flags that cannot be read; `--help` exits 0."""
     read: Callable[..., Any]
+    if "" in arguments:
+        before = list(arguments[: arguments.index("")]) or [""]
+        raise UserError(f"{before[-1]} '': an argument is empty; give it a value, or leave the flag out")
     if arguments and not arguments[0].startswith("-"):
         try:
             choose("command", arguments[0], list(COMMANDS))

@@ -58,13 +58,11 @@ class Artifact:
         model = manual.MLP(self.sizes, **self.options, dtype=np.dtype(self.dtype))
         for home in (model.parameters, model.buffers):
             for name, value in home.items():
-                found = arrays[name].shape if name in arrays else None
-                if found != value.shape or arrays[name].dtype != value.dtype:
-                    raise UserError(
-                        f"{name} has shape {found}, and {value.shape} by its own metadata"
-                        if found
-                        else f"{name} is not there"
-                    )
+                if name not in arrays:
+                    raise UserError(f"{name} is not there")
+                found, own = (f"{a.dtype} of shape {a.shape}" for a in (arrays[name], value))
+                if found != own:
+                    raise UserError(f"{name} is {found}, and {own} by its own metadata")
                 if not np.isfinite(arrays[name]).all():
                     raise UserError(f"{name} is not finite; the network gives no outputs, train it again")
                 home[name] = arrays[name]

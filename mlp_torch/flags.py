@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -39,6 +40,9 @@ def require_folder_name(flag: str, name: str) -> None:
         repr(name),
         "must be the plain name of one folder, without separators; --runs-dir says where the runs lie",
     )
+    odd = name.startswith(("-", ".")) or name.endswith(".") or name.split(".")[0].upper() in RESERVED
+    require(not odd, flag, repr(name), "is no folder's name that is safe on every system; take another")
+    require(len(name.encode()) <= 200, flag, f"{name[:20]}…", "is too long; take at most 200 bytes")
 
 
 def flag_name(name: str) -> str:
@@ -46,6 +50,7 @@ def flag_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 Flags = TypeVar("Flags")
 
 
@@ -55,13 +60,22 @@ def from_table(kind: type[Flags], table: Mapping[str, Any]) -> Flags:
     Raises TypeError for values of other types than the flags have.
     """
     found: dict[str, Any] = {}
+    hints = get_type_hints(kind)
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, which no type variable can say
-        if field.name not in table:
-            continue
-        value = table[field.name]
-        if isinstance(value, list):
-            value = tuple(value)
-        if isinstance(value, str) and "Path" in str(field.type):
-            value = Path(value)
-        found[field.name] = value
+        if field.name in table:
+            found[field.name] = _as(hints[field.name], field.name, table[field.name])
     return kind(**found)
+
+
+def _as(hint: Any, name: str, value: Any) -> Any:
+    """The value, of a flag's type: int, float, str, bool, Path, a tuple of one of them, or None too."""
+    for kind in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if get_origin(kind) is tuple and isinstance(value, list | tuple):
+            return tuple(_as(get_args(kind)[0], name, item) for item in value)
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if kind is float and type(value) in (int, float):
+            return float(value)
+        if kind in (int, str, bool, Path, type(None)) and type(value) is kind:
+            return value
+    raise TypeError(f"{name} is {value!r}, of another type than {flag_name(name)} takes")

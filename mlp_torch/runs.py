@@ -41,6 +41,8 @@ def check_name(runs_dir: Path, name: str | None) -> None:
     """Raise UserError if a run of that name is there already, or if the runs' folder is a file."""
     if runs_dir.exists() and not runs_dir.is_dir():
         raise UserError(f"--runs-dir {runs_dir}: no run can be kept there, it is no folder")
+    if runs_dir.is_symlink() and not runs_dir.exists():
+        raise UserError(f"--runs-dir {runs_dir}: is a link to {runs_dir.readlink()}, which is not there")
     if name is not None and os.path.lexists(runs_dir / name):
         raise UserError(
             f"--name {name}: {runs_dir / name} exists and is left as it is; "

@@ -1,25 +1,25 @@
 """Where an explained network comes from: the flags, or a run's folder; and which samples go through it."""
 
 import re
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 import manual
 from manual.architecture import choose
 from manual.numbers import Array
 from manual.trace import Trace
+from mlp_torch import artifact
 from mlp_torch.config import Network
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
 from mlp_torch.explain.config import Explain
-from mlp_torch.flags import from_table
+from mlp_torch.flags import flag_name, from_table
 from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
@@ -40,55 +40,40 @@ class Source:
 
 def source(config: Explain) -> Source:
     """What the flags name. Raises UserError for a run that cannot be read or a flag that contradicts it."""
-    config = config if config.run is None else with_run(config, config.run)
+    arrays: Mapping[str, Array] = {}
+    epoch = None
+    if config.run is not None:
+        loaded, arrays = artifact.read(config.run)
+        config, epoch = with_run(config, config.run, loaded.config), loaded.epoch
     data = load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype))
     model = manual_model(config, config.architecture(data.inputs, data.outputs))
-    if config.run is None:
-        return Source(config, data, model, None)
-    path = config.run / "model.safetensors"
-    try:
-        with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is no dict
-            epoch = int((file.metadata() or {}).get("epoch", 0))
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"--run {config.run}: {path} cannot be read ({error})") from None
+    if config.run is not None and loaded.sizes != model.architecture.sizes:
+        raise UserError(
+            f"--run {config.run}: --data {config.data} has changed since the run was trained on it"
+        )
     for home in (model.parameters, model.buffers):
-        for name, value in home.items():
-            found = arrays[name].shape if name in arrays else None
-            if found != value.shape:
-                raise UserError(
-                    f"--run {config.run}: {name} has shape {found} in {path.name}, "
-                    f"and {value.shape} by {config.run / 'config.toml'}"
-                )
-            home[name] = arrays[name].astype(model.dtype)
+        home |= {name: arrays[name].astype(model.dtype) for name in home if name in arrays}
     return Source(config, data, model, epoch)
 
 
-def with_run(config: Explain, run: Path) -> Explain:
-    """The flags with the network's own taken from the run's config.toml; another value is refused."""
-    path = run / "config.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--run {run}: {path} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"--run {run}: {path} is no TOML ({error})") from None
+def with_run(config: Explain, run: Path, table: Mapping[str, Any]) -> Explain:
+    """The flags with the network's own taken from the run's; another value is refused."""
     settled: dict[str, Any] = {}
-    settings = from_table(Network, table)
-    for field in fields(Network):
-        if field.name in OWN or field.name not in table:
-            continue
-        value = getattr(settings, field.name)
-        given = getattr(config, field.name)
-        if given != field.default and given != value:
-            flag = field.name.replace("_", "-")
-            raise UserError(f"--{flag}: {run} was trained with {value}; leave the flag out with --run")
-        settled[field.name] = value
     try:
+        settings = from_table(Network, table)
+        for field in fields(Network):
+            if field.name in OWN or field.name not in table:
+                continue
+            value, given = getattr(settings, field.name), getattr(config, field.name)
+            if given != field.default and given != value:
+                raise UserError(
+                    f"{flag_name(field.name)}: {run} was trained with {value}; leave the flag out with --run"
+                )
+            settled[field.name] = value
         config = replace(config, **settled)
         config.check()
-    except (UserError, TypeError) as error:
-        raise UserError(f"--run {run}: {path}: {error}") from None
+    except TypeError as error:
+        raise UserError(f"--run {run}: its flags cannot be read ({error})") from None
     return config
 
 

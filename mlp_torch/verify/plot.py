@@ -12,6 +12,7 @@ from manual.numbers import Array
 from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from mlp_torch.errors import UserError
+from mlp_torch.files import replace
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
@@ -127,9 +128,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise UserError(f"--plot {path}: the name must end in .png, .svg or .pdf")
     content = io.BytesIO()
     figure.savefig(content, format=suffix)
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_bytes(content.getvalue())
-        beside.replace(path)
+        replace(path, content.getvalue())
     except OSError as error:
         raise UserError(f"--plot {path}: cannot be written ({error.strerror})") from None

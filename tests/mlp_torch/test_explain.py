@@ -286,7 +286,7 @@ BAD = [
     ("--plot a.jpeg", "--plot a.jpeg: the name must end in .svg, .png, .pdf"),
     ("--plot no/where/a.png", "there is no folder no/where"),
     ("--tensorboard", "--tensorboard without --run: name the run"),
-    ("--run no/where", "--run no/where: no/where/config.toml cannot be read"),
+    ("--run no/where", "no/where: there is no such run"),
 ]
 
 
