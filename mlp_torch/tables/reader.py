@@ -4,8 +4,10 @@ polars reads (measured in tests/benchmarks/bench_tables.py: faster than pandas a
 less memory).
 """
 
+import csv
 import itertools
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from mlp_torch.errors import UserError
 from mlp_torch.tables.delimited import SUFFIXES, first_line, form, read_csv
 
 ROWS = 2**17  # of a chunk
+# What the readers raise for a file that is not what its name says.
+DAMAGED = (
+    pl.exceptions.PolarsError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, csv.Error,
+)  # fmt: skip
 
 
 def read_chunks(
@@ -31,7 +37,7 @@ def read_chunks(
         yield from READERS[form(path)](path, rows, blank)
     except UserError:
         raise
-    except (pl.exceptions.PolarsError, OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
