@@ -57,7 +57,8 @@ class Workspace:
     def number(self, value: Any) -> Array:
         """A constant as an array of no dimension, which costs a call less than a Python number."""
         if value not in self._numbers:
-            self._numbers[value] = np.asarray(number(value, self._like))
+            with np.errstate(over="ignore"):  # beyond the dtype it is infinite, and so is the loss
+                self._numbers[value] = np.asarray(number(value, self._like))
         return self._numbers[value]
 
 
