@@ -171,44 +171,62 @@ def case(number: int, ordinary: bool = False) -> Case:
     )
 
 
+def _rough(z: Array, axis: int) -> float:
+    """The size of z/σ where x̂ is a difference of two such: up to 300 |z|."""
+    return float((np.abs(z).max() + 1) / np.sqrt(z.var(axis=axis) + 1e-5).min())
+
+
+def _inside(stage: Stage, reads: list[Array]) -> Array | float:
+    """The size of what cancels inside a function, of which its value and its inputs' part tell nothing."""
+    first, second = np.abs(reads[0]), np.abs(reads[1]) if len(reads) > 1 else np.zeros(())
+    largest = second.max() * (np.abs(reads[2]).max() if len(reads) > 2 else 1)
+    if stage.kind == "activation":
+        return 1 + first
+    if stage.kind in ("activation_backward", "jacobian_product"):
+        return first * (1 + second)
+    if stage.kind == "loss":
+        return (1 + first.max()) * (1 + second.max()) * (1 + largest)
+    if stage.kind == "loss_gradient":
+        return (1 + second.max()) * (1 + largest)
+    axis = {"batch_norm": 0, "layer_norm": 1}.get(stage.kind.partition("_backward")[0])
+    if axis is None:
+        return 0.0
+    if stage.kind in ("batch_norm", "layer_norm"):
+        return second * _rough(reads[0], axis)
+    dn = first.max() * len(first) * _rough(reads[1], axis)
+    return dn if stage.kind.endswith("weight") else dn * 300 * np.abs(reads[2]).max()
+
+
 def reach(stage: Stage, values: dict[str, Any]) -> Array:
     """The size of what each entry of a stage is made of: its rounding is some units of that, whatever it is.
 
-    Measured: how far the stage moves in float64, over δ, when all that it reads moves by up to δ of
-    itself; and for what cancels inside a function, the function's own scale.
+    Measured: the value of the inputs' magnitudes, and how far the stage moves in float64, over δ, when all
+    that it reads moves by up to δ of itself; and what cancels inside.
     """
     rng, delta = np.random.default_rng(0), 2.0**-20
     reads = [np.asarray(values[name]) for name in stage.reads]
     wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in reads]
     with np.errstate(all="ignore"):
         here = np.asarray(stage.function(*wide, **stage.options))
-        size = np.abs(here)
+        size = np.fmax(np.abs(here), np.abs(stage.function(*map(np.abs, wide), **stage.options)))
         for _ in range(8):
             moved = [
                 v * (1 + delta * rng.choice([-1, 1], v.shape)) if v.dtype.kind == "f" else v for v in wide
             ]
             size = np.maximum(size, np.abs(stage.function(*moved, **stage.options) - here) / delta)
-    if stage.kind == "activation":
-        size = size + 1 + np.abs(wide[0])
-    if stage.kind in ("activation_backward", "jacobian_product"):
-        size = size + np.abs(wide[0]) * (1 + np.abs(wide[1]))
-    if stage.kind in ("loss", "loss_gradient"):
-        output, y = wide[:2]
-        most = 1 + np.abs(y).max() + (np.abs(output).max() if stage.kind == "loss" else 0)
-        size = size + most * (wide[2].max() if len(wide) > 2 else 1)
-    if stage.kind in ("batch_norm", "layer_norm"):  # a difference of what is up to 1/√ε times as large
-        size = size + 400 * np.abs(wide[0]).max() * np.abs(wide[1])
-    return size
+        return np.asarray(size + _inside(stage, wide))
 
 
 def planted(found: Trace, name: str, rng: Draw, ordinary: bool) -> Trace | None:
     """The trace with one entry of that stage off by a thousandth of its reach, or None where it cannot be."""
-    value = np.array(found[name])
-    info, size = np.finfo(value.dtype), reach(found.stage(name), found.values)
+    value, stage = np.array(found[name]), found.stage(name)
+    size = reach(stage, found.values)
+    most = 1 + max(float(np.abs(found[read]).max()) for read in stage.reads)
+    least = float(np.finfo(value.dtype).tiny) * 1e16  # what underflows may be multiplied by what is read
     if not ordinary:  # where arrays span all decades, what is small may be underflow: of the largest, then
         size = np.full(size.shape, size.max())
     index = tuple(int(rng.integers(n)) for n in value.shape)
-    fault = 1e-3 * float(size[index]) + 1e16 * float(info.tiny)
+    fault = 1e-3 * float(size[index]) + least * most
     with np.errstate(all="ignore"):
         value[index] += fault * float(rng.choice([-1.0, 1.0]))
     if not np.isfinite(value[index]) or abs(float(value[index]) - float(found[name][index])) < fault / 2:
