@@ -131,3 +131,15 @@ def test_a_bound_of_a_subnormal_slope_does_not_vanish_itself() -> None:
     x, y = Problem(7, (3, 5, 2), 1).batch("l1")
     with torch.random.fork_rng():
         assert compare(to_torch(model), x, y, loss="l1").verdict != "wrong"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_product_that_overflows_inside_softplus_is_not_judged(step: str) -> None:
+    """da e^z / (1 + e^z): no number, where da and the result are some."""
+    model = MLP((1, 1, 1), activation="softplus", dtype=np.float32)
+    for name, value in {"layers.0.weight": 6.5, "layers.1.weight": 1e36}.items():
+        model.parameters[name][...] = value
+    x = np.ones((2, 1), np.float32)
+    report = compare(to_torch(model), x, 0 * x, loss="l1", reduction="sum", engine=step)
+    assert report.stages["dz1"].verdict == "undecided"
+    assert report.verdict != "wrong"
