@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from manual.buffered.erf import erf
-from manual.buffered.program import Program
+from manual.buffered.program import Program, borrows
 from manual.numbers import Array
 
 Options = dict[str, Any]
@@ -130,8 +130,9 @@ def gelu_tanh(do: Program, z: Array, a: Array, options: Options) -> Array:
 
 
 # f′ = ½ (1 + t + z (1 − t²) u′), u′ = √(2/π) (1 + 3 c z²)
+@borrows
 def d_gelu_tanh(do: Program, z: Array, a: Array, f: Array, options: Options, saved: Array) -> None:
-    s = do.scratch(f, 1)
+    s = do.scratch(f)
     do(np.multiply, z, z, out=f)
     do(np.multiply, f, 3 * 0.044715, out=f)
     do(np.add, f, 1, out=f)
@@ -188,6 +189,7 @@ def d_hardtanh(do: Program, z: Array, a: Array, f: Array, options: Options, save
 
 
 # aᵢ = e^(zᵢ − max z) / Σⱼ e^(zⱼ − max z) down each column
+@borrows
 def softmax(do: Program, z: Array, a: Array, options: Options) -> None:
     row = do.scratch(z[:1])
     do(np.maximum.reduce, z, axis=0, keepdims=True, out=row)
@@ -198,6 +200,7 @@ def softmax(do: Program, z: Array, a: Array, options: Options) -> None:
 
 
 # dzⱼ = aⱼ (daⱼ − Σᵢ daᵢ aᵢ)
+@borrows
 def softmax_product(do: Program, da: Array, a: Array, dz: Array) -> None:
     row, s = do.scratch(da[:1]), do.scratch(da)
     do(np.multiply, da, a, out=s)

@@ -10,7 +10,7 @@ Both are computed for all entries. Beyond |x| = 6 erfc is below half an ulp of 1
 
 import numpy as np
 
-from manual.buffered.program import Program
+from manual.buffered.program import Program, borrows
 from manual.numbers import Array
 
 # the highest power first
@@ -24,9 +24,10 @@ S = (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1
      3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3)  # fmt: skip
 
 
+@borrows
 def erf(do: Program, x: Array, out: Array) -> None:
     """The error function of x, within 4 ulp of its dtype."""
-    t, top, bottom = do.scratch(x, 2), do.scratch(x, 3), do.scratch(x, 4)
+    t, top, bottom = (do.scratch(x) for _ in range(3))
     do(np.abs, x, out=t)
     do(np.minimum, t, 6, out=t)
     _polynomial(do, R, t, top)

@@ -12,7 +12,7 @@ import numpy as np
 from manual.architecture import Architecture
 from manual.buffered import activations, layers
 from manual.buffered.flat import FlatArray
-from manual.buffered.program import Program, Workspace
+from manual.buffered.program import Program, Workspace, borrows
 from manual.numbers import Array
 
 
@@ -101,6 +101,7 @@ class BufferedLayer:
         return below
 
     # a = f(n), so dn = da · f′(n), or the product with the Jacobian
+    @borrows
     def _through_activation(self, do: Program, da: Array, dn: Array) -> None:
         if self.kernel.product is not None:
             self.kernel.product(do, da, self.a, dn)
@@ -112,6 +113,7 @@ class BufferedLayer:
             do.copy(da, dn)
 
     # ∂a/∂slope = min(0, n), so dslope = Σ da · min(0, n)
+    @borrows
     def _slope(self, do: Program, da: Array) -> None:
         s = do.scratch(da)
         do(np.minimum, self.n, 0, out=s)

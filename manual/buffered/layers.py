@@ -6,7 +6,7 @@ the bias as its last row, and what comes in has a last row of ones, so that one 
 
 import numpy as np
 
-from manual.buffered.program import Program
+from manual.buffered.program import Program, borrows
 from manual.layers import NORMALIZATION_EPS
 from manual.numbers import Array
 
@@ -51,6 +51,7 @@ class Normalization:
         do(np.add, n, do.broadcast(beta[:, None], n), out=n)
 
     # n = γ x̂ + β, so dγ = Σ dn x̂ and dβ = Σ dn over the samples
+    @borrows
     def backward_parameters(self, do: Program, dn: Array, dgamma: Array, dbeta: Array) -> None:
         s = do.scratch(dn)
         do(np.multiply, dn, self.x, out=s)
@@ -58,6 +59,7 @@ class Normalization:
         do(np.add.reduce, dn, axis=1, out=dbeta)
 
     # dz = (g − mean(g) − x̂ mean(g x̂)) / √(σ² + ε), g = dn γ
+    @borrows
     def backward_input(self, do: Program, dn: Array, gamma: Array, dz: Array) -> None:
         s, mean = do.scratch(dn), do.scratch(self.mean)
         do(np.multiply, dn, do.broadcast(gamma[:, None], dn), out=dz)
@@ -70,6 +72,7 @@ class Normalization:
         do(np.divide, dz, do.broadcast(self.deviation, dz), out=dz)
 
     # running ← 0.9 running + 0.1 · statistic of the batch, the variance over N − 1
+    @borrows
     def update(self, do: Program, running_mean: Array, running_var: Array) -> None:
         for running, batch, factor in (
             (running_mean, self.mean, 0.1),

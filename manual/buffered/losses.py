@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from manual.buffered.activations import sigmoid, softmax
-from manual.buffered.program import Program
+from manual.buffered.program import Program, borrows
 from manual.numbers import Array
 
 
@@ -49,12 +49,13 @@ def d_l1(do: Program, o: Array, y: Array, d: Array) -> None:
 
 
 # ℓ = c (|d| − ½ c) with c = min(|d|, 1), d = ŷ − y: ½ d² below 1, |d| − ½ above
+@borrows
 def smooth_l1(do: Program, o: Array, y: Array, t: Array) -> None:
-    c = do.scratch(t)
+    c, half = do.scratch(t), do.scratch(t)
     l1(do, o, y, t)
     do(np.minimum, t, 1, out=c)
-    do(np.multiply, c, 0.5, out=do.scratch(t, 1))
-    do(np.subtract, t, do.scratch(t, 1), out=t)
+    do(np.multiply, c, 0.5, out=half)
+    do(np.subtract, t, half, out=t)
     do(np.multiply, t, c, out=t)
 
 
@@ -87,8 +88,9 @@ def multi_margin(do: Program, o: Array, y: Array, t: Array) -> None:
 
 
 # ∂ℓ/∂ŷ_j = [margin_j > 0] / K, and minus their sum at y
+@borrows
 def d_multi_margin(do: Program, o: Array, y: Array, d: Array) -> None:
-    row, s = do.scratch(o[..., :1, :]), do.scratch(o, 1)
+    row, s = do.scratch(o[..., :1, :]), do.scratch(o)
     _margins(do, o, y, d)
     do.indicator(np.greater, d, 0, out=d)
     do(np.add.reduce, d, axis=-2, keepdims=True, out=row)
@@ -97,6 +99,7 @@ def d_multi_margin(do: Program, o: Array, y: Array, d: Array) -> None:
     do(np.divide, d, o.shape[-2], out=d)
 
 
+@borrows
 def _margins(do: Program, o: Array, y: Array, t: Array) -> None:
     """1 − ŷ_y + ŷ_j, and 0 at j = y."""
     row = do.scratch(o[..., :1, :])
@@ -108,6 +111,7 @@ def _margins(do: Program, o: Array, y: Array, t: Array) -> None:
 
 
 # ℓ = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|)
+@borrows
 def bce_with_logits(do: Program, o: Array, y: Array, t: Array) -> None:
     s = do.scratch(t)
     do(np.abs, o, out=t)
@@ -127,6 +131,7 @@ def d_bce_with_logits(do: Program, o: Array, y: Array, d: Array) -> None:
 
 
 # ℓ = Σₖ yₖ (log Σⱼ e^ŷⱼ − ŷₖ)
+@borrows
 def cross_entropy(do: Program, o: Array, y: Array, t: Array) -> None:
     row, s = do.scratch(o[..., :1, :]), do.scratch(t)
     do(np.maximum.reduce, o, axis=-2, keepdims=True, out=row)
@@ -145,8 +150,9 @@ def d_cross_entropy(do: Program, o: Array, y: Array, d: Array) -> None:
 
 
 # ∂ℓ/∂ŷⱼ = softmax(ŷ)ⱼ Σₖ yₖ − yⱼ, for any columns y
+@borrows
 def d_cross_entropy_of_probabilities(do: Program, o: Array, y: Array, d: Array) -> None:
-    total = do.scratch(o[:1], 1)
+    total = do.scratch(o[:1])
     softmax(do, o, d, {})
     do(np.add.reduce, y, axis=0, keepdims=True, out=total)
     do(np.multiply, d, do.broadcast(total, d), out=d)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.buffered.program import Call, Program, Workspace
+from manual.buffered.program import Call, Program, Workspace, borrows
 from manual.numbers import Array
 from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -169,10 +169,11 @@ class Update:
             self._write(do, parameters[block], gradients[block], [m[block] for m in self.moments.values()])
         self.calls: list[Call] = do.calls
 
+    @borrows
     def _write(self, do: Program, p: Array, g: Array, state: list[Array]) -> None:
         o = self.optimizer
         if o.weight_decay and self.rule.decays_gradient:  # g = ∇θ + λ θ
-            decayed = do.scratch(p, 1)
+            decayed = do.scratch(p)
             do(np.multiply, p, o.weight_decay, out=decayed)
             g = do(np.add, decayed, g, out=decayed)
         self.rule.rows(do, o, p, g, state, do.scratch(p), self.rate)

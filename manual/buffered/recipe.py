@@ -3,7 +3,7 @@
 import numpy as np
 
 from manual.buffered.flat import FlatArray
-from manual.buffered.program import Call, Program, Workspace
+from manual.buffered.program import Call, Program, Workspace, borrows
 from manual.numbers import Array
 from manual.recipe import EPSILON, Recipe
 
@@ -36,6 +36,7 @@ class Rules:
                 self._add(do, (np.square, np.positive), halved, self.recipe.l2, block[:-1], gradient[:-1])
         return do.calls
 
+    @borrows
     def _add(
         self,
         do: Program,

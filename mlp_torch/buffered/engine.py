@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from mlp_torch.buffered.products import precision
 from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
 from mlp_torch.config import PRECISIONS
+from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, generators, load_arrays, set_generators, state_arrays
 from mlp_torch.trace import stages_of, to_array
 
@@ -46,6 +47,17 @@ def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee
     return None
 
 
+def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
+    """The first of these that is beyond the dtype, in one line, or None: torch's kernels take none such."""
+    most = torch.finfo(dtype).max
+    for name, value in numbers.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and abs(number) > most:
+                kind = str(dtype).removeprefix("torch.")
+                return f"{name} is {number:g}, and the largest {kind} is {most:.3g}: use a smaller one"
+    return None
+
+
 class TorchEngine:
     """The hand-written gradient and update in torch's kernels; answers `manual.training.Engine`.
 
@@ -56,7 +68,8 @@ class TorchEngine:
     inside; bf16 on CUDA rounds in training alone.
 
     On CUDA, `steps_per_graph` steps are recorded once and replayed; that path has not been run on a
-    GPU yet. Raises ValueError for an unknown row, an unknown option or what `unsupported` names.
+    GPU yet. Raises ValueError for an unknown row, an unknown option or what `unsupported` names, and
+    UserError for a number beyond the dtype.
     """
 
     def __init__(
@@ -78,6 +91,9 @@ class TorchEngine:
         reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
         if reason is not None:
             raise ValueError(reason)
+        beyond = too_large({**asdict(recipe), **options}, self.dtype)
+        if beyond is not None:
+            raise UserError(beyond)
         # torch's setting knows bf16 on the CPU alone; on CUDA the step itself rounds what it multiplies
         bf16 = fp32_precision == "bf16" and self.device.type == "cuda"
         self.recipe = recipe

@@ -163,6 +163,6 @@ def _labels(values: pl.Series) -> pl.Series:
     if values.dtype == pl.Boolean or values.dtype.is_integer():
         return values
     if values.dtype.is_float():
-        whole = bool((values == values.round()).fill_null(True).all())
+        whole = bool(((values == values.round()) & (values.abs() < 2**53)).fill_null(True).all())
         return values.cast(pl.Int64) if whole else values
     return values.cast(pl.String).str.strip_chars()

@@ -18,12 +18,14 @@ from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
 
+REMEDY = "use --dtype float64, or smaller numbers"
+
 
 def run(config: Compare) -> int:
     """Compare as the flags say; 0 where nothing is wrong, 1 where something is proven wrong.
 
     The batch is the first that training with the same flags would take. Raises UserError for what the
-    user can put right.
+    user can put right, and for numbers so large that a stage cannot be judged.
     """
     device = resolve_device(config.device, config.dtype)
     data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
@@ -55,4 +57,8 @@ def run(config: Compare) -> int:
             print(report)
         if config.plot is not None:
             console.print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
+    if report.verdict != "wrong" and not report.passed:
+        rows = [row for r in (report, report.twin) if r is not None for row in r.unjudged]
+        names = ", ".join(row.name for row in rows)
+        raise UserError(f"nothing is proven wrong, and not judged: {names} ({rows[0].unjudged()}); {REMEDY}")
     return 0 if report.passed else 1

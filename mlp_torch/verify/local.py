@@ -130,9 +130,13 @@ def _activation_backward(stage: Stage, c: Context) -> Local:
     f, d = c.activation(stage, z)
     _, backward = ACTIVATION_ERRORS[stage.row](Point(c.values[z], f.hi, d.hi, c.r))
     one = np.isin(d.hi, (0.0, 1.0)) & (backward == 0)
-    rounding = np.where(one, 0, c.r.gamma(1) * np.abs(d.hi) + backward * (1 + c.r.gamma(1)))
-    size = np.where(one, 0, np.abs(da) * (1 + np.abs(d.hi) + np.abs(c.values[z])))
-    return Local(d * da, up(np.abs(da) * rounding) + np.where(one, 0, c.r.tiny), size)
+    # |da| |f′| first: γ |f′| alone may underflow where da is huge
+    rounding = c.r.gamma(1) * (np.abs(da) * np.abs(d.hi)) + np.abs(da) * backward * (1 + c.r.gamma(1))
+    factor = 1 + np.abs(d.hi) + np.abs(c.values[z])
+    if stage.row == "softplus":  # da e^z / (1 + e^z)
+        factor = factor + np.exp(np.minimum(c.values[z], 20))
+    size = np.where(one, 0, np.abs(da) * factor)
+    return Local(d * da, np.where(one, 0, up(rounding) + c.r.tiny), size)
 
 
 def _softmax(stage: Stage, c: Context) -> Local:

@@ -71,9 +71,10 @@ def share_rounding(w: Array, size: Array, per: int, r: Rounding) -> tuple[float,
     """How far a term times its share may stray: of itself, and by underflow where terms are of that size.
 
     A sum of N weights, two products and a quotient; nothing is claimed where the weights themselves vanish.
+    1/Σw may underflow, and is then multiplied by both the weight and the term.
     """
     whole = w.sum() * per
-    flushed = r.tiny * (1 + w.max() + size + 1 / whole)
+    flushed = r.tiny * (1 + w.max() + size + 1 / whole) + r.least * w.max() * size
     return r.gamma(len(w) + 4), np.where(whole * r.u > r.tiny, flushed, np.inf)
 
 

@@ -11,6 +11,7 @@ from manual.trace import Stage
 from mlp_torch.verify.enclosure import balls, from_balls
 from mlp_torch.verify.local import Context, Local, Rule
 from mlp_torch.verify.rounding import (
+    Rounding,
     normalization_backward_error,
     normalization_error,
     standardized,
@@ -29,7 +30,7 @@ def _normalization(axis: int) -> Rule:
         truth = from_balls([g * v + b for g, b, v in cells], z.shape)
         s = standardized(z, axis, EPS, c.r)
         bound = normalization_error(s, gamma, beta, c.r)
-        size = np.abs(gamma) * (s.rstd * s.scale + np.abs(s.x)) + np.abs(beta)
+        size = np.abs(gamma) * (s.rstd * (1 + s.scale) + np.abs(s.x)) + np.abs(beta)
         return Local(truth, up(bound, z.shape[axis]), size)
 
     return rule
@@ -60,10 +61,10 @@ def _normalization_input(axis: int) -> Rule:
         tilt = (g * x).sum(axis=axis, keepdims=True) / n
         truth = from_balls(list(((g - centre - x * tilt) * rstd).ravel()), z.shape)
         s, product_ = standardized(z, axis, EPS, c.r), dn * gamma
-        bound = normalization_backward_error(s, product_, c.r.gamma(1) * np.abs(product_), axis, c.r)
+        bound = normalization_backward_error(s, product_, c.r.gamma(1) * np.abs(product_), gamma, axis, c.r)
         # sums of dn, dn γ and their products with z, times 1/σ³ and z again in the one-pass form
         sums = (np.abs(dn) * (1 + np.abs(gamma)) * (1 + s.scale)).sum(axis=axis, keepdims=True)
-        size = sums * (1 + s.scale) * (1 + s.rstd) ** 3
+        size = np.maximum(sums * (1 + s.scale) * (1 + s.rstd) ** 3, np.abs(gamma) * (1 + s.rstd))
         return Local(truth, up(bound + c.r.gamma(4) * np.abs(truth.hi) + c.r.tiny, n), size)
 
     return rule
@@ -89,10 +90,16 @@ def _evaluation(stage: Stage, c: Context) -> Local:
     cells = _cells(z.shape, z, gamma, beta, mean, variance)
     eps = arb(NORMALIZATION_EPS)
     truth = [g * (v - m) * (s + eps).rsqrt() + b for v, g, b, m, s in zip(*cells, strict=True)]
-    size = np.abs(gamma) * (np.abs(z) + np.abs(mean)) / np.sqrt(variance + 1e-5)
-    bound = c.r.gamma(ELEMENTARY_ROOT) * (size + np.abs(beta))
-    largest = size + np.abs(beta) + (1 + np.abs(gamma)) * (np.abs(z) + np.abs(mean))
-    return Local(from_balls(truth, z.shape), up(bound + c.r.tiny), largest)
+    rstd, terms = 1 / np.sqrt(variance + 1e-5), np.abs(z) + np.abs(mean)
+    size = np.abs(gamma) * terms * rstd
+    bound = c.r.gamma(ELEMENTARY_ROOT) * (size + np.abs(beta)) + evaluation_lost(terms, gamma, c.r)
+    largest = size + np.abs(beta) + (1 + np.abs(gamma)) * terms * (1 + rstd)
+    return Local(from_balls(truth, z.shape), up(bound), largest)
+
+
+def evaluation_lost(terms: Array, gamma: Array, r: Rounding) -> Array:
+    """What γ/σ loses below the normal numbers, times z and μ, and x̂, times γ."""
+    return r.tiny + r.least * (terms + np.abs(gamma))
 
 
 def _evaluation_weight(stage: Stage, c: Context) -> Local:
@@ -102,9 +109,10 @@ def _evaluation_weight(stage: Stage, c: Context) -> Local:
     exactly = [d * (v - m) * (s + eps).rsqrt() for d, v, m, s in zip(*cells, strict=True)]
     truth = from_balls(list(np.array(exactly, dtype=object).reshape(z.shape).sum(axis=0)), mean.shape)
     n = len(z) + ELEMENTARY_ROOT
-    terms = np.abs(dn) * (np.abs(z) + np.abs(mean))
-    size = (terms / np.sqrt(variance + 1e-5)).sum(axis=0)
-    return Local(truth, up(c.r.gamma(n) * size + n * c.r.tiny, n), size + terms.sum(axis=0))
+    terms, rstd = np.abs(z) + np.abs(mean), 1 / np.sqrt(variance + 1e-5)
+    size = (np.abs(dn) * terms * rstd).sum(axis=0)
+    largest = ((1 + np.abs(dn)) * terms * (1 + rstd)).sum(axis=0)
+    return Local(truth, up(c.r.gamma(n) * size + n * c.r.tiny, n), largest)
 
 
 def _evaluation_input(stage: Stage, c: Context) -> Local:
@@ -114,9 +122,14 @@ def _evaluation_input(stage: Stage, c: Context) -> Local:
         d * g * (s + eps).rsqrt() for d, g, s in zip(*_cells(dn.shape, dn, gamma, variance), strict=True)
     ]
     enclosed = from_balls(truth, dn.shape)
-    bound = up(c.r.gamma(ELEMENTARY_ROOT) * np.abs(enclosed.hi) + c.r.tiny)
-    size = np.abs(dn) * (1 + np.abs(gamma)) * (1 + 1 / np.sqrt(variance + 1e-5))
+    bound = up(c.r.gamma(ELEMENTARY_ROOT) * np.abs(enclosed.hi) + evaluation_input_lost(dn, gamma, c.r))
+    size = (np.abs(dn) + 1) * (1 + np.abs(gamma)) * (1 + 1 / np.sqrt(variance + 1e-5))
     return Local(enclosed, bound, size)
+
+
+def evaluation_input_lost(dn: Array, gamma: Array, r: Rounding) -> Array:
+    """What two of dn, γ and 1/σ lose as a product below the normal numbers, times the third."""
+    return r.tiny + r.least * (np.abs(dn) + np.abs(gamma))
 
 
 ELEMENTARY_ROOT = 16  # a square root to 8u, its argument and the products around it

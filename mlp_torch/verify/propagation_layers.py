@@ -67,14 +67,16 @@ def _linear(stage: Stage, b: Bounds) -> Array:
     a, weight, bias = b.read(stage)
     n = a.shape[1] + 1
     gamma = b.r.gamma(n)
-    error = (b.error(stage.reads[0]) + gamma * np.abs(a)) @ np.abs(weight).T
+    # in units of γ, as below: γ |a| alone may underflow where W is huge
+    error = gamma * ((b.error(stage.reads[0]) / gamma + np.abs(a)) @ np.abs(weight).T)
     return up(error + (gamma * np.abs(bias) + n * b.r.tiny), n)
 
 
 def _backward_input(stage: Stage, b: Bounds) -> Array:
     dz, weight = b.read(stage)
     n = dz.shape[1]
-    error = (b.error(stage.reads[0]) + b.r.gamma(n) * np.abs(dz)) @ np.abs(weight)
+    gamma = b.r.gamma(n)
+    error = gamma * ((b.error(stage.reads[0]) / gamma + np.abs(dz)) @ np.abs(weight))
     return up(error + n * b.r.tiny, n)
 
 
@@ -84,7 +86,8 @@ def _backward_weight(stage: Stage, b: Bounds) -> Array:
     e_dz, e_a = (b.error(name) for name in stage.reads)
     size = np.abs(a)
     n = len(a)
-    error = np.abs(dz).T @ (e_a + b.r.gamma(n) * size) + e_dz.T @ (size + e_a)
+    gamma = b.r.gamma(n)
+    error = gamma * (np.abs(dz).T @ (e_a / gamma + size)) + e_dz.T @ (size + e_a)
     return up(error + n * b.r.tiny, n)
 
 
@@ -164,8 +167,9 @@ def _activation_backward(stage: Stage, b: Bounds) -> Array:
     change = shape.curvature * e_z
     if np.any(near):
         change = change + np.where(near, shape.jump, 0)
-    rounding = own + b.r.gamma(1) * (d + change) * ((d != 0) & (d != 1))
-    return up((np.abs(da) + e_da) * (change + rounding) + e_da * d + b.r.tiny * (d != 0))
+    size = np.abs(da) + e_da
+    rounding = size * own + b.r.gamma(1) * (size * (d + change)) * ((d != 0) & (d != 1))
+    return up(size * change + rounding + e_da * d + b.r.tiny * (d != 0))
 
 
 # dz = a (da − c), c = Σ da a
@@ -193,7 +197,7 @@ def _slope_gradient(stage: Stage, b: Bounds) -> Array:
     below = np.where(z - e_z > 0, 0, np.abs(z))
     e_z = np.where(z - e_z > 0, 0, e_z)
     n = da.size + 1
-    error = (np.abs(da) + e_da) * e_z + e_da * below + b.r.gamma(n) * np.abs(da) * below
+    error = (np.abs(da) + e_da) * e_z + e_da * below + b.r.gamma(n) * (np.abs(da) * below)
     return up(error.sum() + n * b.r.tiny, n).reshape(1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage
-from mlp_torch.verify.local_normalization import EPS
+from mlp_torch.verify.local_normalization import EPS, evaluation_input_lost, evaluation_lost
 from mlp_torch.verify.propagation_layers import Bounds, Step
 from mlp_torch.verify.rounding import (
     normalization_backward_error,
@@ -41,7 +41,7 @@ def _normalization_input(axis: int) -> Step:
         s = standardized(z, axis, EPS, b.r, b.error(stage.reads[1]))
         g = dn * gamma
         g_error = b.error(stage.reads[0]) * np.abs(gamma) * (1 + b.r.gamma(1)) + b.r.gamma(1) * np.abs(g)
-        error = normalization_backward_error(s, g, g_error, axis, b.r)
+        error = normalization_backward_error(s, g, g_error, gamma, axis, b.r)
         return up(error + b.r.gamma(4) * np.abs(b.values[stage.name]) + b.r.tiny, z.shape[axis])
 
     return step
@@ -50,8 +50,9 @@ def _normalization_input(axis: int) -> Step:
 def _evaluation(stage: Stage, b: Bounds) -> Array:
     z, gamma, beta, mean, variance = b.read(stage)
     scale = np.abs(gamma) / np.sqrt(variance + EPS)
-    own = b.r.gamma(16) * (scale * (np.abs(z) + np.abs(mean)) + np.abs(beta))
-    return up(own + b.error(stage.reads[0]) * scale * (1 + b.r.gamma(16)) + b.r.tiny)
+    terms = np.abs(z) + np.abs(mean)
+    own = b.r.gamma(16) * (scale * terms + np.abs(beta)) + evaluation_lost(terms, gamma, b.r)
+    return up(own + b.error(stage.reads[0]) * scale * (1 + b.r.gamma(16)))
 
 
 def _evaluation_weight(stage: Stage, b: Bounds) -> Array:
@@ -66,7 +67,8 @@ def _evaluation_weight(stage: Stage, b: Bounds) -> Array:
 def _evaluation_input(stage: Stage, b: Bounds) -> Array:
     dn, gamma, variance = b.read(stage)
     error = b.error(stage.reads[0]) * (1 + b.r.gamma(16)) + b.r.gamma(16) * np.abs(dn)
-    return up(error * np.abs(gamma) / np.sqrt(variance + EPS) + b.r.tiny)
+    lost = evaluation_input_lost(dn, gamma, b.r)
+    return up(error * np.abs(gamma) / np.sqrt(variance + EPS) + lost)
 
 
 STEPS: dict[str, Step] = {

@@ -4,9 +4,10 @@ u is half the distance from 1 to the next float. Every +, −, ×, ÷ is assumed
 (IEEE 754), a sum of n terms in any order, fused or not, to γₙ = n u / (1 − n u) of the sum of absolute
 values (Higham 2002, lemma 3.1), an elementary function (exp, log, tanh, erf, expm1, log1p, sqrt) to 4
 ulp, which is 8 u (erf inside torch's float32 gelu: 20 ulp): a test measures both libraries. Results
-below the smallest normal number may be flushed; where an intermediate result could overflow, nothing is
-claimed. The bounds hold for every usual way to evaluate a
-stage, so they judge any engine; they are themselves computed in float64 and rounded up by `up`.
+below the smallest normal number may be flushed; a product or quotient on the way, which is then multiplied
+by what may be large, loses at most half the least subnormal number there. Where an intermediate result
+could overflow, nothing is claimed. The bounds hold for every usual way to evaluate a stage, so they judge
+any engine; they are themselves computed in float64 and rounded up by `up`.
 """
 
 from collections.abc import Callable
@@ -24,16 +25,17 @@ ERF_FLOAT32 = 40  # torch's float32 gelu takes a fast erf that is documented to 
 
 @dataclass(frozen=True)
 class Rounding:
-    """The arithmetic of one dtype: unit roundoff, smallest normal and largest number."""
+    """The arithmetic of one dtype: unit roundoff, smallest normal, largest and least subnormal number."""
 
     u: float
     tiny: float
     largest: float
+    least: float
 
     @classmethod
     def of(cls, dtype: Any) -> "Rounding":
         info = np.finfo(dtype)
-        return cls(float(info.eps) / 2, float(info.tiny), float(info.max))
+        return cls(float(info.eps) / 2, float(info.tiny), float(info.max), float(info.smallest_subnormal))
 
     def fits(self, size: Array | float) -> Array:
         """Whether intermediate results of that size, rounded, cannot overflow."""
@@ -86,7 +88,7 @@ def _sigmoid(p: Point) -> tuple[Array, Array]:
 
 # a² moves by 2 |a| ε + ε²; then a product and a difference
 def _tanh(p: Point) -> tuple[Array, Array]:
-    forward = p.r.gamma(ELEMENTARY) * np.abs(p.f)
+    forward = p.r.gamma(ELEMENTARY) * np.abs(p.f) + p.r.tiny
     moved = 2 * np.abs(p.f) * forward + forward**2
     return forward, moved * (1 + p.r.gamma(3)) + p.r.gamma(2) * (p.f**2 + p.d)
 
@@ -222,17 +224,20 @@ def standardized(z: Array, axis: int, eps: float, r: Rounding, incoming: Array |
 
 
 def normalization_error(s: Standardized, gamma: Array, beta: Array, r: Rounding) -> Array:
-    """The error of n = γ x̂ + β, also as z α + (β − μ α) with α = γ/σ."""
+    """The error of n = γ x̂ + β, also as z α + (β − μ α) with α = γ/σ, which may underflow as x̂ may."""
     spread = np.abs(gamma) * (s.x_error * (1 + r.gamma(4)) + r.gamma(4) * s.rstd * s.scale)
-    return spread + r.gamma(4) * (np.abs(gamma * s.x) + np.abs(beta))
+    lost = r.tiny + r.least * (s.scale + np.abs(gamma))
+    return spread + r.gamma(4) * (np.abs(gamma * s.x) + np.abs(beta)) + lost
 
 
-def normalization_backward_error(s: Standardized, g: Array, g_error: Array, axis: int, r: Rounding) -> Array:
+def normalization_backward_error(
+    s: Standardized, g: Array, g_error: Array, gamma: Array, axis: int, r: Rounding
+) -> Array:
     """The error of dz = (g − mean(g) − x̂ mean(g x̂))/σ, where g = dn γ has size |g| and errs by g_error.
 
     Also as b z + c with b from 1/σ³, where x̂ mean(g x̂) is a difference of terms of size |z| + |μ|. What is
     flushed on the way there, a sum's term or a product with 1/σ, is then multiplied by 1/σ³ and twice by
-    such a size.
+    such a size; what dn loses before it is multiplied by γ, by γ too.
     """
     n = s.x.shape[axis]
 
@@ -247,6 +252,7 @@ def normalization_backward_error(s: Standardized, g: Array, g_error: Array, axis
     error = g_error + mean(g_error) + r.gamma(n + 4) * mean_g + third
     error = error + r.gamma(6) * (size + mean_g + x_size * mean_gx + s.rstd * s.scale * mean_gx)
     whole = size + mean_g + 2 * x_size * mean_gx
-    flushed = n * r.tiny * (1 + s.rstd) ** 3 * (1 + s.scale) ** 2
+    factor = np.broadcast_to(np.abs(gamma), g.shape).max(axis=axis, keepdims=True)
+    flushed = n * (r.tiny + r.least * factor) * (1 + s.rstd) ** 3 * (1 + s.scale) ** 2
     moved = error * (1 + s.rstd_error) ** 3 + 3 * s.rstd_error * (1 + s.rstd_error) ** 2 * whole
     return s.rstd * moved + flushed

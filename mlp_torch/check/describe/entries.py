@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS, LOST
+from mlp_torch.check.describe.activations import FORMS, LOST, LOST_VALUE
 from mlp_torch.check.describe.forward import Affine, Network, Part
 from mlp_torch.check.describe.losses import DIFFERENCES, LOSSES, STEPS, fused
 
 SINGLE, DOUBLE = (float(np.finfo(kind).eps) for kind in (np.float32, np.float64))
 LEAST = {2.0**-10: 6e-8, 2.0**-7: 1e-38, SINGLE: 1e-38}  # below these numbers float16 … have no digits
+SUBNORMAL = {SINGLE: 2.0**-149, DOUBLE: 2.0**-1074}  # the least there is
+FEW_DIGITS = 1e6  # times that: numbers of which it takes a millionth
 MIXED = 1e-5  # of dz: what p − y loses as a quotient by p(1 − p) taken back with another spelling of p
 
 
@@ -30,14 +32,23 @@ class Entries:
 
 def entries(p: Network, u: float) -> Entries:
     with np.errstate(all="ignore"):
-        return _Errors(p, u).all()
+        return _Errors(p, u, LEAST.get(u, 1e-300)).all()
+
+
+def flushed(p: Network, u: float) -> dict[Part, Array]:
+    """What numbers that have few digits in that arithmetic, or none, cost the entries of each part."""
+    least = LEAST.get(u, 1e-300)
+    with np.errstate(all="ignore"):
+        if not any(((v != 0) & (np.abs(v) < FEW_DIGITS * least)).any() for v in (*p.a, *p.deltas()[1:])):
+            return {}
+        return dict(_Errors(p, 0.0, least).all().rounding)
 
 
 class _Errors:
     """`of_a[n]`, `of_z[n]`: the errors of the forward pass; those of dz go down as they are found."""
 
-    def __init__(self, p: Network, u: float) -> None:
-        self.p, self.u, self.least = p, u, LEAST.get(u, 1e-300)
+    def __init__(self, p: Network, u: float, least: float) -> None:
+        self.p, self.u, self.least = p, u, least
         self.local = (8 if u <= SINGLE else 2) * u
         self.sums = 8 * min(u, SINGLE)  # halves are summed in float32
         self.of_a, self.of_z = [u * np.abs(p.x)], [np.zeros(0)]
@@ -61,8 +72,7 @@ class _Errors:
             shift = z.max(axis=1, keepdims=True) - z
             return f * (dz + (f * dz).sum(axis=1, keepdims=True) + self.local * (2 + shift)) + self.least
         moved = _most(lambda v: FORMS[name].f(v, layer.constants), z, dz, FORMS[name].kinks)
-        absolute = {"elu": 1.0, "selu": 2.0, "tanh": 1.0, "softplus": 1.0, "gelu": np.abs(z) + 0.0,
-                    "gelu_tanh": np.abs(z)}.get(name, 0.0)  # fmt: skip
+        absolute = LOST_VALUE[name](z) if name in LOST_VALUE else 0.0
         return moved + self.local * (np.abs(f) + absolute) / 2 + self.least
 
     def _through(self, layer: Affine, da: Array, of_da: Array) -> tuple[Array, Array]:
@@ -99,6 +109,10 @@ class _Errors:
             dz = np.abs(p.top())
             _, own = self._through(last, G, np.zeros_like(G))
             own = np.fmin(np.nan_to_num(own, nan=np.inf, posinf=np.inf), MIXED * dz)
+            # what pᵢ pⱼ loses below the normal numbers 1/p raises, at most to the ε of 1; 1/0 raises nothing
+            size = np.nan_to_num(np.abs(G), posinf=0.0)
+            size = size.sum(axis=1, keepdims=True) if last.activation == "softmax" else size
+            own = own + SUBNORMAL.get(self.u, 0.0) * size
             ahead = y.sum(axis=1, keepdims=True) if last.activation == "softmax" else 1.0
             return np.asarray(w * (of_o * ahead + self.local * both) + own + self.local * dz)
         if p.loss in STEPS:

@@ -1,11 +1,12 @@
 """How far right gradients may lie apart: what rounding costs, derived and measured, and no more than a share.
 
-`by_entry` is the same of single entries. Here, three parts,
-norm-wise over an array: sums (γ_n with n the longest of them, as random signs leave it: √n ε),
-what one ε of a leaves of f′ as people write it from a, and the spread of the whole pass when every number
-moves by one ε, the sides of all kinks held. `MOST` of an array's own scale is the most that is excused.
+`by_entry` is the same of single entries. Here, norm-wise over an array: sums (γ_n with n the longest of them,
+as random signs leave it: √n ε), what one ε leaves of f and f′ as people write them, what underflows, and the
+spread of the whole pass when every number moves by one ε, the sides of all kinks held. `MOST` of an array's
+own scale is the most that is excused.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.describe.activations import FORMS, LOST
-from mlp_torch.check.describe.entries import Entries, entries
+from mlp_torch.check.describe.activations import FORMS, LOST, LOST_VALUE
+from mlp_torch.check.describe.entries import Entries, entries, flushed
 from mlp_torch.check.describe.forward import Affine, Network, Part
 from mlp_torch.check.describe.layers import Brain
 from mlp_torch.check.describe.losses import DIFFERENCES, STEPS, fused
@@ -115,8 +116,13 @@ def _floors(p: Network, u: float) -> Floors:
                 floor[part] = max(floor[part], (16 if u <= SINGLE else 4) * _size(value - true[part]))
     # an array that is 0 in truth, or up to its sums' rounding, has no scale, and no factor of it is wrong
     most = {part: np.inf if part in zero else share * size for part, size in scale.items()}
-    capped = {part: min(value, most[part]) for part, value in floor.items()}
-    return Floors(relative(u), capped, floor, most, share)
+    lost = _vanished(p, u) if u <= SINGLE else {}
+    full = {part: value + lost.get(part, 0.0) for part, value in floor.items()}
+    # an array of which that leaves nothing is hidden; who keeps its digits is held to the rest
+    capped = {
+        part: min(full[part] if full[part] <= most[part] else floor[part], most[part]) for part in floor
+    }
+    return Floors(relative(u), capped, full, most, share)
 
 
 def _size(value: Array) -> float:
@@ -161,6 +167,22 @@ def _cancelled(p: Network, u: float) -> dict[Part, float]:
             if part.role != "slope":
                 value = p.leaf(part, e, None, np.abs(p.a[n - 1]))
                 found[part] = float(np.linalg.norm(np.nan_to_num(value, posinf=0.0)))
+    return found
+
+
+def _vanished(p: Network, u: float) -> dict[Part, float]:
+    """What of each part is gone, down to exactly 0, where numbers underflow and where f cancels."""
+    with np.errstate(all="ignore"):
+        found = {part: _size(value) for part, value in flushed(p, u).items()}
+        dz = p.deltas(absolute=True)
+        for layer, above in itertools.pairwise(p.layers):
+            if layer.activation not in LOST_VALUE:
+                continue
+            a = LOST_VALUE[layer.activation](p.z[layer.index]) * np.abs(layer.factor)
+            for part in above.parts:
+                if part.role == "W":
+                    gone = 4 * u * _size(p.leaf(part, dz[above.index], None, a))
+                    found[part] = found.get(part, 0.0) + gone
     return found
 
 

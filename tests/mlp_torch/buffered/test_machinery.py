@@ -15,6 +15,7 @@ from manual.training import NotFiniteError, fit
 from mlp_torch.buffered import products, unsupported
 from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.buffered.step import run
+from mlp_torch.errors import UserError
 from tests.mlp_torch.buffered.engines import RULES, WIDE, data, engine, module, train
 
 
@@ -147,6 +148,18 @@ def test_what_cannot_be_done_is_said() -> None:
         TorchEngine(module(WIDE), "mse", "adams", {})
     with pytest.raises(ValueError, match="nesterov needs a momentum"):
         TorchEngine(module(WIDE), "mse", "sgd", {"nesterov": True})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_number_beyond_the_dtype_is_refused_by_its_name(dtype: Any) -> None:
+    most = float(np.finfo(dtype).max)
+    large = 10 * most  # of float64: infinite
+    for options in ({"weight_decay": large}, {"momentum": large}):
+        with pytest.raises(UserError, match=rf"{next(iter(options))} is .*the largest"):
+            TorchEngine(module(WIDE, dtype=dtype), "mse", "sgd", options)
+    with pytest.raises(UserError, match=r"l1 is .*the largest"):
+        TorchEngine(module(WIDE, dtype=dtype), "mse", "sgd", {}, Recipe(l1=large))
+    TorchEngine(module(WIDE, dtype=dtype), "mse", "sgd", {"weight_decay": most})
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

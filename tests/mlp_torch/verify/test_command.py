@@ -111,6 +111,19 @@ def test_a_mistake_is_one_line_and_exit_2(flags, said, tmp_path, capsys):
     assert said in error
 
 
+@pytest.mark.parametrize("engine", ["manual", "buffered", "torch"])
+def test_what_cannot_be_judged_is_no_wrong_gradient_exit_2_in_one_line(engine, capsys):
+    flags = f"--data moons --hidden 7 --dtype float32 --tier certified --engine {engine}"
+    assert compare(f"{flags} --l2 1e30") == 0
+    capsys.readouterr()
+    assert compare(f"{flags} --l2 1e300") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert (
+        "not judged: objective" if engine != "torch" else "l2 is 1e+300, and the largest float32"
+    ) in error
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_verify_every_logs_error_over_bound_below_1_and_changes_no_weight(engine, runs):
     flags = f"--data moons --hidden 7 --epochs 3 --dropout 0.2 --engine {engine}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import erf
+from scipy.special import erf, erfc
 
 from mlp_torch import Layer, check_gradients
 
@@ -84,6 +84,83 @@ def test_where_rounding_is_all_there_is_nothing_is_called_right():
         report = hidden_layer("tanh", i, 3, 18.0, factor, all_saturated=True)
         assert (report.verdict, report.message[:19]) == ("not_comparable", "rounding hides dW1:")
         assert "dW2" in report.message
+
+
+# f as it is usually written, which is exactly 0 at such a z, f that is not, f′, and z
+VANISHING = {
+    "gelu": (
+        SPELLINGS["gelu"][0],
+        lambda z: z * erfc(-z / np.sqrt(2)) / 2,
+        lambda z: erfc(-z / np.sqrt(2)) / 2 + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
+        -12.0,
+    ),
+    "softplus": (SPELLINGS["softplus"][0], lambda z: np.log1p(np.exp(z)), sigmoid, -40.0),
+    "elu": (elu, np.expm1, np.exp, -1e-20),
+    "tanh": (lambda z: (np.exp(z) - np.exp(-z)) / 2, np.tanh, lambda z: 1 / np.cosh(z) ** 2, 1e-20),
+}
+
+
+@pytest.mark.parametrize("name", VANISHING)
+def test_an_exact_0_where_f_cancels_is_no_fault_and_who_keeps_the_digits_is_held_to_them(name):
+    usual, exact, slope, z0 = VANISHING[name]
+    r = np.random.default_rng(1)
+    x, y, W2 = 1 + r.random((6, 3)), r.normal(size=(6, 2)), r.normal(size=(4, 2))
+    W1 = z0 / 3 * (1 + r.random((3, 4)))
+    z = x @ W1
+
+    def checked(f, factor=1.0):
+        a = f(z)
+        d = (a @ W2 - y) / 6
+        G = {"W1": x.T @ (d @ W2.T * slope(z)), "W2": a.T @ d * factor}
+        layers = [Layer("W1", None, name), Layer("W2")]
+        return check_gradients({"W1": W1, "W2": W2}, G, x, y, layers=layers, loss="half_squared_error")
+
+    report = checked(usual)
+    assert not usual(z).any()
+    assert (report.verdict, report.message[:14]) == ("not_comparable", "rounding hides")
+    assert report.arrays["W2"].verdict == "hidden"
+    assert checked(exact).verdict == "right"
+    for factor in (1 + 1e-6, 0.99, -1):
+        assert checked(exact, factor).verdict != "right"
+
+
+def test_what_has_no_digits_in_float32_is_hidden_and_in_float64_right():
+    r = np.random.default_rng(1)
+    given = [1 + r.random((6, 3)), r.normal(size=(6, 2)), -22 * (1 + r.random((3, 4))), r.normal(size=(4, 2))]
+
+    def checked(dtype, factor=1.0):
+        x, y, W1, W2 = (v.astype(np.float32).astype(dtype) for v in given)
+        a = sigmoid(x @ W1)
+        d = (a @ W2 - y) / 6
+        G = {"W1": x.T @ (d @ W2.T * a * (1 - a)) * factor, "W2": a.T @ d}
+        layers = [Layer("W1", None, "sigmoid"), Layer("W2")]
+        return check_gradients({"W1": W1, "W2": W2}, G, x, y, layers=layers, loss="half_squared_error")
+
+    with np.errstate(over="ignore"):
+        for factor in (1.0, 1.001):
+            report = checked(np.float32, factor)
+            assert (report.verdict, report.message[:14]) == ("not_comparable", "rounding hides")
+    assert checked(np.float64).verdict == "right"
+    assert checked(np.float64, 1 + 1e-6).verdict in ("wrong", "scaled")
+
+
+def test_what_underflows_between_p_and_1_over_p_is_no_fault():
+    """Jᵀda with pᵢ pⱼ first, where pⱼ is 1e-220 and the loss divides by it."""
+    z, y = np.array([[0.0, -400.0, -506.0]]), np.array([[0.0, 0.0, 1.0]])
+    p = np.exp(z) / np.exp(z).sum()
+    jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
+    options = {
+        "activations": ["softmax"],
+        "loss": "cross_entropy",
+        "samples": "rows",
+        "weight_layout": "in,out",
+    }
+    x, given = np.ones((1, 1)), {"W": z, "b": np.zeros(3)}
+    for dz in (p - y, (jacobian @ (-y / p)[0])[None]):
+        G = {"W": x.T @ dz, "b": dz.sum(axis=0)}
+        assert check_gradients(given, G, x, y, **options).verdict == "right"
+        G["W"] = G["W"] * (1 + 1e-6)
+        assert check_gradients(given, G, x, y, **options).verdict in ("wrong", "scaled")
 
 
 @pytest.mark.parametrize("scale", [1, 10, 20])
