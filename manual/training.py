@@ -4,6 +4,7 @@ The loop knows no engine: it asks an `Engine` to take one step on a batch, and y
 epoch. The order of samples is a pure function of (seed, epoch), the same for every engine.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -147,7 +148,7 @@ def fit(
                 raise NotFiniteError(epoch * batches + done + bad + 1, epoch + 1, float(losses[bad]))
             done, total, counted = (
                 done + len(sizes),
-                total + float(losses @ sizes),
+                total + math.fsum(losses * sizes),  # by BLAS it would depend on the processor
                 counted + float(sizes.sum()),
             )
         yield Epoch(epoch + 1, (epoch + 1) * batches, total / counted, float(rates[-1]))
