@@ -205,20 +205,10 @@ class CompiledEngine(NumPyEngine):
         return Trace(stages, leaves, found)
 
     def _run(
-        self,
-        mode: int,
-        size: int,
-        crew: Crew,
-        data: FlatData,
-        rows: Array,
-        results: Array,
-        gradients: Array | None = None,
-        *,
-        rates: Array = NOTHING,
-        reduction: str = "mean",
-        drops: bool | None = None,
-        penalized: bool = True,
-    ) -> int:
+        self, mode: int, size: int, crew: Crew, data: FlatData, rows: Array, results: Array,
+        gradients: Array | None = None, *, rates: Array = NOTHING, reduction: str = "mean",
+        drops: bool | None = None, penalized: bool = True,
+    ) -> int:  # fmt: skip
         """The compiled function on batches of that size, a thread a buffer; how many it went through."""
         optimizer, architecture, threads = self.optimizer, self.model.architecture, self.threads
         drops = self.drops if drops is None else drops

@@ -1,4 +1,4 @@
-"""Short trainings of the compiled engine, and the fingerprints that they leave: `python -m tests.manual.runs`."""
+"""Short trainings of the compiled engine and their fingerprints: `python -m tests.manual.runs`."""
 
 import json
 import sys
@@ -80,4 +80,6 @@ def results(numbers: int, dtypes: list[str], threads: list[int]) -> dict[str, li
 
 
 if __name__ == "__main__":
-    print(json.dumps(results(int(sys.argv[1]), sys.argv[2].split(","), list(map(int, sys.argv[3].split(","))))))
+    print(
+        json.dumps(results(int(sys.argv[1]), sys.argv[2].split(","), list(map(int, sys.argv[3].split(",")))))
+    )
