@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from manual.compiled.elementary import erf, exp, expm1, log1p, sigmoid, tanh
-from manual.compiled.memory import at, loops
+from manual.compiled.memory import at, loops, root
 
 ROWS = (
     "identity",
@@ -72,13 +72,13 @@ def activate(row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slop
         for i in range(size):
             a[i] = scale * (z[i] if z[i] > zero else alpha * expm1(zero if z[i] > zero else z[i]))
     elif row == GELU:
-        root = math.sqrt(two)
+        root_two = root(two)
         for i in range(size):
-            a[i] = z[i] * (one + erf(z[i] / root)) * half
+            a[i] = z[i] * (one + erf(z[i] / root_two)) * half
     elif row == GELU_TANH:
-        root, cubic = math.sqrt(two / T(math.pi)), T(CUBIC)
+        factor, cubic = root(two / T(math.pi)), T(CUBIC)
         for i in range(size):
-            a[i] = z[i] * (one + tanh(root * (z[i] + cubic * z[i] * z[i] * z[i]))) * half
+            a[i] = z[i] * (one + tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))) * half
     elif row == SILU:
         for i in range(size):
             a[i] = z[i] * sigmoid(z[i])
@@ -163,15 +163,15 @@ def differentiate(
         for i in range(size):
             dz[i] = da[i] * (scale * (one if z[i] > zero else alpha * exp(zero if z[i] > zero else z[i])))
     elif row == GELU:
-        root, norm = math.sqrt(two), math.sqrt(two * T(math.pi))
+        root_two, norm = root(two), root(two * T(math.pi))
         for i in range(size):
             density = exp(-z[i] * z[i] * half) / norm
-            dz[i] = da[i] * ((one + erf(z[i] / root)) * half + z[i] * density)
+            dz[i] = da[i] * ((one + erf(z[i] / root_two)) * half + z[i] * density)
     elif row == GELU_TANH:
-        root, cubic, three = math.sqrt(two / T(math.pi)), T(CUBIC), T(3)
+        factor, cubic, three = root(two / T(math.pi)), T(CUBIC), T(3)
         for i in range(size):
-            t = tanh(root * (z[i] + cubic * z[i] * z[i] * z[i]))
-            inner = root * (one + three * cubic * z[i] * z[i])
+            t = tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))
+            inner = factor * (one + three * cubic * z[i] * z[i])
             dz[i] = da[i] * ((one + t) * half + z[i] * (one - t * t) * inner * half)
     elif row == SILU:
         for i in range(size):

@@ -36,7 +36,7 @@ from manual.compiled.layout import (
     YIELD,
     A,
 )
-from manual.compiled.memory import at, loops, pointer, unowned
+from manual.compiled.memory import at, loops, pointer, root, unowned
 from manual.compiled.optimizers import update
 from manual.compiled.passes import backward, forward, gradient, loss_and_gradient
 from manual.compiled.recipe import clip, divisor, penalize, penalties, squares
@@ -177,7 +177,7 @@ def batches(
             if threads > 1:
                 barriers += 1
                 barrier(arrivals, barriers, thread, threads, spec[YIELD])
-            norm = math.sqrt(row_sum(pointer(lanes, 0), pointer(square, 0), rows, False))
+            norm = root(row_sum(pointer(lanes, 0), pointer(square, 0), rows, False))
         if trains:
             for i in range(depth if at_once else 0, 1 if threads == 1 else depth + 1):
                 low, many = parameters_of(layers, i, thread, threads, len(p))

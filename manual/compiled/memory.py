@@ -46,6 +46,18 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def root(typing: Any, x: Any) -> Any:
+    """√x, rounded once: the processor's own, where a library's root might be put in the place of C's."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = cgutils.ir.FunctionType(arguments[0].type, [arguments[0].type])
+        name = f"llvm.sqrt.f{x.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+    return x(x), generate
+
+
+@intrinsic
 def pointer(typing: Any, array: Any, offset: Any) -> Any:
     """The address of a flat array's entry."""
 

@@ -1,6 +1,7 @@
 """Short trainings of the compiled engine and their fingerprints: `python -m tests.manual.runs`."""
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 import manual
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
+from manual.compiled.ready import compiled_run
 from manual.numbers import Array, fingerprint
 from manual.recipe import Recipe
 from manual.training import fit
 from tests.problems import targets
 
+# What the compiler may make calls of a library of, whose last bit is its own.
+LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos", "tanh", "fmuladd")}
 # Every activation, loss and optimizer once, in turn, and with them what else acts on a step. 101 rows in
 # batches of 37 leave 27, widths of 19 and 5 leave lanes of every vector over; 300 inputs are more than
 # products take at once.
@@ -79,7 +83,18 @@ def results(numbers: int, dtypes: list[str], threads: list[int]) -> dict[str, li
     }
 
 
+def foreign(function: Any) -> list[str]:
+    """What compiled code calls beside itself, and its fast-math flags, if it was compiled in this process."""
+    known, found = ("llvm.", "_ZN", "NRT_", "numba_", "Py", "memset", "memcpy"), set()
+    for text in function.inspect_llvm().values():
+        called = re.findall(r"call [^@\n]*@\"?([\w.]+)", text)
+        found |= {name for name in called if not name.startswith(known)}
+        found |= {name for name in re.findall(r"@(llvm\.[a-z]+)", text) if name in LIBRARY}
+        found |= set(re.findall(r"= f\w+ ((?:fast|reassoc|nnan|ninf|nsz|arcp|contract|afn)\b)", text))
+    return sorted(found)
+
+
 if __name__ == "__main__":
-    print(
-        json.dumps(results(int(sys.argv[1]), sys.argv[2].split(","), list(map(int, sys.argv[3].split(",")))))
-    )
+    numbers, dtypes, threads = sys.argv[1:]
+    shown = results(int(numbers), dtypes.split(","), [int(crew) for crew in threads.split(",")])
+    print(json.dumps(shown | {"foreign": foreign(compiled_run())}))

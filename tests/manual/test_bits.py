@@ -1,6 +1,7 @@
 """The same seed, the same bits: whatever the number of threads, the processor, and how an epoch is cut."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, sums
 from manual.compiled.memory import FUSES, loops, pointer
 from manual.numbers import fingerprint
 from tests.manual import runs
-from tests.manual.runs import RECIPES, RULES, configuration, result, results
+from tests.manual.runs import RECIPES, RULES, configuration, foreign, result, results
 from tests.problems import DTYPES
 
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe,+sse4.2,+sse4.1,+popcnt"
@@ -40,7 +42,7 @@ def can(features: str) -> bool:
 
 
 def found_on(processor: str, cache: Path, *arguments: str) -> dict[str, list[str]]:
-    """The fingerprints of a process that compiles for that processor."""
+    """The fingerprints of a process that compiles for that processor, and calls nobody else's functions."""
     there = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": PROCESSORS[processor]}
     done = subprocess.run(
         [sys.executable, "-m", "tests.manual.runs", *arguments],
@@ -50,6 +52,7 @@ def found_on(processor: str, cache: Path, *arguments: str) -> dict[str, list[str
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
+    assert found.pop("foreign") == []
     return found
 
 
@@ -128,6 +131,20 @@ def test_one_unit_in_the_last_place_for_one_number_of_threads_is_seen(
 
     monkeypatch.setattr(runs, "CompiledEngine", Faulty)
     assert [len(found) for found in results(1, ["float32"], [1, 2, 3]).values()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("function", "fastmath", "found"),
+    [
+        (lambda x: x * x + 1, False, []),
+        (lambda x: x * x + 1, {"contract"}, ["contract"]),
+        (lambda x: math.exp(x), False, ["exp"]),
+        (lambda x: math.erf(x), False, ["erf"]),
+    ],
+)
+def test_a_call_of_the_library_and_a_flag_are_seen(function: Any, fastmath: Any, found: list[str]) -> None:
+    compiled = njit(["float64(float64)"], fastmath=fastmath)(function)
+    assert [name.removeprefix("llvm.").partition(".")[0] for name in foreign(compiled)] == found
 
 
 @pytest.mark.parametrize(
