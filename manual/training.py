@@ -209,8 +209,12 @@ def _parts(indices: Array, batch_size: int, every: int | None) -> Iterator[Array
 
 def _moved(at: Position, losses: Array, sizes: Array) -> Position:
     """After these batches: summed one by one, so that it makes no difference where an epoch is cut."""
-    total = np.cumsum([at.total, *(losses * sizes)])[-1]
-    return Position(at.epoch, at.batches + len(sizes), float(total), at.counted + float(sizes.sum()))
+
+    def summed(start: float, values: Array) -> float:  # one after the other, on every processor
+        return float(np.cumsum(np.concatenate(([start], values)))[-1])
+
+    total, counted = summed(at.total, losses * sizes), summed(at.counted, sizes)
+    return Position(at.epoch, at.batches + len(sizes), total, counted)
 
 
 class NumPyEngine:

@@ -47,7 +47,7 @@ def step_flops(sizes: Sequence[int], batch_size: int) -> int:
 
 
 # What a thread of the compiled step is worth having for, and the fewest samples that keep it busy; a step
-# of many threads is bound by memory, which adding up their gradients takes too.
+# of many threads is bound by memory. Their number shows in no bit of the result.
 FLOPS_OF_A_THREAD, SAMPLES_OF_A_THREAD, MOST_THREADS = 10e6, 32, 8
 
 

@@ -6,8 +6,8 @@ z, a and the gradients are (features, n) in one flat buffer, so an elementwise r
 import math
 from typing import Any
 
-from manual.compiled.elementary import exp, expm1, log1p, sigmoid, tanh
-from manual.compiled.memory import at, loops
+from manual.compiled.elementary import erf, exp, expm1, log1p, sigmoid, tanh
+from manual.compiled.memory import at, loops, root
 
 ROWS = (
     "identity",
@@ -72,13 +72,13 @@ def activate(row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slop
         for i in range(size):
             a[i] = scale * (z[i] if z[i] > zero else alpha * expm1(zero if z[i] > zero else z[i]))
     elif row == GELU:
-        root = math.sqrt(two)
+        root_two = root(two)
         for i in range(size):
-            a[i] = z[i] * (one + math.erf(z[i] / root)) * half
+            a[i] = z[i] * (one + erf(z[i] / root_two)) * half
     elif row == GELU_TANH:
-        root, cubic = math.sqrt(two / T(math.pi)), T(CUBIC)
+        factor, cubic = root(two / T(math.pi)), T(CUBIC)
         for i in range(size):
-            a[i] = z[i] * (one + tanh(root * (z[i] + cubic * z[i] * z[i] * z[i]))) * half
+            a[i] = z[i] * (one + tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))) * half
     elif row == SILU:
         for i in range(size):
             a[i] = z[i] * sigmoid(z[i])
@@ -163,15 +163,15 @@ def differentiate(
         for i in range(size):
             dz[i] = da[i] * (scale * (one if z[i] > zero else alpha * exp(zero if z[i] > zero else z[i])))
     elif row == GELU:
-        root, norm = math.sqrt(two), math.sqrt(two * T(math.pi))
+        root_two, norm = root(two), root(two * T(math.pi))
         for i in range(size):
             density = exp(-z[i] * z[i] * half) / norm
-            dz[i] = da[i] * ((one + math.erf(z[i] / root)) * half + z[i] * density)
+            dz[i] = da[i] * ((one + erf(z[i] / root_two)) * half + z[i] * density)
     elif row == GELU_TANH:
-        root, cubic, three = math.sqrt(two / T(math.pi)), T(CUBIC), T(3)
+        factor, cubic, three = root(two / T(math.pi)), T(CUBIC), T(3)
         for i in range(size):
-            t = tanh(root * (z[i] + cubic * z[i] * z[i] * z[i]))
-            inner = root * (one + three * cubic * z[i] * z[i])
+            t = tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))
+            inner = factor * (one + three * cubic * z[i] * z[i])
             dz[i] = da[i] * ((one + t) * half + z[i] * (one - t * t) * inner * half)
     elif row == SILU:
         for i in range(size):
@@ -203,11 +203,13 @@ def jacobian_product(w: Any, da_at: int, a_at: int, dz_at: int, features: int, n
             dz[r] = a[r] * (da[r] - inner[r])
 
 
-# ∂a/∂slope = z for z ≤ 0, else 0, summed over all entries
+# ∂a/∂slope = z for z ≤ 0, else 0, summed over all entries; here over those of each sample
 @loops
-def slope_gradient(w: Any, da_at: int, z_at: int, size: int) -> Any:
-    T = w.dtype.type
-    da, z, total = at(w, da_at, size), at(w, z_at, size), T(0)
-    for i in range(size):
-        total += da[i] * (T(0) if z[i] > T(0) else z[i])
-    return total
+def slope_terms(w: Any, da_at: int, z_at: int, features: int, n: int, terms: Any) -> None:
+    zero = w.dtype.type(0)
+    for r in range(n):
+        terms[r] = 0.0
+    for j in range(features):
+        da, z = at(w, da_at + j * n, n), at(w, z_at + j * n, n)
+        for r in range(n):
+            terms[r] += da[r] * (zero if z[r] > zero else z[r])

@@ -1,7 +1,7 @@
 """The compiled engine: a whole epoch of `manual`'s network as one call of compiled code."""
 
+import math
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from manual.compiled.layout import (
     MASK,
     NUMBERS,
     PREDICT,
-    SPEC,
+    SHARES,
     TRACE,
     TRAIN,
     A,
     Buffer,
+    Crew,
     FlatData,
     H,
     Z,
@@ -29,8 +30,8 @@ from manual.compiled.layout import (
     views,
 )
 from manual.compiled.ready import compiled_run, unsupported
-from manual.compiled.threads import SLOT, YIELD_ADDRESS, together
-from manual.losses import LOSSES, Reduction
+from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
+from manual.losses import LOSSES, Reduction, zero_one
 from manual.network import targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
@@ -47,8 +48,8 @@ NOTHING, ZERO = np.zeros(0), np.zeros(())
 class CompiledEngine(NumPyEngine):
     """`ManualEngine` compiled: the same network, loss, optimizer and recipe, and the same formulas.
 
-    With several `threads` each takes its share of every batch. Their number belongs to the result, as
-    sums are taken share by share; what else the machine does meanwhile does not.
+    With several `threads` each takes its share of every batch. Neither their number nor the kind of
+    processor shows in the numbers: the same seed gives the same bits.
 
     The parameters and moments move into flat arrays; `model.parameters` and `optimizer.state` become
     views of them, so both show the numbers of the moment. Raises ValueError for what is `unsupported`.
@@ -74,8 +75,7 @@ class CompiledEngine(NumPyEngine):
         self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count, self.threads = model.counts.parameters, threads
-        self.flat, *self.moments = (aligned(count, self.dtype) for _ in range(3))
-        self.flat_gradients = aligned(-(-count // 16) * 16 * threads, self.dtype)  # one after the other
+        self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
         self.views = views(architecture, self.flat)
         self.gradients = views(architecture, self.flat_gradients)
         self.moment_views = [
@@ -86,9 +86,9 @@ class CompiledEngine(NumPyEngine):
         self.shown = False  # whether optimizer.state has the moments
         self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
         self.slope = float(self.dtype.type(architecture.negative_slope))
-        self.specs, self.numbers = np.zeros((threads, len(SPEC)), np.int64), np.zeros(NUMBERS)
-        self.arrivals, self.shares = np.zeros(threads * SLOT, np.int64), np.zeros(threads * SLOT)
-        self.buffers: dict[int, list[Buffer]] = {}
+        self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
+        self.arrivals = np.zeros(threads * SLOT, np.int64)
+        self.crews: dict[int, Crew] = {}
         self.uniforms = NOTHING
         kinds = self.dtype, self.dtype, np.int64, np.float64
         self.nothing = FlatData(*(np.zeros(0, kind) for kind in kinds))
@@ -116,10 +116,10 @@ class CompiledEngine(NumPyEngine):
         self._adopt()
         results = np.empty(len(rates))
         size = max(1, min(batch_size, len(indices)))
-        buffers = self._buffers(size)
+        crew = self._crew(size)
         for steps in self._pieces(len(rates), batch_size):
             rows = indices[steps.start * batch_size : steps.stop * batch_size]
-            done = self._run(TRAIN, size, buffers, data, rows, results[steps], rates=rates[steps])
+            done = self._run(TRAIN, size, crew, data, rows, results[steps], rates=rates[steps])
             finite = bool(np.isfinite(results[steps.start + done - 1]))
             self._show(done if finite else done - 1, rates[steps.start + done - 1])
             if not finite:
@@ -136,12 +136,25 @@ class CompiledEngine(NumPyEngine):
 
     def predict(self, x: Array) -> Array:
         """The network's output (N, out) in evaluation: no dropout."""
+        return self._outputs(self.nothing._replace(x=self._inputs(x)), len(x), 0).astype(self.dtype)
+
+    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
+        """The loss, by the compiled loops too, and the accuracy on x (N, in) and y."""
+        found = self._outputs(self._data(x, y), len(x), 1)
+        output, terms = found[:, :-1].astype(self.dtype), found[:, -1]
+        features = 1 if self.loss in ("cross_entropy", "multi_margin") else output.shape[1]
+        accuracy = None if self.row.target == "real" else 1 - zero_one(output, y, self.row.target)
+        return math.fsum(terms) / (len(x) * features), accuracy
+
+    def _outputs(self, data: FlatData, n: int, terms: int) -> Array:
+        """Of each sample the output, and so many terms of the loss, in float64."""
         self._adopt()
-        n, results = len(x), np.empty((len(x), self.model.architecture.sizes[-1]))
-        data = self.nothing._replace(x=self._inputs(x))
-        size = PREDICTED_ROWS * self.threads
-        self._run(PREDICT, size, self._buffers(size), data, np.arange(n), results.reshape(-1), drops=False)
-        return results.astype(self.dtype)
+        results, size = (
+            np.empty((n, self.model.architecture.sizes[-1] + terms)),
+            PREDICTED_ROWS * self.threads,
+        )
+        self._run(PREDICT, size, self._crew(size), data, np.arange(n), results.reshape(-1), drops=False)
+        return results
 
     def trace(
         self,
@@ -161,15 +174,15 @@ class CompiledEngine(NumPyEngine):
         leaves = self.model.leaves(np.asarray(x, self.dtype), masks) | targets(y, weights, self.dtype)
         data, n, depth = self._data(x, y, leaves.get("weights")), len(x), architecture.depth
         self._adopt()
-        buffers, loss, gradients = self._buffers(n), np.empty(1), self.flat_gradients.copy()
-        ends = [n * i // self.threads for i in range(self.threads + 1)]
-        shares = [(buffer, slice(*end)) for buffer, end in zip(buffers, pairwise(ends), strict=True)]
+        crew, loss, gradients = self._crew(n), np.empty(1), self.flat_gradients.copy()
+        ends = [samples(n, thread, self.threads) for thread in range(self.threads)]
+        shares = [(buffer, slice(*end)) for buffer, end in zip(crew.buffers, ends, strict=True)]
         for buffer, share in shares:
             for i in range(1, depth if self.drops else 1):
                 mask = leaves[f"mask{i}"][share]
                 buffer.stage(i - 1, MASK, len(mask))[...] = mask
         given: dict[str, Any] = {"reduction": reduction}
-        self._run(TRACE, n, buffers, data, np.arange(n), loss, gradients, **given, penalized=False)
+        self._run(TRACE, n, crew, data, np.arange(n), loss, gradients, **given, penalized=False)
 
         def stage(layer: int, column: int) -> Array:
             return np.concatenate([b.stage(layer, column, s.stop - s.start) for b, s in shares])
@@ -186,36 +199,26 @@ class CompiledEngine(NumPyEngine):
         found |= {f"d{symbol(n)}": gradient for n, gradient in views(architecture, gradients).items()}
         if self.recipe.penalized:  # the same pass once more, with the penalties
             whole, objective = self.flat_gradients.copy(), np.empty(1)
-            self._run(TRACE, n, buffers, data, np.arange(n), objective, whole, **given)
+            self._run(TRACE, n, crew, data, np.arange(n), objective, whole, **given)
             found |= {f"g{symbol(n)}": gradient for n, gradient in views(architecture, whole).items()}
             found["objective"] = self.dtype.type(objective[0])
         return Trace(stages, leaves, found)
 
     def _run(
-        self,
-        mode: int,
-        size: int,
-        buffers: list[Buffer],
-        data: FlatData,
-        rows: Array,
-        results: Array,
-        gradients: Array | None = None,
-        *,
-        rates: Array = NOTHING,
-        reduction: str = "mean",
-        drops: bool | None = None,
-        penalized: bool = True,
-    ) -> int:
+        self, mode: int, size: int, crew: Crew, data: FlatData, rows: Array, results: Array,
+        gradients: Array | None = None, *, rates: Array = NOTHING, reduction: str = "mean",
+        drops: bool | None = None, penalized: bool = True,
+    ) -> int:  # fmt: skip
         """The compiled function on batches of that size, a thread a buffer; how many it went through."""
-        optimizer, architecture, threads = self.optimizer, self.model.architecture, len(buffers)
+        optimizer, architecture, threads = self.optimizer, self.model.architecture, self.threads
         drops = self.drops if drops is None else drops
         uniforms = (
             self._draw(len(rows) * sum(architecture.sizes[1:-1])) if drops and mode == TRAIN else NOTHING
         )
         fresh = "momentum_buffer" not in optimizer.state["layers.0.weight"]
-        for thread, buffer in enumerate(buffers):
+        for thread, buffer in enumerate(crew.buffers):
             asked = (mode, *self.rows, size, optimizer.steps, fresh, drops)
-            self.specs[thread] = (*asked, thread, threads, YIELD_ADDRESS, *buffer.places)
+            self.specs[thread, :SHARES] = (*asked, thread, threads, YIELD_ADDRESS, *buffer.places)
         self.numbers[:] = (
             *optimizers.hyperparameters(optimizer),
             *((self.recipe.l1, self.recipe.l2) if penalized else (0.0, 0.0)),
@@ -229,8 +232,8 @@ class CompiledEngine(NumPyEngine):
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)
 
         def work(thread: int) -> int:
-            buffer = buffers[thread]
-            own = (*given, buffer.numbers, buffer.chosen, results, self.arrivals, self.shares)
+            buffer = crew.buffers[thread]
+            own = (*given, crew.numbers, buffer.chosen, results, self.arrivals, crew.sums)
             return compiled_run()(self.specs[thread], buffer.table, self.numbers, *own)
 
         done = work(0) if threads == 1 else together(work, threads, self.arrivals)
@@ -245,14 +248,13 @@ class CompiledEngine(NumPyEngine):
         self.model.generator.random(out=self.uniforms[:n])
         return self.uniforms[:n]
 
-    def _buffers(self, size: int) -> list[Buffer]:
+    def _crew(self, size: int) -> Crew:
         """A buffer for each thread, for its largest share of up to so many samples."""
-        if size not in self.buffers:
-            self.buffers[size] = [
-                Buffer(self.model.architecture, -(-size // self.threads), self.dtype)
-                for _ in range(self.threads)
-            ]
-        return self.buffers[size]
+        if size not in self.crews:
+            most = most_samples(size, self.threads)
+            buffers = [Buffer(self.model.architecture, most, self.dtype) for _ in range(self.threads)]
+            self.crews[size] = Crew.of(buffers, size)
+        return self.crews[size]
 
     def _inputs(self, x: Array) -> Array:
         inputs = self.model.architecture.sizes[0]

@@ -13,6 +13,7 @@ import numpy as np
 from manual.architecture import Architecture
 from manual.compiled.activations import ROWS
 from manual.compiled.optimizers import HYPERPARAMETERS
+from manual.compiled.sums import LANES
 from manual.numbers import Array
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
@@ -61,6 +62,7 @@ SPEC = (
     SCRATCH,
     DX,
 ) = range(len(SPEC))
+SHARES = len(SPEC)  # and further: where each thread's share of the batch begins, and where the last one ends
 L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 7)
 NUMBERS = HYPERPARAMETERS + 7
 LINE = 64  # bytes
@@ -89,7 +91,7 @@ def views(architecture: Architecture, flat: Array) -> dict[str, Array]:
 
 
 class Buffer:
-    """The stages of one pass over up to `capacity` samples, and where each lies."""
+    """The stages of one pass over up to `capacity` samples, and where each lies; `numbers` are given room."""
 
     def __init__(self, architecture: Architecture, capacity: int, dtype: Any) -> None:
         self.architecture, self.capacity = architecture, capacity
@@ -113,9 +115,9 @@ class Buffer:
             # an odd multiple of 16 numbers, so that rows do not fall on the same places of the cache
             row[STRIDE] = (-(-sizes[layer] // 16) | 1) * 16
             row[TRANSPOSED] = self.place(row[STRIDE])
-        y, scratch, self.dx = self.place(sizes[-1]), self.place(2), self.place(sizes[0])
+        y, scratch, self.dx = self.place(sizes[-1]), self.place(4), self.place(sizes[0])
         self.places = (y, scratch, self.dx)
-        self.numbers, self.chosen = aligned(self.end, dtype), np.zeros(capacity, np.int64)
+        self.numbers, self.chosen = np.zeros(0, dtype), np.zeros(capacity, np.int64)
 
     def place(self, features: int) -> int:
         """The offset of a new piece, on a cache line."""
@@ -130,6 +132,30 @@ class Buffer:
 
     def piece(self, start: int, features: int, n: int) -> Array:
         return self.numbers[start : start + features * n].reshape(features, n).T
+
+
+class Crew(NamedTuple):
+    """What threads need for batches of up to so many samples: a buffer each, and what is summed in float64.
+
+    `numbers` are the buffers' one after the other. `sums` are the terms of each sample, of the loss and of
+    each layer's slope; of each row of a layer and each slope, the penalties and then the squares of the
+    gradient; and the lanes of each thread's sums.
+    """
+
+    buffers: list[Buffer]
+    numbers: Array
+    sums: Array
+
+    @classmethod
+    def of(cls, buffers: list[Buffer], size: int) -> "Crew":
+        """Together, with one array for all buffers."""
+        first, threads = buffers[0], len(buffers)
+        numbers = aligned(first.end * threads, first.numbers.dtype)
+        for buffer, own in zip(buffers, numbers.reshape(threads, -1), strict=True):
+            buffer.numbers = own
+        depth, rows = len(first.table), int(first.table[:, OUTPUTS].sum())
+        count = size * (1 + depth) + 2 * (rows + depth) + LANES * threads
+        return cls(buffers, numbers, aligned(count, np.float64))
 
 
 class FlatData(NamedTuple):

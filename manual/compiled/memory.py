@@ -1,4 +1,4 @@
-"""What the compiled rooms stand on: how they are compiled, and arrays inside one buffer.
+"""What the compiled rooms stand on: how they are compiled, fused products, arrays inside one buffer.
 
 Everything of a step lies in a few flat arrays that are made once. `at` is a piece of one, without the
 reference counts of a slice.
@@ -6,13 +6,55 @@ reference counts of a slice.
 
 from typing import Any
 
+import llvmlite.binding as llvm
 from numba import carray, njit, types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-# Sums may be taken in any order and products fused into them; NaN and infinity stay what they are.
-FASTMATH = {"contract", "reassoc", "nsz"}
-loops = njit(fastmath=FASTMATH, error_model="numpy", nogil=True)
-strict = njit(fastmath={"contract"}, error_model="numpy", nogil=True)
+# No flag lets the compiler reorder a sum or fuse a product into it, as the width of the processor's vectors
+# would decide how: each operation is IEEE's, and what is fused is written so.
+loops = njit(error_model="numpy", nogil=True)
+
+
+def features() -> str:
+    """What the processor that is compiled for can do, in LLVM's words."""
+    asked: str | None = config.CPU_FEATURES
+    return llvm.get_host_cpu_features().flatten() if asked is None else asked
+
+
+# Every 64-bit ARM can fuse, and every x86-64 with AVX2 but for a few of one maker.
+FUSES = "+fma" in features().split(",") or llvm.get_process_triple().startswith(("aarch64", "arm64"))
+
+
+def fused(builder: Any, a: Any, b: Any, c: Any, name: str) -> Any:
+    """a b + c of numbers or vectors, rounded once where the processor can; `name` is the type's in LLVM."""
+    if not FUSES:
+        return builder.fadd(builder.fmul(a, b), c)
+    kind = cgutils.ir.FunctionType(a.type, [a.type] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.{name}"), (a, b, c))
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once where the processor can."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, y, z = arguments
+        return fused(builder, x, y, z, f"f{a.bitwidth}")
+
+    return a(a, a, a), generate
+
+
+@intrinsic
+def root(typing: Any, x: Any) -> Any:
+    """√x, rounded once: the processor's own, where a library's root might be put in the place of C's."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = cgutils.ir.FunctionType(arguments[0].type, [arguments[0].type])
+        name = f"llvm.sqrt.f{x.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+    return x(x), generate
 
 
 @intrinsic
@@ -30,3 +72,9 @@ def pointer(typing: Any, array: Any, offset: Any) -> Any:
 def at(array: Any, offset: int, size: int) -> Any:
     """The entries offset … offset + size − 1 of a flat array, as an array that owns nothing."""
     return carray(pointer(array, offset), size)
+
+
+@loops
+def unowned(array: Any) -> Any:
+    """The array as one that owns nothing: who hands it on counts no references, an atomic addition each."""
+    return carray(pointer(array, 0), array.shape)

@@ -4,10 +4,10 @@ p are the parameters, g their gradients, m and v the moments. What is the same f
 (rates, bias corrections) is computed once, in float64.
 """
 
-import math
 from typing import Any
 
-from manual.compiled.memory import loops
+from manual.compiled.elementary import power
+from manual.compiled.memory import fma, loops, root
 from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 ROWS = (SGD, RMSprop, Adagrad, Adam, AdamW)
@@ -60,36 +60,36 @@ def update(row: int, h: Any, rate: float, step: int, fresh: bool, p: Any, g: Any
         eta = T(rate)
         if h[0] == 0.0:
             for i in range(size):
-                p[i] -= eta * (g[i] + decay * p[i])
+                p[i] = fma(-eta, fma(decay, p[i], g[i]), p[i])
             return
         keep, gain = (T(0), T(1)) if fresh else (T(h[0]), T(1 - h[1]))
         straight, ahead = (T(1), T(h[0])) if h[2] != 0.0 else (T(0), T(1))
         for i in range(size):
-            d = g[i] + decay * p[i]
-            m[i] = keep * m[i] + gain * d
-            p[i] -= eta * (straight * d + ahead * m[i])
+            d = fma(decay, p[i], g[i])
+            m[i] = fma(keep, m[i], gain * d)
+            p[i] = fma(-eta, fma(straight, d, ahead * m[i]), p[i])
     elif row == RMSPROP_ROW:
         eta, mu, alpha, beta, eps = T(rate), T(h[0]), T(h[1]), T(1 - h[1]), T(h[2])
         for i in range(size):
-            d = g[i] + decay * p[i]
-            v[i] = alpha * v[i] + beta * d * d
-            m[i] = mu * m[i] + d / (math.sqrt(v[i]) + eps)
-            p[i] -= eta * m[i]
+            d = fma(decay, p[i], g[i])
+            v[i] = fma(alpha, v[i], beta * d * d)
+            m[i] = fma(mu, m[i], d / (root(v[i]) + eps))
+            p[i] = fma(-eta, m[i], p[i])
     elif row == ADAGRAD_ROW:
         eta, eps = T(rate / (1 + (step - 1) * h[0])), T(h[1])
         for i in range(size):
-            d = g[i] + decay * p[i]
-            v[i] += d * d
-            p[i] -= eta * d / (math.sqrt(v[i]) + eps)
+            d = fma(decay, p[i], g[i])
+            v[i] = fma(d, d, v[i])
+            p[i] -= eta * d / (root(v[i]) + eps)
     else:
         beta1, gain1, beta2, gain2, eps = T(h[0]), T(1 - h[0]), T(h[1]), T(1 - h[1]), T(h[2])
-        eta = T(rate / (1 - h[0] ** step))
-        root = T(1 / math.sqrt(1 - h[1] ** step))
+        eta = T(rate / (1 - power(h[0], step)))
+        scale = T(1 / root(1 - power(h[1], step)))
         shrink = T(1)
         if row == ADAMW_ROW:
             shrink, decay = T(1 - rate * h[5]), T(0)
         for i in range(size):
-            d = g[i] + decay * p[i]
-            m[i] = beta1 * m[i] + gain1 * d
-            v[i] = beta2 * v[i] + gain2 * d * d
-            p[i] = shrink * p[i] - eta * m[i] / (math.sqrt(v[i]) * root + eps)
+            d = fma(decay, p[i], g[i])
+            m[i] = fma(beta1, m[i], gain1 * d)
+            v[i] = fma(beta2, v[i], gain2 * d * d)
+            p[i] = fma(shrink, p[i], -eta * m[i] / fma(root(v[i]), scale, eps))

@@ -3,90 +3,23 @@
 C[i, j] = Σₖ S[i, k] V[k, j], where a row of V and of C is contiguous and S has any strides. A tile of C,
 some rows by two vectors, stays in registers while k runs; each entry of S is multiplied with both vectors
 of V[k] at once. Nothing is packed, so small products cost what their arithmetic costs; large ones are cut
-so that what is used again is still in the cache. Every entry of C is one sum in the order of k (in pieces
-of `DEPTH`), whatever the sizes around it.
+so that what is used again is still in the cache. Every entry of C is one sum in the order of k, each product
+fused into it, whatever the sizes around it, the vectors' width and where k is cut: the same bits everywhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-import llvmlite.binding as llvm
 from numba import types
-from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from manual.compiled.memory import loops
+from manual.compiled.vectors import INDEX, ROWS, VECTOR, Vectors, ir
 
-ir = cgutils.ir
-INDEX, SHORT = ir.IntType(64), ir.IntType(32)
-
-
-def _shape() -> tuple[int, int]:
-    """The bytes of a vector, and how many rows of two of them are summed in registers at once."""
-    features = config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
-    return next(
-        ((size, rows) for name, size, rows in (("+avx512f", 64, 8), ("+avx2", 32, 6)) if name in features),
-        (16, 6),
-    )
-
-
-VECTOR, ROWS = _shape()
-# Entries of k that are summed before C is written, and rows of C that use the same piece of V.
+# Entries of k that are summed before C is written, the next ones onto it, and rows of C that use the same
+# piece of V.
 DEPTH, BLOCK = 256, 64
-
-
-class _Vectors:
-    """Instructions on vectors of one number type."""
-
-    def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
-        self.builder, self.size = builder, dtype.bitwidth // 8
-        self.lanes = VECTOR // self.size
-        self.kind = ir.VectorType(context.get_value_type(dtype), self.lanes)
-        self.mask_kind = ir.VectorType(ir.IntType(1), self.lanes)
-        self.zero = ir.Constant(self.kind, [0.0] * self.lanes)
-        self.name = f"v{self.lanes}f{dtype.bitwidth}.p0"
-
-    def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-        """Lanes of a, then of b, in that order."""
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(SHORT, len(lanes)), list(lanes)))
-
-    def broadcast(self, number: Any) -> Any:
-        """The number in every lane."""
-        blank = ir.Constant(ir.VectorType(number.type, self.lanes), ir.Undefined)
-        one = self.builder.insert_element(blank, number, ir.Constant(SHORT, 0))
-        return self.shuffle(one, blank, [0] * self.lanes)
-
-    def first(self, count: Any) -> Any:
-        """The mask of the first `count` lanes."""
-        numbers = ir.Constant(ir.VectorType(INDEX, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, self.broadcast(count))
-
-    def _masked(self, what: str, result: Any, arguments: Sequence[Any]) -> Any:
-        kind = ir.FunctionType(result, [a.type for a in arguments])
-        function = cgutils.get_or_insert_function(
-            self.builder.module, kind, f"llvm.masked.{what}.{self.name}"
-        )
-        return self.builder.call(function, arguments)
-
-    def _address(self, place: Any, vector: int) -> Any:
-        place = self.builder.gep(place, [ir.Constant(INDEX, vector * self.lanes)])
-        return self.builder.bitcast(place, self.kind.as_pointer())
-
-    def load(self, place: Any, vector: int = 0, mask: Any = None) -> Any:
-        """A vector from memory; 0 where a mask has no lane."""
-        address = self._address(place, vector)
-        if mask is None:
-            return self.builder.load(address, align=self.size)
-        return self._masked("load", self.kind, (address, ir.Constant(SHORT, self.size), mask, self.zero))
-
-    def store(self, value: Any, place: Any, vector: int = 0, mask: Any = None) -> None:
-        """A vector to memory; only the lanes of a mask."""
-        address = self._address(place, vector)
-        if mask is None:
-            self.builder.store(value, address, align=self.size)
-        else:
-            self._masked("store", ir.VoidType(), (value, address, ir.Constant(SHORT, self.size), mask))
 
 
 @intrinsic
@@ -110,7 +43,7 @@ def shift(typing: Any, place: Any, count: Any) -> Any:
 
 
 def tile(rows: int, vectors: int) -> Callable[..., None]:
-    """So many rows of C by so many vectors, the last of them up to `columns`; added to C with `add`."""
+    """So many rows of C by so many vectors, the last of them up to `columns`; onto C with `add`."""
 
     @intrinsic
     def tile(
@@ -133,43 +66,42 @@ def tile(rows: int, vectors: int) -> Callable[..., None]:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             s, s_row, s_k, v, v_row, c, c_row, i, columns, depth, add = arguments
-            V = _Vectors(context, builder, signature.args[0].dtype)
-            last, contract = vectors - 1, ("contract",)
+            V = Vectors(context, builder, signature.args[0].dtype)
+            last = vectors - 1
 
             def row_of(place: Any, stride: Any, row: int) -> Any:
                 return builder.gep(place, [builder.mul(stride, builder.add(i, ir.Constant(INDEX, row)))])
 
             left = V.first(builder.sub(columns, ir.Constant(INDEX, last * V.lanes)))
             masks = [*([None] * last), left]
-            factors = [row_of(s, s_row, row) for row in range(rows)]
+            factors, places = ([row_of(*m, row) for row in range(rows)] for m in ((s, s_row), (c, c_row)))
             before = builder.block
-            body, after = builder.append_basic_block("k"), builder.append_basic_block("after")
+            onto, body, after = (builder.append_basic_block(name) for name in ("onto", "k", "after"))
+            builder.cbranch(add, onto, body)
+            builder.position_at_end(onto)
+            old = [V.load(place, j, masks[j]) for place in places for j in range(vectors)]
             builder.branch(body)
             builder.position_at_end(body)
-            k = builder.phi(INDEX)
-            k.add_incoming(ir.Constant(INDEX, 0), before)
+            k, zero = builder.phi(INDEX), ir.Constant(INDEX, 0)
             sums = [[builder.phi(V.kind) for _ in range(vectors)] for _ in range(rows)]
             at_k = builder.gep(v, [builder.mul(k, v_row)])
             wide = [V.load(at_k, j, masks[j]) for j in range(vectors)]
             done: list[list[Any]] = []
             for factor, row_sums in zip(factors, sums, strict=True):
                 number = V.broadcast(builder.load(builder.gep(factor, [builder.mul(k, s_k)])))
-                products = [builder.fmul(number, each, flags=contract) for each in wide]
-                pairs = zip(row_sums, products, strict=True)
-                done.append([builder.fadd(total, term, flags=contract) for total, term in pairs])
+                done.append([V.fused(number, *pair) for pair in zip(wide, row_sums, strict=True)])
             following = builder.add(k, ir.Constant(INDEX, 1))
-            k.add_incoming(following, body)
-            for total, new in zip(chain(*sums), chain(*done), strict=True):
+            for block, number in ((before, zero), (onto, zero), (body, following)):
+                k.add_incoming(number, block)
+            for total, new, given in zip(chain(*sums), chain(*done), old, strict=True):
                 total.add_incoming(V.zero, before)
+                total.add_incoming(given, onto)
                 total.add_incoming(new, body)
             builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
             builder.position_at_end(after)
-            every, none = (ir.Constant(V.mask_kind, [bit] * V.lanes) for bit in (1, 0))
-            for row, totals in enumerate(done):
-                place = row_of(c, c_row, row)
+            for place, totals in zip(places, done, strict=True):
                 for j, total in enumerate(totals):
-                    old = V.load(place, j, builder.select(add, masks[j] or every, none))
-                    V.store(builder.fadd(total, old), place, j, masks[j])
+                    V.store(total, place, j, masks[j])
             return context.get_dummy_value()
 
         return signature, generate
@@ -209,12 +141,13 @@ one_vector, two_vectors = strip(1), strip(2)
 
 @loops
 def product(
-    s: Any, s_row: int, s_k: int, v: Any, v_row: int, c: Any, c_row: int, rows: int, columns: int, depth: int
+    s: Any, s_row: int, s_k: int, v: Any, v_row: int, c: Any, c_row: int, rows: int, columns: int, depth: int,
+    onto: bool,
 ) -> None:  # fmt: skip
-    """C (rows, columns) = S (rows, depth) V (depth, columns); strides in numbers, depth at least 1."""
+    """C = S (rows, depth) V (depth, columns), or C + S V `onto` it; strides in numbers, depth at least 1."""
     width = lanes(c)
     for k in range(0, depth, DEPTH):
-        deep = min(DEPTH, depth - k)
+        deep, add = min(DEPTH, depth - k), onto or k > 0
         for i in range(0, rows, BLOCK):
             high = min(BLOCK, rows - i)
             factors = shift(s, i * s_row + k * s_k)
@@ -222,9 +155,9 @@ def product(
                 from_, to = shift(v, k * v_row + j), shift(c, i * c_row + j)
                 if columns - j > width:
                     wide = min(2 * width, columns - j)
-                    two_vectors(factors, s_row, s_k, from_, v_row, to, c_row, high, wide, deep, k > 0)
+                    two_vectors(factors, s_row, s_k, from_, v_row, to, c_row, high, wide, deep, add)
                 else:
-                    one_vector(factors, s_row, s_k, from_, v_row, to, c_row, high, columns - j, deep, k > 0)
+                    one_vector(factors, s_row, s_k, from_, v_row, to, c_row, high, columns - j, deep, add)
 
 
 @intrinsic
@@ -233,7 +166,7 @@ def transpose_square(typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         a, a_row, b, b_row = arguments
-        V = _Vectors(context, builder, signature.args[0].dtype)
+        V = Vectors(context, builder, signature.args[0].dtype)
 
         def row_of(place: Any, stride: Any, row: int) -> Any:
             return builder.gep(place, [builder.mul(stride, ir.Constant(INDEX, row))])

@@ -11,7 +11,7 @@ from numba import types
 from numba.core import event
 
 from manual.architecture import Architecture
-from manual.compiled.passes import ENTRY, entry
+from manual.compiled.epoch import ENTRY, entry
 
 DTYPES = ("float32", "float64")
 

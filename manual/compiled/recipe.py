@@ -1,101 +1,85 @@
-"""The rules of `manual.recipe` as compiled loops: weighted samples, penalties, clipping."""
+"""The rules of `manual.recipe` as compiled loops: weighted samples, penalties, clipping.
 
-import math
+What is summed over parameters is summed row by row of a layer, and then over the rows: each thread has
+rows of its own, and how many threads there are does not show.
+"""
+
 from typing import Any
 
-from manual.compiled import losses
-from manual.compiled.layout import DA, DH, DZ, INPUTS, LOSS, OUTPUTS, SCRATCH, SUM, WEIGHT, A, Y
+from manual.compiled.layout import INPUTS, LOSS, OUTPUTS, SUM, WEIGHT
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
-from manual.compiled.memory import at, loops
+from manual.compiled.memory import at, loops, pointer
+from manual.compiled.sums import sum_of_absolutes, sum_of_squares
 from manual.recipe import EPSILON
 
 
 @loops
-def weighted_loss(
-    spec: Any,
-    layers: Any,
-    numbers: Any,
-    w: Any,
-    y: Any,
-    labels: Any,
-    weights: Any,
-    chosen: Any,
-    rows: Any,
-    begin: int,
-    first: int,
-    n: int,
-    whole: int,
-) -> float:
-    """Σ wᵢ ℓᵢ / Σ w over the samples `first` … of a whole batch, and dloss; Σ w is that of the whole batch.
-
-    Sample by sample: its column of the output lies in one piece in the last layer's da, its target at y and
-    its gradient in dz, which are free at this moment.
-    """
-    T = w.dtype.type
-    last = len(layers) - 1
-    row, features = spec[LOSS], layers[last, OUTPUTS]
-    o, d, one, slope = layers[last, A], layers[last, DH], layers[last, DA], layers[last, DZ]
-    count = 1.0
-    if numbers[SUM] == 0.0:
+def divisor(spec: Any, layers: Any, numbers: Any, weights: Any, rows: Any, begin: int, whole: int) -> float:
+    """What the sum of a batch's terms is divided by: its samples' weights, and the features of each."""
+    if numbers[SUM] != 0.0:
+        return 1.0
+    count = float(whole)
+    if len(weights) > 0:
         count = 0.0
         for r in range(begin, begin + whole):
             count += weights[rows[r]]
-        if row not in (CROSS_ENTROPY, MULTI_MARGIN):
-            count *= features
-    loss, unit = 0.0, T(1)
+    features = 1 if spec[LOSS] in (CROSS_ENTROPY, MULTI_MARGIN) else layers[len(layers) - 1, OUTPUTS]
+    return count * features
+
+
+@loops
+def weigh(
+    w: Any, d_at: int, features: int, n: int, terms: Any, weights: Any, rows: Any, start: int, count: float,
+    shares: Any,
+) -> None:  # fmt: skip
+    """Each sample's term and gradient by its weight, the gradient's over `count`."""
     for r in range(n):
-        sample = rows[begin + first + r]
-        share = weights[sample] / count
-        for k in range(features):
-            w[one + k] = w[o + k * n + r]
-        if len(labels) > 0:
-            chosen[0] = labels[sample]
-            if row == MULTI_MARGIN:
-                term = losses.multi_margin(w, one, chosen, slope, features, 1, unit)
-            else:
-                term = losses.cross_entropy(w, one, chosen, slope, features, 1, unit, spec[SCRATCH])
-        else:
-            source = at(y, sample * features, features)
-            for k in range(features):
-                w[spec[Y] + k] = source[k]
-            if row == CROSS_ENTROPY:
-                term = losses.soft_cross_entropy(w, one, spec[Y], slope, features, 1, unit, spec[SCRATCH])
-            else:
-                term = losses.elementwise(row, w, one, spec[Y], slope, features, unit)
-        loss += share * term
-        for k in range(features):
-            w[d + k * n + r] = w[slope + k] * T(share)
-    return loss
+        weight = weights[rows[start + r]]
+        terms[r] *= weight
+        shares[r] = weight / count
+    for k in range(features):
+        d = at(w, d_at + k * n, n)
+        for r in range(n):
+            d[r] *= shares[r]
 
 
 @loops
-def penalize(layers: Any, l1: float, l2: float, p: Any, g: Any) -> float:
-    """λ₁ Σ |w| + ½ λ₂ Σ w² over the weights; λ₁ sign w + λ₂ w is added to g. Biases are left alone."""
+def penalties(
+    layers: Any, i: int, l1: float, l2: float, p: Any, low: int, high: int, found: Any, lanes: Any
+) -> None:
+    """λ₁ Σ |w| + ½ λ₂ Σ w² of some of a layer's rows, each by itself. Biases are left alone."""
+    inputs = layers[i, INPUTS]
+    for j in range(low, high):
+        weight, value = pointer(p, layers[i, WEIGHT] + j * (inputs + 1)), 0.0
+        if l1 != 0.0:
+            value += l1 * sum_of_absolutes(pointer(lanes, 0), weight, inputs, False)
+        if l2 != 0.0:
+            value += l2 / 2 * sum_of_squares(pointer(lanes, 0), weight, inputs, False)
+        found[j] = value
+
+
+@loops
+def penalize(layers: Any, i: int, l1: float, l2: float, p: Any, g: Any, low: int, high: int) -> None:
+    """λ₁ sign w + λ₂ w is added to the gradient of some of a layer's rows."""
     T = p.dtype.type
-    scale, decay, zero, total, squares = T(l1), T(l2), T(0), 0.0, 0.0
-    for i in range(len(layers)):
-        inputs = layers[i, INPUTS]
-        for j in range(layers[i, OUTPUTS]):
-            start = layers[i, WEIGHT] + j * (inputs + 1)
-            weight, gradient = at(p, start, inputs), at(g, start, inputs)
-            if l1 != 0.0:
-                for k in range(inputs):
-                    total += abs(weight[k])
-                    gradient[k] += scale if weight[k] > zero else (-scale if weight[k] < zero else zero)
-            if l2 != 0.0:
-                for k in range(inputs):
-                    squares += weight[k] * weight[k]
-                    gradient[k] += decay * weight[k]
-    return l1 * total + l2 / 2 * squares
+    scale, decay, zero, inputs = T(l1), T(l2), T(0), layers[i, INPUTS]
+    for j in range(low, high):
+        start = layers[i, WEIGHT] + j * (inputs + 1)
+        weight, gradient = at(p, start, inputs), at(g, start, inputs)
+        if l1 != 0.0:
+            for k in range(inputs):
+                gradient[k] += scale if weight[k] > zero else (-scale if weight[k] < zero else zero)
+        if l2 != 0.0:
+            for k in range(inputs):
+                gradient[k] += decay * weight[k]
 
 
 @loops
-def squares(g: Any) -> float:
-    """Σ g²."""
-    total = 0.0
-    for i in range(len(g)):
-        total += g[i] * g[i]
-    return total
+def squares(layers: Any, i: int, g: Any, low: int, high: int, found: Any, lanes: Any) -> None:
+    """Σ g² of some of a layer's rows, each by itself."""
+    k = layers[i, INPUTS] + 1
+    for j in range(low, high):
+        found[j] = sum_of_squares(pointer(lanes, 0), pointer(g, layers[i, WEIGHT] + j * k), k, False)
 
 
 @loops
@@ -111,12 +95,3 @@ def clip(g: Any, norm: float, limit: float, value: float) -> None:
         top = T(value)
         for i in range(len(g)):
             g[i] = -top if g[i] < -top else (top if g[i] > top else g[i])
-
-
-@loops
-def norm_of(shares: Any, threads: int, slot: int) -> float:
-    """The norm of the whole gradient from the threads' sums of squares."""
-    total = 0.0
-    for thread in range(threads):
-        total += shares[thread * slot + 1]
-    return math.sqrt(total)

@@ -1,10 +1,12 @@
-"""Several threads on one batch: each takes its share of the samples, then its part of the update.
+"""Several threads on one batch: each takes its share of the samples, then its rows of every layer.
 
-A barrier stands twice in a step: when all gradients are there, and when all parameters are new. Who waits
-spins, and soon yields to other threads of the machine in between.
+A barrier stands twice in a step: when all samples have come to dz, and when all parameters are new. Who
+waits spins, and soon yields to other threads of the machine in between. Each sum is taken by one thread, in
+an order that knows nothing of the threads, so their number shows in no bit.
 """
 
 import ctypes
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -15,13 +17,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from manual.compiled.memory import at, loops, pointer
+from manual.compiled.layout import INPUTS, OUTPUTS, WEIGHT
+from manual.compiled.memory import loops, pointer
+from manual.compiled.sums import LANES
 from manual.numbers import Array
 
 ir = cgutils.ir
 # Words from one thread's slot to the next, so that no two share a cache line; how often a thread that waits
-# looks before it yields; how many parameters are updated at once, five arrays of which stay in the cache.
-SLOT, SPINS, PIECE = 8, 300, 2**12
+# looks before it yields; how many rows of a layer get their gradient and are updated while the cache has it.
+SLOT, SPINS, AT_ONCE = 8, 300, 64
 NOBODY_WAITS = np.iinfo(np.int64).max  # where a thread has arrived that will come to no barrier any more
 
 
@@ -118,17 +122,37 @@ def barrier(arrivals: Any, number: int, thread: int, threads: int, yield_address
 
 
 @loops
-def part(size: int, thread: int, threads: int) -> tuple[int, int]:
-    """The thread's part of so many numbers, in whole cache lines: where it begins and ends."""
-    lines = (size + 15) // 16
-    return min(size, lines * thread // threads * 16), min(size, lines * (thread + 1) // threads * 16)
+def samples(whole: int, thread: int, threads: int) -> tuple[int, int]:
+    """From where up to where a batch is the thread's share: blocks of as many samples as sums have lanes."""
+    blocks = (whole + LANES - 1) // LANES
+    first, end = blocks * thread // threads * LANES, blocks * (thread + 1) // threads * LANES
+    return min(whole, first), min(whole, end)
+
+
+def most_samples(size: int, threads: int) -> int:
+    """How many samples a share of a batch of up to that size may have."""
+    blocks = math.ceil(size / LANES)
+    return min(size, math.ceil(blocks / threads) * LANES)
 
 
 @loops
-def add_up(g: Any, room: int, threads: int, start: int, count: int) -> None:
-    """All threads' gradients, added to the first one's, in a piece."""
-    total = at(g, start, count)
-    for other in range(1, threads):
-        theirs = at(g, other * room + start, count)
-        for i in range(count):
-            total[i] += theirs[i]
+def rows_of(outputs: int, thread: int, threads: int) -> tuple[int, int]:
+    """The rows of a layer that are the thread's: from where up to where."""
+    return outputs * thread // threads, outputs * (thread + 1) // threads
+
+
+@loops
+def parameters_of(layers: Any, i: int, thread: int, threads: int, size: int) -> tuple[int, int]:
+    """Where the parameters of these rows begin, and how many they are; the slopes stand after the last layer.
+
+    One thread has all in one.
+    """
+    if threads == 1:
+        return 0, size
+    if i < len(layers):
+        k = layers[i, INPUTS] + 1
+        low, high = rows_of(layers[i, OUTPUTS], thread, threads)
+        return layers[i, WEIGHT] + low * k, (high - low) * k
+    last = layers[len(layers) - 1]
+    start = last[WEIGHT] + last[OUTPUTS] * (last[INPUTS] + 1)
+    return start, size - start if thread == 0 else 0

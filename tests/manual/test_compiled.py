@@ -149,14 +149,46 @@ def test_a_loss_at_its_kink_or_of_what_is_not_finite_is_that_of_the_plain_formul
             assert np.isfinite(w["loss"]) == np.isfinite(plain.model.trace(np.array([z]), y, loss)["loss"])
 
 
+@given(
+    size=st.sampled_from([0.0, 1e3, 1e6, 1e7]),
+    probabilities=st.booleans(),
+    dtype=st.sampled_from(list(DTYPES)),
+    threads=st.integers(1, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_cross_entropy_keeps_its_digits_at_large_logits(
+    size: float, probabilities: bool, dtype: str, threads: int, seed: int
+) -> None:
+    """Logits of one size that differ by little: the differences are exact, so no digit is lost."""
+    rng = np.random.default_rng(seed)
+    z = (size + rng.integers(-16, 17, (23, 5)) / 8 * (4 if size == 1e7 else 1)).astype(dtype)
+    y = targets("cross_entropy", z.shape, rng, z.dtype, probabilities)
+    model = MLP((5, 5), dtype=z.dtype)
+    model.parameters["layers.0.weight"] = np.eye(5, dtype=dtype)
+    model.parameters["layers.0.bias"] = np.zeros(5, dtype)
+    found = pair(model, "cross_entropy", threads=threads)[1].trace(z, y)
+    assert np.array_equal(found["z1"], z)
+    wide = z.astype(np.float64)
+    near = wide - wide.max(axis=1, keepdims=True)
+    log_softmax = near - np.log(np.exp(near).sum(axis=1, keepdims=True))
+    chances = y if probabilities else np.eye(5)[y]
+    # two elementary functions of 4 ulp, a sum of 5, and as many operations as a term has; all terms positive
+    allowed = 30 * float(np.finfo(dtype).eps)
+    assert found["loss"] == pytest.approx(-(chances * log_softmax).sum() / 23, rel=allowed, abs=0)
+    gradient = (np.exp(log_softmax) * chances.sum(axis=1, keepdims=True) - chances) / 23
+    assert found["dloss"] == pytest.approx(gradient, rel=allowed, abs=allowed / 23)
+
+
 # ---- elementary functions --------------------------------------------------------------------------
 
 TRUTHS: dict[str, tuple[float, float, Any]] = {
     "exp": (-87, 20, lambda v: v.exp()),
     "expm1": (-60, 0, lambda v: v.expm1()),
+    "log": (1, 1e4, lambda v: v.log()),
     "log1p": (0, 1, lambda v: v.log1p()),
     "tanh": (-15, 15, lambda v: v.tanh()),
     "sigmoid": (-80, 80, lambda v: 1 / (1 + (-v).exp())),
+    "erf": (-7, 7, lambda v: v.erf()),
 }
 
 

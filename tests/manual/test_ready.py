@@ -12,7 +12,7 @@ from numba import njit
 from numba.core.registry import cpu_target
 
 from manual.compiled import prepare, ready
-from manual.compiled.passes import entry
+from manual.compiled.epoch import entry
 
 TRAIN = """
 import numpy as np, manual, sys
