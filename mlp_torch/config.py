@@ -21,7 +21,7 @@ from manual.schedules import SCHEDULES
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
-from mlp_torch.flags import one_of, require, require_choice, require_folder_name
+from mlp_torch.flags import flag_name, one_of, require, require_choice, require_folder_name
 from mlp_torch.objective import ObjectiveFlags
 
 DTYPES = ("float32", "float64")
@@ -189,6 +189,15 @@ class Train(ObjectiveFlags, Network):
             "must be a finite number, at least 0",
         )
         self._check_gradient()
+        most = 1e37 if self.dtype == "float32" else 1e307
+        for flag in ("lr", "weight_decay", "clip_norm", "clip_value", "l1", "l2"):
+            value = getattr(self, flag)
+            require(
+                value is None or value < most,
+                flag_name(flag),
+                value,
+                f"is too large to compute in {self.dtype}",
+            )
         if self.keep is not None:
             require_choice("--keep", "word", self.keep, KEEP)
         known = self.epochs or (DATASETS[self.data].epochs if self.data in DATASETS else None)

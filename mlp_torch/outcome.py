@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manual.numbers import Array
+from manual.numbers import Array, fingerprint
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.terminal import counted
 
@@ -129,7 +129,9 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
     """Test the weights that were kept, write the result, and tell a newcomer what there is."""
     config, data, kept = training.config, training.data, training.kept
     test = scores(training, data.test)
-    result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "interrupted": bool(training.interrupted)}
+    mark = fingerprint(kept.parameters)
+    result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "fingerprint": mark}
+    result["interrupted"] = bool(training.interrupted)
     training.folder.finish(result)
     which = "the best in validation" if config.keep == "best" else "the last"
     if training.interrupted:
@@ -145,11 +147,19 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
         print(line)
     epochs = f"{training.last.epoch} in {seconds:.1f} s"
     print(f"{weights_of(kept)} are kept, {which} of {epochs} (--keep {config.keep})")
+    print(f"fingerprint of these weights: {mark}{same_bits(config.engine)}")
     if config.engine == "both":
         gap = training.largest_gap
         print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
     print(f"run: {training.folder.path}")
     print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
+
+
+def same_bits(engine: str) -> str:
+    """Where a run of the same flags has the same fingerprint."""
+    if engine == "compiled":
+        return ", the same on any x86-64 processor with AVX2"
+    return ", the same on this machine"
 
 
 def _test(test: Scores, data: Data) -> str:
