@@ -90,9 +90,7 @@ def check_function(
     floats = {name: v.astype(np.float64) for name, v in values.items()}
 
     def only_loss(arrays: dict[str, Any]) -> Any:
-        _, *rest = fresh(kept)
-        seed()
-        return result_of(call(nested(parameters, {**given, **arrays}), *rest))[0]
+        return given_at(call, parameters, kept, {**given, **arrays})[0]
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
         seed()
@@ -224,6 +222,13 @@ def seed() -> None:
     calling.seed()
     random.seed(0)
     torch.default_generator.manual_seed(0)
+
+
+def given_at(call: Callable[..., Any], parameters: Any, kept: Any, arrays: Mapping[str, Any]) -> Any:
+    """(loss, gradients, output) that the author's function gives for these parameters, on fresh data."""
+    _, *rest = fresh(kept)
+    seed()
+    return result_of(call(nested(parameters, arrays), *rest))
 
 
 def _judged(
