@@ -1,16 +1,14 @@
 """`mlp check`: reads an .npz of arrays, or a function of a Python file, and prints the report."""
 
 import sys
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from mlp_torch.check.archives import arrays_of
 from mlp_torch.check.authors_file import listing
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import FORMS
-from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
+from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, as_float, layers_in_order
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.lines.line import diff, write
 from mlp_torch.check.report import CheckReport
@@ -66,19 +64,16 @@ def options(config: Check) -> dict[str, Any]:
 
 
 def _of_arrays(config: Check) -> CheckReport:
-    try:
-        with np.load(config.file) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or "it is no .npz archive of plain arrays"
-        raise UserError(f"{config.file}: cannot be read ({reason})") from None
+    arrays = arrays_of(config.file, config.max_bytes)
     for name in ("x", "y"):
         if name not in arrays:
             raise UserError(f"{config.file}: holds no {name}; it holds {', '.join(arrays) or 'nothing'}")
     x, y = arrays.pop("x"), arrays.pop("y")
     extra: dict[str, Any] = {k: arrays.pop(k) for k in ("output", "sample_weight") if k in arrays}
     if (loss := arrays.pop("loss", arrays.pop("loss_value", None))) is not None:
-        extra["loss_value"] = float(loss)
+        if loss.size != 1 or loss.dtype.kind not in "biuf":
+            raise UserError(f"{config.file}: loss is {loss.dtype} of shape {loss.shape}; it must be a number")
+        extra["loss_value"] = float(loss.reshape(()))
     masks = {k: arrays.pop(k) for k in list(arrays) if k.startswith("mask")}
     parameters, gradients, after = sorted_out(arrays)
     if not gradients and not after:
@@ -114,9 +109,7 @@ def sorted_out(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[str, Any]) -> list[Layer]:
-    plain = layers_in_order(
-        {k: np.asarray(v, float) for k, v in parameters.items()}, list(config.activations), x
-    )
+    plain = layers_in_order({k: as_float(v, k) for k, v in parameters.items()}, list(config.activations), x)
     if config.dropout is not None and not masks:
         raise UserError(f"--dropout: {config.file} holds no masks; name them mask1, mask2 …, one a layer")
     if strange := [m for m in masks if m not in {f"mask{i}" for i, _ in enumerate(plain, start=1)}]:

@@ -102,7 +102,8 @@ class Check:
             raise UserError("give the file to check: FILE.npz or FILE.py:function; --help lists the flags")
         path = Path(self.path)
         if not path.is_file():
-            raise UserError(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
+            other = "is a folder, no file" if path.is_dir() else "is no plain file" if path.exists() else ""
+            raise UserError(f"{path}: {other or 'no such file'}")
         if (self.fix or self.write) and not self.function:
             raise UserError("--fix and --write: serve FILE.py:function, whose lines can be mended")
         for flag in ("timeout", "max_seconds", "max_memory", "max_bytes"):

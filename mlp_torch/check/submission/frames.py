@@ -66,7 +66,10 @@ def _encoded(value: Any, arrays: list[bytes]) -> Any:
     if value is None or (isinstance(value, bool | str | int | float) and not isinstance(value, np.generic)):
         return value
     if hasattr(value, "detach"):  # a tensor
-        value = value.detach().cpu().numpy()
+        try:
+            value = value.detach().cpu().numpy()
+        except TypeError as error:  # bfloat16, sparse
+            raise FrameError(f"a tensor that NumPy has not: {error}") from None
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         if array.dtype.kind not in KINDS or array.dtype.itemsize == 0:

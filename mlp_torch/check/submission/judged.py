@@ -1,4 +1,4 @@
-"""The verdict on a function of the author's file: its process reports, and right is only what values bear out."""
+"""The verdict on a function of the author's file: its process reports; right is what values bear out."""
 
 import math
 from collections.abc import Mapping

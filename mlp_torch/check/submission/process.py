@@ -1,4 +1,4 @@
-"""The author's process as the parent sees it: asked in frames, watched by a clock, ended with its children."""
+"""The author's process as the parent sees it: asked in frames, under a clock, ended with its children."""
 
 import contextlib
 import os
