@@ -53,12 +53,15 @@ def main() -> NoReturn:
 def _ended(error: BaseException, memory: float) -> dict[str, Any]:
     """What is said of an error: the author's mistake in one line, or our own with its traceback."""
     if isinstance(error, UserError):
-        return {"error": str(error)}
+        full = f"; --max-memory {memory:g} allows no more" if "raised MemoryError" in str(error) else ""
+        return {"error": f"{error}{full}"}
     if isinstance(error, KeyboardInterrupt):
         return {"interrupted": True}
     told_as = raised(error)
+    if isinstance(error, RecursionError):
+        return {"error": f"your function {told_as}: does what it takes or gives hold itself?"}
     if isinstance(error, MemoryError):
-        return {"error": f"it needs more than --max-memory {memory:g} GB: your function {told_as}"}
+        return {"error": f"your function {told_as}; --max-memory {memory:g} allows no more"}
     if " at " in told_as.removeprefix(f"raised {type(error).__name__}: {error}"):
         return {"error": f"your function {told_as}"}
     return {"internal": "".join(traceback.format_exception(error)), "error": told_as}

@@ -140,7 +140,7 @@ class _Line:
         if (gap > allowed or allowed > most) and (own := self._rounding(way)) > CLOSE * length:
             allowed, most = allowed + 10 * own, COARSE * length
         if gap <= allowed:
-            if allowed <= most or seen.error <= SEEN * length:
+            if length > 0 and (allowed <= most or seen.error <= SEEN * length):
                 return "confirmed"
             below = BELOW * abs(self.loss)
             return "small" if length <= below and allowed <= 100 * below else "unseen"

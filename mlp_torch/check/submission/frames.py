@@ -68,7 +68,7 @@ def _encoded(value: Any, arrays: list[bytes]) -> Any:
     if hasattr(value, "detach"):  # a tensor
         try:
             value = value.detach().cpu().numpy()
-        except TypeError as error:  # bfloat16, sparse
+        except (TypeError, AttributeError) as error:  # bfloat16, sparse, a file
             raise FrameError(f"a tensor that NumPy has not: {error}") from None
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
