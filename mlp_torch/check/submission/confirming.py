@@ -35,6 +35,7 @@ class Found:
         return [n for n in names if n not in (self.confirmed | self.small | set(self.contradicted))]
 
 
+@np.errstate(all="ignore")  # the author's numbers may be of any size
 def confirm(ask: Ask, start: Arrays) -> Found:
     """Hold the gradients at `start` against slopes of the loss, along directions drawn after they were given.
 

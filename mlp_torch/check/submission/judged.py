@@ -68,11 +68,10 @@ def _confirmed(report: CheckReport, process: Process, described: Mapping[str, An
         known = isinstance(loss, int | float)
         return (float(loss) if known and loss is not None else math.nan), _arrays(said.get("gradients"))
 
-    with np.errstate(all="ignore"):
-        found = confirm(ask, {n: start[n] for n in names})
-        if other := _doubt(found, names):
-            return replace(other, notes=report.notes, method="slopes of the loss")
-        return _as_described(report, ask(start, True), evidence, start, described)
+    found = confirm(ask, {n: start[n] for n in names})
+    if other := _doubt(found, names):
+        return replace(other, notes=report.notes, method="slopes of the loss")
+    return _as_described(report, ask(start, True), evidence, start, described)
 
 
 def _arrays(given: Any) -> dict[str, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 
 STEPS = tuple(0.25 * 4.0**-k for k in range(10))  # 0.25 … 1e-6 of the way
 ORDER = (6, 7, 5, 4, 3, 2, 1, 0, 8, 9)  # of the steps: 6e-5 and the next, then longer ones, then the smallest
+SHORT = 2e-3  # of them: h³ is nothing beside the rounding of float32
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,16 @@ class _Stencil:
 
     @property
     def noise(self) -> float:
-        """Two standard deviations of the values' rounding ε: Δ⁴ = L₋₂ − 4L₋₁ + 6L₀ − 4L₁ + L₂ ≈ √70 ε."""
+        """Two standard deviations of the values' rounding ε, as differences show it that a curve has not.
+
+        Δ⁴ = L₋₂ − 4L₋₁ + 6L₀ − 4L₁ + L₂ ≈ √70 ε, and where h³ is small Δ³ = L₂ − 2L₁ + 2L₋₁ − L₋₂ ≈ √10 ε:
+        what is rounded alike on both sides has no Δ⁴. Of neighbours that are equal all the way is rounding.
+        """
         a, b, start, c, d = self.values
-        return abs(a - 4 * b + 6 * start - 4 * c + d) / 4
+        fourth, third = abs(a - 4 * b + 6 * start - 4 * c + d) / 4, abs(d - 2 * c + 2 * b - a) / 1.6
+        seen = max(fourth, third if self.step < SHORT else 0.0)
+        equal = any(v == w for v, w in pairwise(self.values))
+        return max(seen, max(self.values) - min(self.values)) if equal else seen
 
     @property
     def level(self) -> bool:
