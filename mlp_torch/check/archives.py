@@ -82,7 +82,7 @@ def _array(file: IO[bytes], size: int) -> Array:
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:
         raise _UnreadableError(f"says that its shape is {shape} of {dtype}, and {left:,} bytes are there")
     found: Array = np.empty(math.prod(shape), dtype)
-    rest = memoryview(found.view(np.uint8))
+    rest = found.view(np.uint8).data
     while rest and (n := file.readinto(rest)):  # type: ignore[attr-defined]  # ZipExtFile has it
         rest = rest[n:]
     if rest or file.read(1):  # to the end, where the checksum is looked at

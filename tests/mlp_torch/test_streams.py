@@ -51,8 +51,8 @@ def test_every_sign_that_the_program_prints_has_plain_letters():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("∂L/∂W₁ = aᵀ·δ", "dL/dW1 = aT.delta"), ("−½λΣθ²", "-1/2lambdasumtheta2"), ("ŷ", "y"), ("plain", "plain"),
-     ("naïve", "naive"), ("ⱼ", "j"), ("漢", "?"), ("\udc80", "?"), ("", "")],
+    [("∂L/∂W₁ = aᵀ·δ", "dL/dW1 = aT.delta"), ("−½λΣθ²", "-1/2lambdasumtheta2"), ("ŷ", "y"),
+     ("plain", "plain"), ("naïve", "naive"), ("ⱼ", "j"), ("漢", "?"), ("\udc80", "?"), ("", "")],
 )  # fmt: skip
 def test_plain_letters(text, expected):
     assert streams.plain(text) == expected
@@ -75,7 +75,7 @@ def test_help_is_printed_whatever_the_terminal_can_encode(typed):
     done = run(*typed.split(), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"usage: mlp" in done.stdout
-    done.stdout.decode(encoding)
+    assert done.stdout.isascii()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The author's process as the parent sees it: asked in frames, under a clock, ended with its children."""
 
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -16,7 +17,7 @@ from mlp_torch.check.submission.frames import FrameError, pack, receive
 from mlp_torch.errors import InternalError, UserError
 
 RUN = (
-    "import sys, os; sys.path[:] = sys.argv.pop().split(os.pathsep); "
+    "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); "
     "from mlp_torch.check.submission.child import main; main()"
 )
 TAIL = 8192  # bytes that are kept of what the process writes to its standard error
@@ -31,7 +32,7 @@ class Process:
         self._tail = b""
         self._answers: queue.Queue[Any] = queue.Queue()
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", RUN, os.pathsep.join(sys.path)],
+            [sys.executable, "-P", "-c", RUN, json.dumps(sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             bufsize=0, start_new_session=True,
         )  # fmt: skip

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from mlp_torch.__main__ import main
+from mlp_torch.check.config import Check
 from tests.mlp_torch.check.submission.attacks import ATTACKS, HARMLESS, WRONG
 from tests.mlp_torch.check.submission.odd import ODD
 
@@ -54,6 +56,13 @@ def test_what_a_right_file_leaves_behind_changes_nothing(tmp_path, capsys, name)
     found, expected = json.loads(out), json.loads(plain[1])
     notes = [note for note in found.pop("notes") if " printed: " not in note]
     assert (found, notes) == (expected, expected.pop("notes")) or notes == expected["notes"]
+
+
+def test_the_readme_names_the_limits_as_they_are():
+    text = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+    assert f"`--max-seconds` ({Check.max_seconds:g}, besides `--timeout`)" in text
+    assert f"`--max-memory` ({Check.max_memory:g} GB" in text
+    assert f"`--max-bytes` ({Check.max_bytes // 2**30} GiB)" in text
 
 
 @pytest.mark.parametrize("name", ODD)
