@@ -22,6 +22,7 @@ from mlp_torch.check.functions.calling.calls import (
     fresh,
     gradients_of,
     need_finite,
+    need_numbers,
     nested,
     quietly,
     result_of,
@@ -80,6 +81,7 @@ def check_function(
     if not values:
         return CheckReport("not_comparable", {}, message="nothing was judged", notes=tuple(notes))
     hand = gradients_of(names, gradients, values)
+    need_numbers(hand)
     seed()
     loss_again, gradients_again, _ = result_of(call(*fresh(kept)))
     again = gradients_of(names, gradients_again, values)

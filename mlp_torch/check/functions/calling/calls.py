@@ -63,11 +63,13 @@ def gradients_of(names: Mapping[str, Any], gradients: Any, values: Mapping[str, 
         raise UserError(
             f"no gradient for {', '.join(missing)}; give one an array, under the parameters' names"
         )
-    found = {n: np.array(aligned[n], copy=True) for n in values}
-    if strange := [n for n, g in found.items() if g.dtype.kind not in "fiubc"]:
-        kind = found[strange[0]].dtype
-        raise UserError(f"the gradient of {strange[0]} has the dtype {kind}; give an array of numbers")
-    return found
+    return {n: np.array(aligned[n], copy=True) for n in values}
+
+
+def need_numbers(gradients: Mapping[str, Array]) -> None:
+    for name, array in gradients.items():
+        if array.dtype.kind not in "fiubc":
+            raise UserError(f"the gradient of {name} has the dtype {array.dtype}; give an array of numbers")
 
 
 def changed(before: Any, after: Any, name: str) -> list[str]:

@@ -54,8 +54,8 @@ def test_what_a_right_file_leaves_behind_changes_nothing(tmp_path, capsys, name)
     assert time.monotonic() - begun < 500  # not until what it left ends
     assert (code, err) == (plain[0], plain[2]) == (0, "")
     found, expected = json.loads(out), json.loads(plain[1])
-    notes = [note for note in found.pop("notes") if " printed: " not in note]
-    assert (found, notes) == (expected, expected.pop("notes")) or notes == expected["notes"]
+    found["notes"] = [note for note in found["notes"] if not note.startswith("note: net.py ")]
+    assert found == expected
 
 
 def test_the_readme_names_the_limits_as_they_are():
@@ -65,7 +65,9 @@ def test_the_readme_names_the_limits_as_they_are():
     assert f"`--max-bytes` ({Check.max_bytes // 2**30} GiB)" in text
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if i % 4 else []) for i, name in enumerate(ODD)]
+)
 def test_a_file_that_is_no_submission_is_one_line_and_2(tmp_path, capsys, name):
     source, words = ODD[name]
     code, out, err = said(capsys, written(tmp_path, source), *LONGER)
