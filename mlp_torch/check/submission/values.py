@@ -10,6 +10,7 @@ from manual.numbers import Array
 from mlp_torch.check.describe.layers import flatten
 from mlp_torch.check.functions.calling.adapters import adapt
 from mlp_torch.check.functions.calling.calls import gradients_of, nested, quietly
+from mlp_torch.check.functions.eager.run import FINE
 from mlp_torch.check.functions.function import given_at, seed
 from mlp_torch.check.functions.tracing import trace
 
@@ -25,14 +26,14 @@ class Values:
         self._tree = self._author.parameters
         self._kept = copy.deepcopy((self._tree, self._author.data))
         self._given = {n: np.asarray(v) for n, v in flatten(self._tree).items() if v is not None}
-        self._rounded: bool | None = None
+        self._coarse: bool | None = None
         self.data = self._author.data
         numbers = {n: v for n, v in self._given.items() if v.dtype.kind in "fiu" and v.size}
         self.start = {n: v.astype(np.float64) for n, v in numbers.items()}
 
     @quietly
     def at(self, arrays: Mapping[str, Array], gradients: bool) -> dict[str, Any]:
-        """{loss, gradients} there; the loss as it is before it is rounded to digits."""
+        """{loss, gradients} there."""
         given = {**self._given, **arrays}
         loss, found, _ = given_at(self._author.fresh, self._tree, self._kept, given)
         value = float(np.real(loss))
@@ -42,17 +43,26 @@ class Values:
         return answer
 
     def _unrounded(self, arrays: Mapping[str, Array], value: float) -> float:
-        if self._rounded is False:
+        """The loss, of code that computes in float32 or float16 or rounds what it returns: without that."""
+        if self._coarse is False:
             return value
 
-        def loss(inner: dict[str, Any]) -> Any:
+        author, tree, given, data = self._author, self._tree, self._given, self._kept[1]
+
+        def loss(
+            inner: dict[str, Any],
+        ) -> Any:  # tracing follows what a function holds, not what an object does
             seed()
-            return self._author.result(nested(self._tree, {**self._given, **inner}), *self._kept[1])
+            return author.result(nested(tree, {**given, **inner}), *data)
 
         try:
-            traced = trace(loss, dict(arrays), value, self._author.read)
-        except (Exception, SystemExit):  # whatever the author's code raises: then its loss is what it gives
-            self._rounded = False
+            traced = trace(loss, dict(arrays), value, author.read)
+        except (Exception, SystemExit):  # whatever the author's code raises there
+            if self._coarse:
+                raise  # one loss is not to be compared with another kind of it
+            self._coarse = False
             return value
-        self._rounded = traced.rounded
-        return traced.run.unrounded[0] if traced.rounded else value
+        if self._coarse is None:
+            self._coarse = traced.rounded or traced.run.coarsest > FINE
+        exact = traced.run.unrounded[0] if traced.rounded else float(traced.total.detach())
+        return exact if self._coarse else value
