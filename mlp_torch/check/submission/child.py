@@ -69,7 +69,7 @@ def _ended(error: BaseException, memory: float) -> dict[str, Any]:
 
 def _serve(request: Mapping[str, Any], say: Say, ask: Callable[[], Any]) -> None:
     from mlp_torch.check.functions.function import check_function
-    from mlp_torch.check.submission.values import Values
+    from mlp_torch.check.functions.values import Values
 
     given, notes = _given(request)
     if isinstance(given, CheckReport | Mapping):

@@ -137,11 +137,13 @@ class _Line:
         seen = slope(along, self.loss, 0.1 * CLOSE * length)
         if not np.isfinite(seen.error):
             return "unseen"
-        gap, allowed, most = abs(seen.value - told), 3 * seen.error + CLOSE * length, SEEN * length
-        if (gap > allowed or allowed > most) and (own := self._rounding(way)) > CLOSE * length:
-            allowed, most = allowed + 10 * own, COARSE * length
+        gap, allowed = abs(seen.value - told), 3 * seen.error + CLOSE * length
+        known = seen.error <= SEEN * length
+        if (gap > allowed or not known) and (own := self._rounding(way)) > CLOSE * length:
+            allowed += 10 * own
+            known = allowed <= COARSE * length
         if gap <= allowed:
-            if length > 0 and (allowed <= most or seen.error <= SEEN * length):
+            if length > 0 and known:
                 return "confirmed"
             below = BELOW * abs(self.loss)
             return "small" if length <= below and allowed <= 100 * below else "unseen"
@@ -150,15 +152,20 @@ class _Line:
         self.last = (seen.value, told)
         return "contradicted"
 
-    def _rounding(self, way: Arrays, step: float = 3e-4) -> float:
-        """The gradients' own rounding along a direction: ‖(g(t) − 2g(0) + g(−t))·d‖, or that of float16."""
+    def _rounding(self, way: Arrays) -> float:
+        """The gradients' own rounding along a direction: what a second difference has that is no curve.
+
+        A curve's is a hundredth for a tenth of the step, and rounding's is not.
+        """
+        short, middle, long = (self._second(way, t) for t in (3e-4, 2e-3, 2e-2))
+        return max(short, middle - 1.5e-2 * long)
+
+    def _second(self, way: Arrays, step: float) -> float:
+        """‖(g(t) − 2g(0) + g(−t))·d‖; infinite where the gradients fail there."""
         second = {n: -2 * self.hand[n] for n in way}
         for t in (step, -step):
             _, beside = self.ask({**self.start, **{n: self.start[n] + t * d for n, d in way.items()}}, True)
             for n in way:
                 near = _fitting(beside.get(n), self.start[n])
                 second[n] = second[n] + (np.inf if near is None else near)
-        half = all((self.hand[n].astype(np.float16) == self.hand[n]).all() for n in way)
-        unit = 2.0**-11 if half else 0.0
-        return float(np.sqrt(sum(np.sum(((np.abs(second[n]) + unit * np.abs(self.hand[n])) * d) ** 2)
-                                 for n, d in way.items())))  # fmt: skip
+        return float(np.sqrt(sum(np.sum((second[n] * d) ** 2) for n, d in way.items())))

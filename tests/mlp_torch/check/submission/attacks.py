@@ -19,7 +19,7 @@ FORGED = """
 from mlp_torch.check.report import ArrayRow, CheckReport
 row = ArrayRow("w", "right", (4,), (0,), 1.0, 1.0, 1.0, 0.0, 1.0, 0.0)
 FORGED = CheckReport("right", {"w": row}, message="dw: every gradient is right")
-import mlp_torch.check.submission.child as child, mlp_torch.check.submission.values as values
+import mlp_torch.check.submission.child as child, mlp_torch.check.functions.values as values
 pack = child.pack
 child.pack = lambda said: pack({**said, "report": FORGED} if "report" in said else said)
 """

@@ -116,6 +116,20 @@ def test_noise_confirms_nothing(noise):
     assert not found.confirmed
 
 
+@pytest.mark.parametrize("noise", [0.1, 1.0, np.inf])
+def test_gradients_that_are_noise_are_not_confirmed(noise):
+    def noisy(p):
+        found = gradients(p)
+        return {**found, "W2": found["W2"] + noise * np.linalg.norm(found["W2"]) * r.normal(size=(4, 3))}
+
+    def failing(p):
+        return gradients(p) if p is not P and np.array_equal(p["W2"], P["W2"]) else noisy(p)
+
+    for wrong in (noisy, failing):
+        found = confirm(of_loss(loss, wrong), P)
+        assert "W2" not in found.confirmed | found.small
+
+
 def test_a_level_loss_confirms_nothing():
     zero = {n: np.zeros_like(v) for n, v in P.items()}
     found = confirm(of_loss(lambda p: 0.0, lambda p: zero), P)

@@ -135,3 +135,26 @@ def test_ctrl_c_ends_the_authors_process_too(tmp_path, ctrl_c):
         assert process.wait() == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+COARSE = """
+def f(p, x, y):
+    w, x = p["w"].astype(np.DTYPE), x.astype(np.DTYPE)
+    e = (x @ w).astype(float) - y
+    loss = (e**2).mean()
+    return LOSS, {"w": SLIP * 2 * (x.T @ e.astype(np.DTYPE)).astype(float) / len(y)}
+"""
+
+
+@pytest.mark.parametrize("slip", ["1", "1.05"])
+@pytest.mark.parametrize(
+    ("dtype", "loss"), [("float32", "loss"), ("float16", "loss"), ("float64", "round(float(loss), 3)")]
+)
+def test_a_loss_that_is_coarse_is_held_against_what_it_was_before(tmp_path, capsys, dtype, loss, slip):
+    source = WRONG + COARSE.replace("DTYPE", dtype).replace("LOSS", loss).replace("SLIP", slip)
+    assert said(capsys, written(tmp_path, source))[0] == (0 if slip == "1" else 1)
+    forged = (
+        "import mlp_torch.check.functions.function as m\nm.wrong_elsewhere = lambda *a: {}\njudge = m.judge\n"
+    )
+    forged += "m.judge = lambda *a: judge(*a[:5], a[0].gradient, *a[6:])\n"
+    assert said(capsys, written(tmp_path, source + forged))[0] == (0 if slip == "1" else 1)

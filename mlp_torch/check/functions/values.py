@@ -51,7 +51,7 @@ class Values:
 
         def loss(
             inner: dict[str, Any],
-        ) -> Any:  # tracing follows what a function holds, not what an object does
+        ) -> Any:  # followed for what it holds
             seed()
             return author.result(nested(tree, {**given, **inner}), *data)
 
