@@ -7,7 +7,6 @@ it, is imported after its flags have been read and checked.
 import contextlib
 import importlib
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import tyro
 
 from manual.architecture import choose
+from mlp_torch import streams
 from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
@@ -44,27 +44,36 @@ DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0: well, 1: the gradients do not agree, 2: a mistake, 130, 143, 129: interrupted."""
+    """Run a command. 0: well, 1: the gradients do not agree, 2: a mistake, 70: a fault of this program,
+    74: stdout takes nothing, 130, 143, 129: interrupted, 141: nobody reads stdout.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = given[0] if given and given[0] in COMMANDS else ""
     speaker = f"mlp {command}".strip()
+    streams.prepare()
     try:
-        config = parse(given)
-        config.check()
-        module, _, function = COMMANDS[command][1].partition(":")
-        return int(getattr(importlib.import_module(module), function)(config))
+        return streams.delivered(speaker, lambda: _run(given))
     except UserError as error:
-        print(f"{speaker}: {error}", file=sys.stderr)
+        streams.say(f"{speaker}: {error}")
         return 2
     except MemoryError as error:
-        print(f"{speaker}: not enough memory ({error}); try smaller --hidden", file=sys.stderr)
+        hint = "; try smaller --hidden" if hasattr(COMMANDS.get(command, (None,))[0], "hidden") else ""
+        streams.say(f"{speaker}: not enough memory ({error}){hint}")
         return 2
     except KeyboardInterrupt as end:
-        print(f"{speaker}: interrupted", file=sys.stderr)
+        streams.say(f"{speaker}: interrupted")
         return code_of(end)
-    except BrokenPipeError:  # the reader, `head` say, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except Exception as error:  # a fault of our own: 1 would say that the gradients do not agree
+        what = f"{type(error).__name__}: {error}".strip(": ")
+        streams.say(f"{speaker}: an internal error, not yours ({what}); {streams.kept(error)}")
+        return 70
+
+
+def _run(given: Sequence[str]) -> int:
+    config = parse(given)
+    config.check()
+    module, _, function = COMMANDS[given[0]][1].partition(":")
+    return int(getattr(importlib.import_module(module), function)(config))
 
 
 def parse(arguments: Sequence[str]) -> Any:
@@ -102,14 +111,18 @@ def parse(arguments: Sequence[str]) -> Any:
 def one_line(box: str) -> str:
     """What a box of tyro's says, in one line: its first section, and the flags that it thinks similar.
 
-    A box is framed lines; a rule of ─ ends a section; a flag stands four spaces in, its help deeper.
+    A box is framed lines; a rule of ─ ends a section; a flag stands four spaces in, its help deeper. Where
+    stdout has no │, the frame is of spaces, with its title and a rule as the first lines.
     """
-    lines = [re.sub(r"^\s*│ ?|\s*│\s*$", "", line) for line in box.splitlines()]
+    framed = box.splitlines()
+    if "╭" not in box:
+        framed = [f"│{line[1:]}" for line in framed[2:]]
+    lines = [re.sub(r"^\s*│ ?|\s*│\s*$", "", line) for line in framed]
     sections: list[list[str]] = [[]]
     for line in lines:
         if line.startswith(("╭", "╰")):
             continue
-        if line.startswith("─"):
+        if line.startswith(("─", "-----")):
             sections.append([])
         elif line.strip():
             sections[-1].append(line)

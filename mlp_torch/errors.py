@@ -20,3 +20,11 @@ class UnwritableError(UserError):
         """With what became of the rest."""
         self.args = (f"{self}; {more}",)
         return self
+
+
+class InternalError(RuntimeError):
+    """A fault of the program in another process, with the traceback that was kept there."""
+
+    def __init__(self, what: str, trace: str) -> None:
+        super().__init__(what)
+        self.trace = trace

@@ -36,11 +36,17 @@ def listed(path: str) -> list[Listed]:
 def parsed(path: str) -> ast.Module:
     """The file's text as a tree. Raises UserError for what is no Python."""
     try:
-        return ast.parse(Path(path).read_text(encoding="utf-8"))
+        return ast.parse(Path(path).read_bytes())  # bytes, whose first lines may say how they are encoded
     except SyntaxError as error:
-        raise UserError(f"{path}: is no Python: line {error.lineno}: {error.msg}") from None
+        raise UserError(_no_python(path, error)) from None
+    except (RecursionError, MemoryError):
+        raise UserError(f"{path}: is nested too deep to be read") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _no_python(path: str, error: SyntaxError) -> str:
+    return f"{path}: is no Python: {f'line {error.lineno}: ' if error.lineno else ''}{error.msg}"
 
 
 def _names(path: str) -> set[str]:
@@ -124,7 +130,10 @@ def module_of(path: str) -> tuple[Any, tuple[str, ...]]:
         with heard() as said:
             spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UserError(f"{path}: is no Python: line {error.lineno}: {error.msg}") from None
+        other = error.filename and Path(error.filename).resolve() != file.resolve()
+        if other:  # of what the file imports or evaluates
+            raise UserError(f"{path}: cannot be imported: it {raised(error)}") from None
+        raise UserError(_no_python(path, error)) from None
     except (Exception, SystemExit) as error:  # whatever the file does when it is run
         raise UserError(f"{path}: cannot be imported: it {raised(error)}") from None
     finally:

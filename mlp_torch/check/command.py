@@ -1,23 +1,18 @@
 """`mlp check`: reads an .npz of arrays, or a function of a Python file, and prints the report."""
 
-import inspect
 import sys
-import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from mlp_torch.check.authors_file import function_of, held, listing, module_of
+from mlp_torch.check.archives import arrays_of
+from mlp_torch.check.authors_file import listing
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import FORMS
-from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, layers_in_order
-from mlp_torch.check.functions.calling.calls import heard, told
-from mlp_torch.check.functions.calling.orders import signature
+from mlp_torch.check.describe.layers import Dropout, Layer, Penalty, as_float, layers_in_order
 from mlp_torch.check.gradients import check_gradients, check_step
 from mlp_torch.check.lines.line import diff, write
 from mlp_torch.check.report import CheckReport
+from mlp_torch.check.submission.judged import judged
 from mlp_torch.errors import UserError
 
 
@@ -69,19 +64,16 @@ def options(config: Check) -> dict[str, Any]:
 
 
 def _of_arrays(config: Check) -> CheckReport:
-    try:
-        with np.load(config.file) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or "it is no .npz archive of plain arrays"
-        raise UserError(f"{config.file}: cannot be read ({reason})") from None
+    arrays = arrays_of(config.file, config.max_bytes)
     for name in ("x", "y"):
         if name not in arrays:
             raise UserError(f"{config.file}: holds no {name}; it holds {', '.join(arrays) or 'nothing'}")
     x, y = arrays.pop("x"), arrays.pop("y")
     extra: dict[str, Any] = {k: arrays.pop(k) for k in ("output", "sample_weight") if k in arrays}
     if (loss := arrays.pop("loss", arrays.pop("loss_value", None))) is not None:
-        extra["loss_value"] = float(loss)
+        if loss.size != 1 or loss.dtype.kind not in "biuf":
+            raise UserError(f"{config.file}: loss is {loss.dtype} of shape {loss.shape}; it must be a number")
+        extra["loss_value"] = float(loss.reshape(()))
     masks = {k: arrays.pop(k) for k in list(arrays) if k.startswith("mask")}
     parameters, gradients, after = sorted_out(arrays)
     if not gradients and not after:
@@ -117,9 +109,7 @@ def sorted_out(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[str, Any]) -> list[Layer]:
-    plain = layers_in_order(
-        {k: np.asarray(v, float) for k, v in parameters.items()}, list(config.activations), x
-    )
+    plain = layers_in_order({k: as_float(v, k) for k, v in parameters.items()}, list(config.activations), x)
     if config.dropout is not None and not masks:
         raise UserError(f"--dropout: {config.file} holds no masks; name them mask1, mask2 …, one a layer")
     if strange := [m for m in masks if m not in {f"mask{i}" for i, _ in enumerate(plain, start=1)}]:
@@ -140,63 +130,11 @@ def _layers(config: Check, parameters: dict[str, Any], x: Any, masks: Mapping[st
 
 
 def _of_function(config: Check) -> CheckReport:
-    """FILE.py:function is loss_and_gradients(parameters, x, y) beside the file's `parameters` and `data` (or
-    `x` and `y`), or takes nothing and gives a CheckReport, the arguments of check_function, or those of
-    check_gradients as a dict. FILE.py:net is an object, FILE.py:net.loss its method.
-    """
-    from mlp_torch.check.functions.calling.objects import is_net
-    from mlp_torch.check.functions.function import check_function
-
     if config.dropout is not None:
         raise UserError("--dropout: serves FILE.npz with masks; a function draws or holds its own")
-    path, name = config.path, config.function
-    module, notes = module_of(path)
-    function = function_of(module, path, name)
     described = {k: v for k, v in options(config).items() if v not in (None, False)} if config.loss else {}
     if config.activations:
         described["activations"] = list(config.activations)
-    holds = is_net(function) or inspect.ismethod(function)
-    if not holds and not isinstance(function, type) and not _needed(function):
-        with heard() as said:
-            given = told(function)
-        return _noted(_of_given(given, f"{path}:{name}", described), (*notes, *said.notes()))
-    parameters = None if holds and not hasattr(module, "parameters") else held(module, "parameters", path)
-    if hasattr(module, "data"):
-        data = held(module, "data", path)
-        data = data if isinstance(data, tuple | list) else (data,)
-    else:
-        data = (held(module, "x", path), held(module, "y", path))
-    return _noted(check_function(function, parameters, *data, timeout=config.timeout, **described), notes)
-
-
-def _needed(function: Any) -> list[inspect.Parameter]:
-    """The arguments that must be given."""
-    spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    shape = signature(function)
-    every = shape.parameters.values() if shape else ()
-    return [p for p in every if p.default is p.empty and p.kind not in spread]
-
-
-def _of_given(given: Any, shown: str, described: Mapping[str, Any]) -> CheckReport:
-    """The report on what a function without arguments gave."""
-    from mlp_torch.check.functions.function import check_function
-
-    if isinstance(given, CheckReport):
-        return given
-    if isinstance(given, Mapping):
-        try:
-            return check_gradients(**{**described, **given})
-        except TypeError as error:
-            raise UserError(
-                f"{shown}: gives a dict that check_gradients cannot be called with: {error}"
-            ) from None
-    if isinstance(given, tuple | list) and len(given) > 1 and callable(given[0]):
-        return check_function(*given, **described)
-    raise UserError(
-        f"{shown}: takes nothing and gives a {type(given).__name__}; name a function of (parameters, x, y), "
-        "or let it give (function, parameters, x, y)"
+    return judged(
+        config.path, config.function, described, config.timeout, config.max_seconds, config.max_memory
     )
-
-
-def _noted(report: CheckReport, notes: tuple[str, ...]) -> CheckReport:
-    return replace(report, notes=(*report.notes, *notes))

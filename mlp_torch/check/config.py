@@ -1,5 +1,6 @@
 """The flags of `mlp check`, and what they must satisfy; nothing heavy is imported."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +72,12 @@ class Check:
     """Print one JSON object."""
     timeout: float = 60.0
     """Seconds for finding the guilty lines of a function; what is left undone is said."""
+    max_seconds: float = 300.0
+    """Seconds that a function's file may run for besides --timeout, in a process of its own."""
+    max_memory: float = 4.0
+    """GB that it may take there."""
+    max_bytes: int = 2**30
+    """Bytes that the arrays of FILE.npz may take when they are unpacked."""
     fix: bool = False
     """Print the lines that mend a function as a unified diff; nothing is changed."""
     write: bool = False
@@ -95,11 +102,13 @@ class Check:
             raise UserError("give the file to check: FILE.npz or FILE.py:function; --help lists the flags")
         path = Path(self.path)
         if not path.is_file():
-            raise UserError(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
+            other = "is a folder, no file" if path.is_dir() else "is no plain file" if path.exists() else ""
+            raise UserError(f"{path}: {other or 'no such file'}")
         if (self.fix or self.write) and not self.function:
             raise UserError("--fix and --write: serve FILE.py:function, whose lines can be mended")
-        if not self.timeout > 0:
-            raise UserError(f"--timeout {self.timeout:g}: must be above 0 seconds")
+        for flag in ("timeout", "max_seconds", "max_memory", "max_bytes"):
+            if not 0 < (value := getattr(self, flag)) < math.inf:
+                raise UserError(f"--{flag.replace('_', '-')} {value:g}: must be a finite number above 0")
         if self.file.endswith(".npz"):
             if not self.activations:
                 raise UserError("--activations: name one a layer, such as --activations relu softmax")

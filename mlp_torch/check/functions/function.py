@@ -22,6 +22,7 @@ from mlp_torch.check.functions.calling.calls import (
     fresh,
     gradients_of,
     need_finite,
+    need_numbers,
     nested,
     quietly,
     result_of,
@@ -80,6 +81,7 @@ def check_function(
     if not values:
         return CheckReport("not_comparable", {}, message="nothing was judged", notes=tuple(notes))
     hand = gradients_of(names, gradients, values)
+    need_numbers(hand)
     seed()
     loss_again, gradients_again, _ = result_of(call(*fresh(kept)))
     again = gradients_of(names, gradients_again, values)
@@ -90,9 +92,7 @@ def check_function(
     floats = {name: v.astype(np.float64) for name, v in values.items()}
 
     def only_loss(arrays: dict[str, Any]) -> Any:
-        _, *rest = fresh(kept)
-        seed()
-        return result_of(call(nested(parameters, {**given, **arrays}), *rest))[0]
+        return given_at(call, parameters, kept, {**given, **arrays})[0]
 
     def traced_loss(arrays: dict[str, Any]) -> Any:
         seed()
@@ -224,6 +224,13 @@ def seed() -> None:
     calling.seed()
     random.seed(0)
     torch.default_generator.manual_seed(0)
+
+
+def given_at(call: Callable[..., Any], parameters: Any, kept: Any, arrays: Mapping[str, Any]) -> Any:
+    """(loss, gradients, output) that the author's function gives for these parameters, on fresh data."""
+    _, *rest = fresh(kept)
+    seed()
+    return result_of(call(nested(parameters, arrays), *rest))
 
 
 def _judged(

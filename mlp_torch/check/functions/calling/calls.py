@@ -66,6 +66,12 @@ def gradients_of(names: Mapping[str, Any], gradients: Any, values: Mapping[str, 
     return {n: np.array(aligned[n], copy=True) for n in values}
 
 
+def need_numbers(gradients: Mapping[str, Array]) -> None:
+    for name, array in gradients.items():
+        if array.dtype.kind not in "fiubc":
+            raise UserError(f"the gradient of {name} has the dtype {array.dtype}; give an array of numbers")
+
+
 def changed(before: Any, after: Any, name: str) -> list[str]:
     try:
         old, new = flatten(before), flatten(after)
