@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 PLAIN = {
@@ -116,3 +116,21 @@ def kept(error: BaseException) -> str:
     except OSError as none:
         return f"its traceback could not be kept ({os.strerror(none.errno or errno.EIO)})"
     return f"the traceback is in {file.name}"
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Nothing that a library writes to the process's stderr past Python is seen meanwhile."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from mlp_torch.check.archives import arrays_of
+from mlp_torch.archives import arrays_of
 from mlp_torch.check.authors_file import listing
 from mlp_torch.check.config import Check
 from mlp_torch.check.describe.activations import FORMS

@@ -259,6 +259,6 @@ def not_a_number(where: str, name: str, row: int, value: Any) -> str:
     )
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Of an error of another library."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mlp_torch.archives import KINDS, arrays_of
 from mlp_torch.errors import UserError
+from mlp_torch.streams import silent
 from mlp_torch.tables.delimited import SUFFIXES, first_line, form, read_csv
 
 ROWS = 2**17  # of a chunk
+LARGEST = 2**32  # bytes of an archive's arrays
 # What the readers raise for a file that is not what its name says.
 DAMAGED = (
     pl.exceptions.PolarsError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, csv.Error,
@@ -55,25 +58,33 @@ def check_file(path: Path) -> None:
 
 def _parquet(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[pl.DataFrame]:
     done = 0
-    for chunk in pl.scan_parquet(path, glob=False).collect_batches(chunk_size=rows):
+    for chunk in without_panics(lambda: pl.scan_parquet(path, glob=False).collect_batches(chunk_size=rows)):
         done += len(chunk)
         yield _missing(chunk)
     if not done:
         raise UserError(f"{path}: has no rows")
 
 
-def _npz(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[pl.DataFrame]:
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: cannot be read: it is cut off, or no NPZ file (numpy.savez writes one)")
-    found: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
+def without_panics(chunks: Callable[[], Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
+    """The frames; what the library writes of a panic over a damaged file does not reach stderr."""
+    read: Iterator[pl.DataFrame] | None = None
+    while True:
+        with silent():
             try:
-                found[name] = arrays[name]
-            except ValueError as error:  # numpy's, of an array of objects, which would be a pickle
-                raise UserError(
-                    f"{path}: {name} cannot be read ({first_line(error)}); save numbers or text"
-                ) from None
+                read = read or iter(chunks())
+                chunk = next(read)
+            except StopIteration:
+                return
+            except BaseException as error:
+                if type(error).__name__ != "PanicException":  # it is no Exception, and has no public name
+                    raise
+                raise ValueError(f"it is damaged ({first_line(error)})") from None
+        yield chunk
+
+
+def _npz(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[pl.DataFrame]:
+    remedy = "that are read at once; save it as Parquet"
+    found = arrays_of(str(path), LARGEST, remedy=remedy, kinds=KINDS + "M")
     yield from from_arrays(found, str(path)).iter_slices(rows)
 
 

@@ -22,11 +22,15 @@ LIMIT = 120.0  # seconds, after which a process hangs
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, or minus the signal; what it wrote; how long it took."""
+    """How a process ended: its exit code, or minus the signal; what it wrote; how long it took.
+
+    `begun` is when the file of `once` was first there.
+    """
 
     code: int
     text: str
     seconds: float
+    begun: float
 
 
 class Processes:
@@ -80,10 +84,10 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             _be(main, asked, log)
-        code = _wait(pid, started, asked)
+        code, begun = _wait(pid, started, asked)
         text = log.read_text(errors="replace") if log.exists() else ""
         log.unlink(missing_ok=True)
-        answer = {"code": code, "text": text, "seconds": time.monotonic() - started}
+        answer = {"code": code, "text": text, "seconds": time.monotonic() - started, "begun": begun}
         print(json.dumps(answer), flush=True)
 
 
@@ -108,14 +112,14 @@ def _be(main: Any, asked: dict[str, Any], log: Path) -> None:
         os._exit(code)
 
 
-def _wait(pid: int, started: float, asked: dict[str, Any]) -> int:
+def _wait(pid: int, started: float, asked: dict[str, Any]) -> tuple[int, float]:
     """The end of a process; after LIMIT seconds it is killed, and 'hangs' (exit code 999)."""
     begun = None if asked["once"] else started  # when the time until the signal starts
     sent = asked["after"] is None
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), (begun or started) - started
         now = time.monotonic()
         if begun is None and Path(asked["folder"], asked["once"]).exists():
             begun = now
@@ -125,7 +129,7 @@ def _wait(pid: int, started: float, asked: dict[str, Any]) -> int:
         if now - started > LIMIT:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return 999
+            return 999, 0.0
         time.sleep(0.0005)
 
 

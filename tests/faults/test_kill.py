@@ -15,30 +15,31 @@ from tests.mlp_torch.running import metrics, weights
 
 # One row an engine and what must be carried over a cut: moments, masks, running statistics, counters.
 RUNS = {
-    "compiled, adam, dropout": "--engine compiled --data moons --dropout 0.2 --epochs 12 --early-stopping 9",
+    "compiled, adam, dropout": "--engine compiled --data moons --dropout 0.2 --epochs 60 --early-stopping 9",
     "compiled, momentum, a ragged batch":
-        "--engine compiled --data wine --optimizer sgd --momentum 0.9 --lr 0.01 --batch-size 7 --epochs 9",
+        "--engine compiled --data wine --optimizer sgd --momentum 0.9 --lr 0.01 --batch-size 7 --epochs 45",
     "manual, rmsprop, batch_norm":
         "--engine manual --data moons --optimizer rmsprop --momentum 0.5 --normalization batch_norm "
-        "--dropout 0.1 --epochs 12 --keep last",
+        "--dropout 0.1 --epochs 60 --keep last",
     "manual, accumulation, checkpoints within epochs":
         "--engine manual --data wine --accumulate 3 --batch-size 5 --optimizer adamw --checkpoint-every 4 "
-        "--epochs 9",
+        "--epochs 45",
     "torch, adagrad, layer_norm":
         "--engine torch --data moons --optimizer adagrad --normalization layer_norm --dropout 0.3 "
-        "--clip-norm 1 --epochs 12",
+        "--clip-norm 1 --epochs 60",
     "torch, nesterov, bf16":
         "--engine torch --data moons --optimizer sgd --momentum 0.8 --nesterov --lr 0.02 "
-        "--fp32-precision bf16 --batch-size 50 --epochs 9",
+        "--fp32-precision bf16 --batch-size 50 --epochs 45",
     "torch, accumulation, checkpoints within epochs":
         "--engine torch --data iris --accumulate 2 --batch-size 5 --dropout 0.2 --checkpoint-every 3 "
-        "--epochs 9",
+        "--epochs 45",
     "autograd, adamw, batch_norm, one_cycle":
         "--engine autograd --data wine --optimizer adamw --dropout 0.2 --normalization batch_norm "
-        "--schedule one_cycle --warmup 2 --epochs 9",
+        "--schedule one_cycle --warmup 2 --epochs 45",
     "both, adam, dropout, watched":
-        "--engine both --data iris --dropout 0.2 --verify-every 7 --checkpoint-every 5 --epochs 6",
+        "--engine both --data iris --dropout 0.2 --verify-every 7 --checkpoint-every 5 --epochs 18",
 }  # fmt: skip
+FIRST = "cut/checkpoint.safetensors"
 # Every checkpoint is written, and takes so long that one kill in three comes while it is.
 SLOW = """
 import time
@@ -70,21 +71,20 @@ def killed(processes, folder: Path, flags: str, moments: random.Random, whole: E
     shutil.rmtree(cut, ignore_errors=True)
 
     def one(arguments: list[str]) -> Ended:
-        moment = moments.uniform(0.1, 1) * whole.seconds * (1.5 if slow else 1)
-        return processes.run(arguments, folder, after=moment, set_up=slow)
+        once, within = moments.choice([("cut/config.toml", whole.seconds - whole.begun), (FIRST, 0.7)])
+        moment = moments.uniform(0, 1) * within * (2 if slow else 1)
+        return processes.run(arguments, folder, once=once, after=moment, set_up=slow)
 
     begun = one(["train", *flags.split(), "--runs-dir", ".", "--name", "cut"])
     if begun.code == 0:
         same(folder / "whole", cut)
         return "after its end"
     assert begun.code == -signal.SIGKILL, begun.text
-    if not cut.exists():
-        return "before it had begun"
     found = "in training" if (cut / "checkpoint.safetensors").exists() else "before its first checkpoint"
     if (cut / ".checkpoint.safetensors.part").exists():
         found = "in saving"
     if moments.random() < 0.5:
-        again = one(["train", "--resume", "cut"])
+        again = one(["train", "--resume", "cut"])  # at once or later, its checks included
         assert again.code in (0, -signal.SIGKILL), again.text
     ended = processes.run(["train", "--resume", "cut"], folder)
     assert ended.code == 0, ended.text
@@ -98,7 +98,8 @@ def killed(processes, folder: Path, flags: str, moments: random.Random, whole: E
 def of_all(name: str, processes, folder: Path, kills: int, seed: int) -> Counter[str]:
     """That many kills at random moments; how many were found where."""
     flags, moments, found = RUNS[name], random.Random(f"{name} {seed}"), Counter[str]()
-    whole = processes.run(["train", *flags.split(), "--runs-dir", ".", "--name", "whole"], folder)
+    line = ["train", *flags.split(), "--runs-dir", ".", "--name", "whole"]
+    whole = processes.run(line, folder, once="whole/config.toml")
     assert whole.code == 0, whole.text
     for _ in range(kills):
         where = killed(processes, folder, flags, moments, whole)

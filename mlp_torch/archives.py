@@ -25,17 +25,22 @@ class _UnreadableError(Exception):
     """Why a member is no array."""
 
 
-def arrays_of(path: str, most: int) -> dict[str, Array]:
-    """The arrays by name, at most `most` bytes in all. Raises UserError."""
+def arrays_of(
+    path: str, most: int, *, remedy: str = "of --max-bytes", kinds: str = KINDS
+) -> dict[str, Array]:
+    """The arrays by name, at most `most` bytes in all, of these kinds of dtype.
+
+    Raises UserError; `remedy` says how to go on where they are more.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             size = sum(m.file_size for m in members)
             if size > most:
                 raise UserError(
-                    f"{path}: unpacks to {size:,} bytes, more than the {most:,} of --max-bytes; not read"
+                    f"{path}: unpacks to {size:,} bytes, more than the {most:,} {remedy}; not read"
                 )
-            return {_name(m): _member(archive, m, path) for m in members}
+            return {_name(m): _member(archive, m, path, kinds) for m in members}
     except UserError:
         raise
     except OSError as error:
@@ -48,7 +53,7 @@ def _name(member: zipfile.ZipInfo) -> str:
     return Path(member.filename).as_posix().removesuffix(".npy")
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Array:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, kinds: str) -> Array:
     shown = f"{path}: {_name(member)}"
     if member.flag_bits & 1:
         raise UserError(f"{shown} is encrypted; save it without a password")
@@ -59,7 +64,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Arr
         raise UserError(f"{shown} is no .npy member; np.savez(file, W1=…, dW1=…) writes them")
     try:
         with archive.open(member) as file:
-            return _array(file, member.file_size)
+            return _array(file, member.file_size, kinds)
     except _UnreadableError as error:
         raise UserError(f"{shown} {error}") from None
     except MemoryError:
@@ -68,7 +73,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Arr
         raise UserError(f"{shown} is damaged") from None
 
 
-def _array(file: IO[bytes], size: int) -> Array:
+def _array(file: IO[bytes], size: int, kinds: str) -> Array:
     version = npy.read_magic(file)
     read: Any = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
@@ -76,7 +81,7 @@ def _array(file: IO[bytes], size: int) -> Array:
     shape, by_columns, dtype = read(file, max_header_size=LONGEST)
     if dtype.hasobject:
         raise _UnreadableError("holds Python objects, which are never unpickled; save arrays of numbers")
-    if dtype.kind not in KINDS or dtype.itemsize == 0:
+    if dtype.kind not in kinds or dtype.itemsize == 0:
         raise _UnreadableError(f"has the dtype {dtype}; save arrays of numbers")
     left = size - file.tell()
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_torch.__main__ import main
-from mlp_torch.check.archives import arrays_of
+from mlp_torch.archives import arrays_of
 from mlp_torch.errors import UserError
 
 r = np.random.default_rng(0)
