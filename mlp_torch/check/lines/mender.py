@@ -13,7 +13,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.edits import of_expression, of_statement
-from mlp_torch.check.lines.program import Program, Source
+from mlp_torch.check.lines.program import Program, Source, key_of
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Verified
 from mlp_torch.check.lines.scopes import Scope, Scopes
@@ -287,8 +287,7 @@ class Mender:
         def code(given: Any) -> Any:
             if given.co_filename != source.file:
                 return given
-            key = (given.co_qualname.rpartition("<locals>.")[2].rpartition(".")[2], given.co_firstlineno)
-            found = codes.get(key)
+            found = codes.get(key_of(given))
             return found if found is not None and found.co_freevars == given.co_freevars else given
 
         return code

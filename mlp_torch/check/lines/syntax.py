@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mlp_torch.check.lines.program import Source, codes_of
+from mlp_torch.check.lines.program import Key, Source, codes_of
 from mlp_torch.check.lines.sites import Site
 
 ADDED = "; "  # what stands before a statement that is added behind another: no line changes its number
@@ -73,16 +73,15 @@ def roots_of(statement: ast.stmt) -> list[ast.expr]:
     return [value] if isinstance(value, ast.expr) else []
 
 
-def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tuple[str, int], types.CodeType]:
-    """The code objects of the function on these lines, by the last part of the name and the first line."""
+def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[Key, types.CodeType]:
+    """The code objects of the function on these lines."""
     body = lines[first - 1 : last]
     indent = len(body[0]) - len(body[0].lstrip())
     if indent:  # a method: inside a class, so that names with two underscores are the class's
         body = ["if 1:", *body]
     text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
     tree = ast.parse(text)
-    found = codes_of(compile(tree, file, "exec"))
-    return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
+    return codes_of(compile(tree, file, "exec"))
 
 
 @lru_cache(maxsize=2048)
