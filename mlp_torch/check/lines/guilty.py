@@ -23,7 +23,7 @@ from mlp_torch.check.lines.program import Program, Sources, UnavailableError, qu
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit, Repairs, Verified, blamed
 from mlp_torch.check.lines.sites import Site
-from mlp_torch.check.lines.syntax import applied, enclosing
+from mlp_torch.check.lines.syntax import ADDED, applied, enclosing
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 SHARE = 0.3  # of it for the truth of one draw, where it is found by differences
@@ -239,7 +239,8 @@ class Search:
             max((SequenceMatcher(None, t.strip(), o).ratio() for o in others), default=0.0)
             for t in (way.before, way.after)
         )
-        return found + 0.1 * (after > before + 0.02)
+        missing = ADDED in way.edit.text  # a statement, beside which those stand that are like it
+        return found + 0.1 * (after > before + 0.02 and not missing)
 
     @property
     def names(self) -> Verified:

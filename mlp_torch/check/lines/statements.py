@@ -16,7 +16,7 @@ from mlp_torch.check.lines.scopes import Scope, kept
 from mlp_torch.check.lines.sites import HANDED, Site
 from mlp_torch.check.lines.syntax import Edit, enclosing, root_of, span, within
 
-MOST_EVENTS = 48  # of one expression, at which the variables are kept
+MOST_EVENTS = 256  # of one expression, at which the variables are kept
 MOST_BYTES = 200_000_000  # of all variables that are kept
 
 
@@ -145,11 +145,15 @@ def _see(program: Program, draw: Draw, found: list[Root]) -> None:
             events[root.site.number] = {k: i for i, k in enumerate(root.events[:MOST_EVENTS])}
     seen: dict[At, Scope] = {}
     room = [MOST_BYTES]
+    last: dict[str, dict[str, Any]] = {}  # of each function: what does not change is kept once
 
     def watch(at: At, frame: FrameType) -> None:
         if at[1] in events[at[0]] and room[0] > 0:
-            values = kept(frame.f_locals)
-            room[0] -= sum(v.nbytes for v in values.values() if isinstance(v, np.ndarray)) + 1000
+            name = frame.f_code.co_qualname
+            before = last.get(name, {})
+            values = last[name] = kept(frame.f_locals, before)
+            new = (v for n, v in values.items() if isinstance(v, np.ndarray) and v is not before.get(n))
+            room[0] -= sum(v.nbytes for v in new) + 1000
             seen[at] = Scope(frame.f_globals, values, frame.f_code.co_filename)
 
     recorder = program.recorder
