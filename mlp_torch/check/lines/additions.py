@@ -1,21 +1,22 @@
 """A statement that is missing: `target += expression`, found by what its sum over all rounds would mend."""
 
 import ast
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.mender import Attempt, Mended, Mender
-from mlp_torch.check.lines.places import base, gaps
+from mlp_torch.check.lines.places import gaps
+from mlp_torch.check.lines.rounds import Rounds
 from mlp_torch.check.lines.scopes import Scope
 from mlp_torch.check.lines.sensitivity import NEAR, Sensitivity
 from mlp_torch.check.lines.statements import Root
-from mlp_torch.check.lines.syntax import ADDED, Edit, block_of, quoted, roots_of
+from mlp_torch.check.lines.syntax import ADDED, Edit, block_of, double_quoted, quoted, roots_of
 from mlp_torch.check.lines.terms import Terms
 
 COST = 1.6
@@ -33,8 +34,14 @@ class Place:
     root: Root
     target: str
     slopes: list[Slopes]
+    shapes: list[tuple[int, ...]]
     sum: bool  # whether something is added to it elsewhere, or it is all zero
     old: list[Array] | None = None  # what was there, where it is written and not added to
+
+    @property
+    def filled(self) -> Array | float:
+        """What an addition takes the place of."""
+        return 0.0 if self.old is None else np.concatenate([a.ravel() for a in self.old])
 
     def of(self, entry: str) -> "Place | None":
         """An entry of the target as a target; None where it has none in some round."""
@@ -45,13 +52,17 @@ class Place:
                 {n: np.asarray(eval(code, {**scope.names, "_array_": s})) for n, s in row.items()}
                 for scope, row in zip(scopes, self.slopes, strict=True)
             ]
+            shapes = [
+                np.shape(eval(code, {**scope.names, "_array_": np.empty(s)}))
+                for scope, s in zip(scopes, self.shapes, strict=True)
+            ]
             old = self.old and [
                 np.asarray(eval(code, {**scope.names, "_array_": a}))
                 for scope, a in zip(scopes, self.old, strict=True)
             ]
         except (Exception, SystemExit):  # not so in this round
             return None
-        return Place(self.root, f"{self.target}[{entry}]", rows, self.sum, old)
+        return Place(self.root, f"{self.target}[{entry}]", rows, shapes, self.sum, old)
 
 
 def additions(mender: Mender) -> Iterator[Mended]:
@@ -61,7 +72,7 @@ def additions(mender: Mender) -> Iterator[Mended]:
         return
     seen: set[tuple[int, int, bool]] = set()
     added: set[tuple[str, str]] = set()
-    tested = Tested()
+    rounds = Rounds()
     for root, end in _all_roots(mender):
         start = (id(root.statement), id(root.function), end)
         if start in seen or root.node is None or not root.all_seen:
@@ -69,10 +80,11 @@ def additions(mender: Mender) -> Iterator[Mended]:
         seen.add(start)
         root.scopes[0].learn(root.function)
         terms = Terms(root.scopes[0], root.function)
+        rounds.enter(root, end)
         for place in _places(mender, slopes, root, terms, end):
             if mender.late:
                 return
-            for text, said in itertools.islice(_texts(mender, slopes, place, terms, tested), MOST_TEXTS):
+            for text, said in itertools.islice(_texts(slopes, place, terms, rounds), MOST_TEXTS):
                 if (place.target, text) in added:
                     continue
                 added.add((place.target, text))
@@ -83,26 +95,6 @@ def additions(mender: Mender) -> Iterator[Mended]:
                 statement = f"{place.target} {op} {text.removeprefix('-') if op == '-=' else text}"
                 yield from _as_term(mender, root, place, text, cost)
                 yield from _where(mender, root, end, statement, cost)
-
-
-class Tested:
-    """What was tried before a statement need not be before a later one, unless what it reads has changed."""
-
-    def __init__(self) -> None:
-        self.at: dict[tuple[int, str, str], int] = {}
-
-    def again(self, root: Root, at: int, block: Sequence[ast.stmt], target: str, text: str) -> bool:
-        key = (id(block), target, text)
-        before = self.at.get(key)
-        self.at[key] = at
-        if before is None:
-            return False
-        stored = {
-            word
-            for s in block[before:at] for n in ast.walk(s)
-            if isinstance(getattr(n, "ctx", None), ast.Store) for word in re.findall(r"\w+", base(n))
-        }  # fmt: skip
-        return not stored & set(re.findall(r"\w+", f"{target} {text}"))
 
 
 def _all_roots(mender: Mender) -> Iterator[tuple[Root, bool]]:
@@ -155,7 +147,8 @@ def _places(mender: Mender, slopes: Sensitivity, root: Root, terms: Terms, end: 
         old = [r[1] for r in rounds if r is not None and r[1] is not None]
         adds = any(s == target or s.startswith(f"{target}[") for s in sums)
         adds = adds or bool(old) or not np.any(root.scopes[-1].read(target))
-        place = Place(root, target, rows, adds, old or None)
+        shapes = [np.shape(s.read(target)) for s in root.scopes]
+        place = Place(root, target, rows, shapes, adds, old or None)
         yield place
         for entry in terms.entries if adds else ():
             part = place.of(entry) if terms.shape_of(target, entry) is not None else None
@@ -191,81 +184,70 @@ def _slopes(
     return ({same[0]: slopes.random[same[0]]}, None) if len(same) == 1 else None
 
 
-def _texts(
-    mender: Mender, slopes: Sensitivity, place: Place, terms: Terms, tested: Tested
-) -> Iterator[tuple[str, str]]:
+def _texts(slopes: Sensitivity, place: Place, terms: Terms, rounds: Rounds) -> Iterator[tuple[str, str]]:
     """What may be added to the target, and how it is scaled: its sum over all rounds mends a gradient, and
     moves no right one.
     """
-    root = place.root
-    block = block_of(root.source.tree, root.statement)
-    scaled: list[tuple[float, str]] = []
-    for text in terms.of(next(iter(place.slopes[0].values())).shape if place.slopes[0] else ()):
-        if mender.late:
-            return
-        if text == place.target or tested.again(root, block.index(root.statement), block, place.target, text):
-            continue
-        factor = _factor(slopes, place, text)
-        if factor is None:
-            continue
-        plain = text if not any(sign in text for sign in " @*") else f"({text})"
+    texts, rows = rounds.rows(place.root, terms.of(place.shapes[0]), place.shapes)
+    factors = _factors(slopes, place, rows - place.filled)
+    known = [(t, f) for t, f in zip(texts, factors, strict=True) if np.isfinite(f) and t != place.target]
+    for text, factor in known:
         if abs(factor - 1) < NEAR:
             yield text, ""
-        elif abs(factor + 1) < NEAR and not place.old:
+        elif abs(factor + 1) < NEAR and place.old is None:
             yield f"-{text}", ""
-        elif not place.old:
-            scaled.append((factor, plain))
-    for factor, plain in scaled:
-        yield from ((f"{said} * {plain}", f"{said} * {plain}") for said in _said(root.scopes[0], factor))
+    for text, factor in known if place.old is None else ():
+        plain = text if not any(sign in text for sign in " @*") else f"({text})"
+        if abs(abs(factor) - 1) >= NEAR:
+            yield from (
+                (f"{said} * {plain}", f"{said} * {plain}") for said in _said(place.root.scopes[0], factor)
+            )
 
 
-def _factor(slopes: Sensitivity, place: Place, text: str) -> float | None:
-    """The number times which the expression mends a gradient to first order."""
-    code: Any = compile(text, "<added>", "eval")
-    values = []
-    for i, scope in enumerate(place.root.scopes):
-        try:
-            value = np.asarray(eval(code, scope.names), dtype=float)
-        except (Exception, SystemExit):  # not so in this round
-            return None
-        if any(value.shape != s.shape for s in place.slopes[i].values()):
-            return None
-        values.append(value - place.old[i] if place.old else value)
-    factor: float | None = None
+def _factors(slopes: Sensitivity, place: Place, rows: Array) -> Array:
+    """The number times which each row mends a gradient to first order; NaN where none does."""
+    factors: Array = np.full(len(rows), np.nan)
+    spoils = np.zeros(len(rows), dtype=bool)
     for name in slopes.slopes:
-        steps = [v * row[name] for v, row in zip(values, place.slopes, strict=True) if name in row]
-        moved, size = sum(float(s.sum()) for s in steps), sum(float(np.abs(s).sum()) for s in steps)
-        if not np.isfinite(size):
-            return None
+        parts = [
+            row[name] if name in row else np.zeros(shape)
+            for row, shape in zip(place.slopes, place.shapes, strict=True)
+        ]
+        along = np.concatenate([p.ravel() for p in parts])
+        if not along.any():
+            continue
+        moved, size = rows @ along, np.abs(rows) @ np.abs(along)
+        moves = np.abs(moved) > NEAR * size
         if name not in slopes.wrong:
-            if abs(moved) > NEAR * size:
-                return None
-        elif size and abs(moved) > NEAR * size:
-            found = slopes.gaps[name] / moved
-            if factor is None:
-                factor = found
-            elif abs(found - factor) > 1e-6 * abs(factor):
-                return None
-    return factor
+            spoils |= moves
+            continue
+        found = np.divide(slopes.gaps[name], moved, out=np.full(len(rows), np.nan), where=moves)
+        spoils |= moves & (np.abs(found - factors) > 1e-6 * np.abs(factors))
+        factors = np.where(moves & np.isnan(factors), found, factors)
+    return np.where(spoils, np.nan, factors)
 
 
 def _said(scope: Scope, factor: float) -> Iterator[str]:
     """A number by the names of the scope: n, 1 / n, 2 * reg, a * b."""
-    known: dict[str, float] = {"2": 2.0, "0.5": 0.5}
-    for text in (*scope.sizes(), *scope.scalars()):
-        try:
-            known[text] = float(scope.read(text))
-        except (Exception, SystemExit):  # no number here
-            continue
-    for (s, x), sign in itertools.product(known.items(), ("", "-")):
-        one = -1 if sign else 1
-        if abs(one * x - factor) <= 1e-6 * abs(factor):
-            yield f"{sign}{s}"
-        if x and abs(one / x - factor) <= 1e-6 * abs(factor):
-            yield f"{sign}1 / {s}"
-    for (s, x), (t, y) in itertools.combinations(known.items(), 2):
-        if abs(x * y - factor) <= 1e-6 * abs(factor):
-            yield f"{s} * {t}"
+    numbers, texts = _numbers(scope)
+    near = np.flatnonzero(np.abs(numbers - factor) <= 1e-6 * abs(factor))
+    yield from (texts[i] for i in near)
+
+
+def _numbers(scope: Scope) -> tuple[Array, list[str]]:
+    if scope.said is None:
+        known: dict[str, float] = {"2": 2.0, "0.5": 0.5}
+        for text in (*scope.sizes(), *scope.scalars()):
+            with contextlib.suppress(Exception, SystemExit):  # no number here
+                known[text] = float(scope.read(text))
+        found = [(x, text) for text, x in known.items()]
+        found += [(1 / x, f"1 / {text}") for text, x in known.items() if x]
+        found += [part for x, text in found for part in ((x, text), (-x, f"-{text}"))]
+        pairs = itertools.combinations(known.items(), 2)
+        found += [(x * y, f"{s} * {t}") for (s, x), (t, y) in pairs]
+        once = {text: x for x, text in found}
+        scope.said = np.array(list(once.values())), list(once)
+    return scope.said
 
 
 def _as_term(mender: Mender, root: Root, place: Place, text: str, cost: float) -> Iterator[Mended]:
@@ -277,7 +259,8 @@ def _as_term(mender: Mender, root: Root, place: Place, text: str, cost: float) -
         if target is None or ast.unparse(target) != place.target or not isinstance(statement, ast.Assign):
             continue
         last, end = statement.end_lineno or 0, statement.end_col_offset or 0
-        term = quoted(f" - {text[1:]}" if text.startswith("-") else f" + {text}", root.source.lines)
+        term = f" - {text[1:]}" if text.startswith("-") else f" + {text}"
+        term = quoted(term, double_quoted(root.source.lines))
         mended = mender.tried(Attempt(root.source, root.function, Edit((last, end, last, end), term, cost)))
         if mended is not None:
             yield mended
@@ -287,6 +270,7 @@ def _where(mender: Mender, root: Root, end: bool, statement: str, cost: float) -
     """The addition in the root's block, at the places where it may have stood and where it works."""
     source, block = root.source, block_of(root.source.tree, root.statement)
     (parsed,) = ast.parse(statement).body
+    text = quoted(statement, double_quoted(source.lines))
     at = block.index(root.statement) + end
     found = gaps(block, at, parsed, root.function)
     scores = {g.at: g.score for g in found}
@@ -295,7 +279,7 @@ def _where(mender: Mender, root: Root, end: bool, statement: str, cost: float) -
     lines: set[int] = set()
     for gap in [*likely, earliest]:
         upper = scores.get(gap.at - 1, -np.inf) >= scores.get(gap.at + 1, -np.inf)
-        for edit, line in _edits(source.lines, block, gap.at, quoted(statement, source.lines), upper):
+        for edit, line in _edits(block, gap.at, text, upper):
             if line in lines:
                 break
             dear = replace(edit, cost=cost + FARTHER * len(lines))
@@ -306,9 +290,7 @@ def _where(mender: Mender, root: Root, end: bool, statement: str, cost: float) -
                 break
 
 
-def _edits(
-    lines: Sequence[str], block: Sequence[ast.stmt], at: int, statement: str, upper: bool
-) -> list[tuple[Edit, int]]:
+def _edits(block: Sequence[ast.stmt], at: int, statement: str, upper: bool) -> list[tuple[Edit, int]]:
     """The statement in a gap: behind what stands above it, or before what stands below it."""
     found = []
     if at and isinstance(block[at - 1], SIMPLE):

@@ -35,6 +35,7 @@ class Scope:
     literals: list[str] = field(default_factory=list)
     functions: dict[str, int] = field(default_factory=dict)
     known: ast.AST | None = None
+    said: tuple[np.ndarray[Any, Any], list[str]] | None = None  # numbers, and what they are called
 
     @staticmethod
     def plain(value: Any) -> Any:

@@ -38,6 +38,7 @@ class Sensitivity:
     slopes: dict[str, dict[At, Array]] = field(default_factory=dict)
     gaps: dict[str, float] = field(default_factory=dict)
     random: dict[str, Array] = field(default_factory=dict)
+    _along: tuple[tuple[At, ...], tuple[list[str], Array, Array]] | None = None
 
     def reach(self, at: At) -> frozenset[str]:
         """The gradients that a value reaches."""
@@ -49,25 +50,28 @@ class Sensitivity:
 
     def mends(self, new: Mapping[At, Array]) -> frozenset[str]:
         """The wrong gradients that come out right with these values in place; none if a right one moves."""
-        mended = set()
-        for name, slopes in self.slopes.items():
-            moved, size = 0.0, abs(self.gaps[name])
-            for at, value in new.items():
-                slope = slopes.get(at)
-                if slope is None:
-                    continue
-                old = self.draw.values[at[0]][at[1]]
-                step = slope * (value - old)
-                moved += float(step.sum())
-                size += float(np.abs(step).sum())
-            if not np.isfinite(size):
-                return frozenset()
-            off = abs(moved - self.gaps[name]) > NEAR * size
-            if name in self.wrong:
-                mended |= set() if off else {name}
-            elif off:
-                return frozenset()
-        return frozenset(mended)
+        names, slopes, old = self.along(tuple(new))
+        step = np.concatenate([a.ravel() for a in new.values()]) - old
+        moved, size = slopes @ step, np.abs(slopes) @ np.abs(step)
+        if not np.isfinite(size).all():
+            return frozenset()
+        gaps = np.array([self.gaps[n] for n in names])
+        off = np.abs(moved - gaps) > NEAR * (size + np.abs(gaps))
+        if any(o and n not in self.wrong for n, o in zip(names, off, strict=True)):
+            return frozenset()
+        return frozenset(n for n, o in zip(names, off, strict=True) if not o and n in self.wrong)
+
+    def along(self, ats: tuple[At, ...]) -> tuple[list[str], Array, Array]:
+        """The gradients, their slopes in the values of some events, one after the other, and the values."""
+        if self._along is None or self._along[0] != ats:
+            old = [self.draw.values[site][k] for site, k in ats]
+            rows = [
+                [by[at].ravel() if at in by else np.zeros(v.size) for at, v in zip(ats, old, strict=True)]
+                for by in self.slopes.values()
+            ]
+            slopes = np.array([np.concatenate(row) for row in rows])
+            self._along = ats, (list(self.slopes), slopes, np.concatenate([v.ravel() for v in old]))
+        return self._along[1]
 
     @cached_property
     def wrong(self) -> list[str]:

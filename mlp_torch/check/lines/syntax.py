@@ -44,11 +44,14 @@ def _replaced(lines: Sequence[str], edit: Edit) -> list[str]:
     return (head + edit.text + tail).split("\n")
 
 
-def quoted(text: str, lines: Sequence[str]) -> str:
+def double_quoted(lines: Sequence[str]) -> bool:
+    """Whether an author puts keys in double quotes."""
+    return sum(line.count("['") for line in lines) <= sum(line.count('["') for line in lines)
+
+
+def quoted(text: str, double: bool) -> str:
     """Keys in the quotes that the author puts them in."""
-    if "['" not in text or sum(line.count("['") for line in lines) > sum(line.count('["') for line in lines):
-        return text
-    return re.sub(r"\['(\w+)'\]", r'["\1"]', text)
+    return re.sub(r"\['(\w+)'\]", r'["\1"]', text) if double and "['" in text else text
 
 
 def segment(lines: Sequence[str], node: ast.AST) -> str:
