@@ -36,8 +36,8 @@ MOST_OTHERS = 4
 MOST_TRIED = 3  # partial repairs on which the search for another fault goes on
 # what is searched, one after the other: (how, faults at most, lower and upper cost of an edit)
 STAGES = (
-    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25), ("value", 1, 1.35, 1.85),
-    ("name", 1, 1.35, 2.0), ("value", MOST_FAULTS, 0.0, 1.85), ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85),
+    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25), ("name", 1, 1.35, 2.0),
+    ("value", 1, 1.35, 1.85), ("value", MOST_FAULTS, 0.0, 1.85), ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85),
     ("value", 1, 1.85, 3.0), ("value", MOST_FAULTS, 0.0, 3.0),
 )  # fmt: skip
 
@@ -135,7 +135,7 @@ class Search:
             elif how == "run":
                 self.ways += mender.run(low, high)
             elif mender.rounds:
-                self.ways += mender.towards(self.named_so if how == "name" else self.hit, high)
+                self.ways += mender.towards(self.named_so if how == "name" else self.hit, low, high)
             if how == "value":
                 self.ways += self.mender.misfits(high)
                 if low < COST <= high:
@@ -283,9 +283,11 @@ class Search:
         )
 
     def named_so(self, at: At, value: Array) -> bool:
-        """Whether a value is the gradient that it is named after, where it was not."""
-        old = self.draws[0].values[at[0]][at[1]]
-        return self.names.by_name(at, old) is False and self.names.by_name(at, value) is True
+        """Whether a value is the gradient that it is named after, or of anything, where it was not."""
+        old, names = self.draws[0].values[at[0]][at[1]], self.names
+        if names.by_name(at, value):
+            return not names.by_name(at, old)
+        return names.whole_of_any(value) and not names.whole_of_any(old)
 
     def by_value(self) -> list[Verdict]:
         """Where no edit mends: the value in whose place a true gradient does."""

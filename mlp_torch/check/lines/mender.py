@@ -145,14 +145,14 @@ class Mender:
         """Whether anything in the backward pass runs more than once."""
         return any(len(r.events) > 1 for r in self.roots)
 
-    def towards(self, wanted: Callable[[At, Array], bool], high: float) -> Iterator[Mended]:
+    def towards(self, wanted: Callable[[At, Array], bool], low: float, high: float) -> Iterator[Mended]:
         """Edits of what comes round that give a wanted value the first time that it can be wrong."""
         for number, root in enumerate(self.roots):
             ats = [(root.site.number, k) for k in root.events]
             for edit in self.edits(number, high) if len(ats) > 1 else ():
                 if self.late:
                     return
-                if not root.inside(edit):
+                if edit.cost <= low or not root.inside(edit):
                     continue
                 value = root.first(edit, self.draws[0])
                 if value is not None and wanted(ats[value[0]], value[1]):
