@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.check.lines.mender import Attempt, Mended, Mender
+from mlp_torch.check.lines.mender import Mender
 from mlp_torch.check.lines.places import gaps
 from mlp_torch.check.lines.rounds import Rounds
 from mlp_torch.check.lines.scopes import Scope
@@ -18,6 +18,7 @@ from mlp_torch.check.lines.sensitivity import NEAR, Sensitivity
 from mlp_torch.check.lines.statements import Root
 from mlp_torch.check.lines.syntax import ADDED, Edit, block_of, double_quoted, quoted, roots_of
 from mlp_torch.check.lines.terms import Terms
+from mlp_torch.check.lines.trials import Attempt, Mended
 
 COST = 1.6
 ODD, SCALED, FARTHER = 0.4, 0.2, 0.05  # dearer by this: to what adds nothing up; times a number; elsewhere
@@ -142,9 +143,9 @@ def _places(mender: Mender, slopes: Sensitivity, root: Root, terms: Terms, end: 
         if any(r is None for r in rounds):
             continue
         rows = [r[0] for r in rounds if r is not None]
-        if not any(row.keys() & set(slopes.wrong) for row in rows):
-            continue
         old = [r[1] for r in rounds if r is not None and r[1] is not None]
+        if not any(row.keys() & set(slopes.wrong) for row in rows) or len(old) not in (0, len(rows)):
+            continue
         adds = any(s == target or s.startswith(f"{target}[") for s in sums)
         adds = adds or bool(old) or not np.any(root.scopes[-1].read(target))
         shapes = [np.shape(s.read(target)) for s in root.scopes]

@@ -11,11 +11,11 @@ from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit
 from mlp_torch.check.lines.sites import Site
 from mlp_torch.check.lines.syntax import ADDED
+from mlp_torch.check.lines.trials import Mended
 
 LOOSE = 1e-7
 

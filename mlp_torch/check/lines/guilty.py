@@ -18,12 +18,13 @@ from mlp_torch.check.lines.additions import COST, additions
 from mlp_torch.check.lines.draws import Draw, anew, close, drawn
 from mlp_torch.check.lines.explanation import Verdict, told
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mender import Mended, Mender
+from mlp_torch.check.lines.mender import Mender
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError, quiet
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit, Repairs, Verified, blamed
 from mlp_torch.check.lines.sites import Site
 from mlp_torch.check.lines.syntax import ADDED, applied, enclosing
+from mlp_torch.check.lines.trials import Mended
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 SHARE = 0.3  # of it for the truth of one draw, where it is found by differences

@@ -80,6 +80,8 @@ class GuiltyLine:
         if others:
             for other in self.alternatives:
                 mended = f", as {other.mended.strip()}" if other.mended else ""
+                if other.mended and other.code in other.mended.split("\n"):  # beside it, one is missing
+                    mended = f" ({other.explanation})"
                 lines.append(f"  or {other.where}: {other.code.strip()}{mended}")
         return lines
 

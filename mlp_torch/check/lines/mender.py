@@ -2,67 +2,36 @@
 
 import ast
 import time
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.edits import of_expression, of_statement
-from mlp_torch.check.lines.program import Program, Source, key_of
+from mlp_torch.check.lines.program import Program
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Verified
 from mlp_torch.check.lines.scopes import Scope, Scopes
 from mlp_torch.check.lines.sensitivity import Sensitivity, sensitivity
 from mlp_torch.check.lines.statements import Root, given, roots
-from mlp_torch.check.lines.syntax import Edit, applied, compiled, shown
-
-NEAR = 1e-7
-Place = tuple[str, int]  # file, line
+from mlp_torch.check.lines.syntax import Edit
+from mlp_torch.check.lines.trials import Attempt, Mended, Trials
 
 
-@dataclass(frozen=True)
-class Mended:
-    """`before` and `after`: the statement's text; `arrays`: the gradients that the edit makes right."""
-
-    file: str
-    line: int
-    before: str
-    after: str
-    edit: Edit
-    arrays: frozenset[str] = frozenset()
-    values: Mapping[At, Array] = field(default_factory=dict, compare=False)  # that the statement has then
-
-    @property
-    def cost(self) -> float:
-        return self.edit.cost
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """An edit of a statement, and what a run is needed for: whether it mends."""
-
-    source: Source
-    function: ast.AST
-    edit: Edit
-
-
-class Mender:
+class Mender(Trials):
     """Edits of one program's statements, run on every draw."""
 
     def __init__(self, program: Program, draws: Sequence[Draw], deadline: float) -> None:
-        self.program, self.draws, self.deadline = program, draws, deadline
-        self.runs = self._looked = 0
+        super().__init__(program, draws)
+        self.deadline = deadline
+        self._looked = 0
         self._late = False
-        self.wrong = frozenset(draws[0].wrong)
         self._edits: dict[int, tuple[float, list[Edit]]] = {}
         self.misshapen: list[Attempt] = []  # whose values have another shape than those that are there
         self._recurrent: dict[int, bool] = {}
-        self._asked: set[tuple[str, Edit]] = set()
 
     @property
     def late(self) -> bool:
@@ -239,55 +208,3 @@ class Mender:
                     made = of_expression(statement.value, source.lines, scope, high)
                     found += [Attempt(source, root.function, e) for e in made if e.cost <= high]
         return found
-
-    def tried(self, attempt: Attempt) -> Mended | None:
-        """What an edit mends, told by running it; None where that is nothing, or it was tried before."""
-        source, edit = attempt.source, attempt.edit
-        key = (source.file, edit)
-        if key in self._asked:
-            return None
-        self._asked.add(key)
-        arrays = self.works(source, edit, attempt.function)
-        if not arrays:
-            return None
-        return Mended(source.file, edit.span[0], *shown(source.lines, edit), edit, arrays)
-
-    def works(self, source: Source, edit: Edit, function: ast.AST) -> frozenset[str]:
-        """The wrong gradients that are right on every draw with this edit; none if it spoils a right one."""
-        code = self.edited(source, edit, function)
-        found = self.wrong
-        for draw in self.draws:
-            if code is None or not found:
-                return frozenset()
-            self.runs += 1
-            try:
-                loss, hand = self.program.run(draw.parameters, draw.data, code=code)
-            except (Exception, SystemExit):  # whatever an edited program raises
-                return frozenset()
-            if not abs(float(loss) - draw.loss) <= NEAR * max(abs(draw.loss), 1e-12):
-                return frozenset()
-            right = {n for n in draw.true if draw.right(n, hand)}
-            if not right >= set(draw.true) - set(draw.wrong):
-                return frozenset()
-            found &= right
-        return found
-
-    def edited(
-        self, source: Source, edit: Edit, function: ast.AST
-    ) -> Callable[[types.CodeType], types.CodeType] | None:
-        """What gives the code of a function with an edit made; code that is not its own as it is."""
-        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]  # a function's node has both
-        decorators = getattr(function, "decorator_list", [])
-        first = min([first, *(d.lineno for d in decorators)])
-        try:
-            codes = compiled(applied(source.lines, edit), first, last, source.file)
-        except (SyntaxError, ValueError):
-            return None
-
-        def code(given: Any) -> Any:
-            if given.co_filename != source.file:
-                return given
-            found = codes.get(key_of(given))
-            return found if found is not None and found.co_freevars == given.co_freevars else given
-
-        return code

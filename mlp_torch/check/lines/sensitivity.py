@@ -66,7 +66,7 @@ class Sensitivity:
         if self._along is None or self._along[0] != ats:
             old = [self.draw.values[site][k] for site, k in ats]
             rows = [
-                [by[at].ravel() if at in by else np.zeros(v.size) for at, v in zip(ats, old, strict=True)]
+                [_fitted(by.get(at), v).ravel() for at, v in zip(ats, old, strict=True)]
                 for by in self.slopes.values()
             ]
             slopes = np.array([np.concatenate(row) for row in rows])
@@ -76,6 +76,13 @@ class Sensitivity:
     @cached_property
     def wrong(self) -> list[str]:
         return self.draw.wrong
+
+
+def _fitted(slope: Array | None, value: Array) -> Array:
+    """A slope of the value's shape; NaN where torch gave the value another one."""
+    if slope is None:
+        return np.zeros(value.shape)
+    return slope if slope.shape == value.shape else np.full(value.shape, np.nan)
 
 
 def sensitivity(program: Program, draw: Draw) -> Sensitivity | None:

@@ -133,9 +133,10 @@ def indexed(slips: Slips, node: ast.Subscript) -> Iterator[Offer]:
             yield from ((part, name, 1.15) for name in slips.scope.counters())
             if isinstance(part, ast.BinOp):
                 yield part, slips.text(part.left), 1.0
-    if len(parts) == 2:
-        a, b = (slips.text(p) for p in parts)
-        yield index, f"{b}, {a}", 1.2
+    for i, j in itertools.combinations(range(len(parts)), 2):
+        texts = [slips.text(p) for p in parts]
+        texts[i], texts[j] = texts[j], texts[i]
+        yield index, ", ".join(texts), 1.2
 
 
 def operation(slips: Slips, node: ast.BinOp) -> Iterator[Offer]:

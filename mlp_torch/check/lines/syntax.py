@@ -44,6 +44,17 @@ def _replaced(lines: Sequence[str], edit: Edit) -> list[str]:
     return (head + edit.text + tail).split("\n")
 
 
+def narrowed(lines: Sequence[str], edit: Edit) -> Edit:
+    """The edit without the lines at its beginning that stay as they are."""
+    first, start, last, end = edit.span
+    old = [line.encode() for line in lines[first - 1 : last]]
+    new = edit.text.split("\n")
+    same = 0
+    while same < min(len(old), len(new)) - 1 and old[same][start * (not same) :] == new[same].encode():
+        same += 1
+    return edit if not same else Edit((first + same, 0, last, end), "\n".join(new[same:]), edit.cost)
+
+
 def double_quoted(lines: Sequence[str]) -> bool:
     """Whether an author puts keys in double quotes."""
     return sum(line.count("['") for line in lines) <= sum(line.count('["') for line in lines)

@@ -17,7 +17,6 @@ from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import Source, key_of
 from mlp_torch.check.lines.recording import At, copied
 from mlp_torch.check.lines.scopes import Scopes, reads
@@ -35,6 +34,7 @@ from mlp_torch.check.lines.syntax import (
     span,
     within,
 )
+from mlp_torch.check.lines.trials import Mended
 
 NEAR = 1e-7
 
