@@ -173,21 +173,24 @@ class Mender(Trials):
         return sorted(found, key=lambda a: a.edit.cost)
 
     def recurrent(self, number: int) -> bool:
-        """Whether a root's value comes round again: moved in the first round, it moves in a later one."""
-        root, draw = self.roots[number], self.draws[0]
-        if len(root.events) == 1:
-            return False
+        """Whether only a run judges a root's edits: moved in the first round, its value moves in a later one,
+        or the gradients do not move along their slopes.
+        """
         if number not in self._recurrent:
+            root, draw = self.roots[number], self.draws[0]
             site, first, *later = root.site.number, *root.events
-            moved = {(site, first): draw.values[site][first] * 1.1 + 0.1}
+            old = draw.values[site][first]
+            moved = {(site, first): old * 1.1 + 0.1}
             try:
-                self.program.run(draw.parameters, draw.data, moved, recording=True)
+                _, hand = self.program.run(draw.parameters, draw.data, moved, recording=bool(later))
             except (Exception, SystemExit):  # whatever the author's code raises at other numbers
+                self._recurrent[number] = True
                 return True
             now = {e.count: e.value for e in self.program.recorder.events if e.site == site}
-            self._recurrent[number] = any(
-                k not in now or not np.array_equal(now[k], draw.values[site][k]) for k in later
-            )
+            again = any(k not in now or not np.array_equal(now[k], draw.values[site][k]) for k in later)
+            slopes = self.sensitivity
+            bent = slopes is not None and not slopes.straight(moved, hand)
+            self._recurrent[number] = again or bent
         return self._recurrent[number]
 
     def silent(self, high: float) -> list[Attempt]:

@@ -27,6 +27,7 @@ from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import ENTER, RECORD
 
 NEAR = 1e-7
+BENT = 1e-5  # off by this share, a gradient does not move along its slope
 DEEP = 6
 
 
@@ -60,6 +61,17 @@ class Sensitivity:
         if any(o and n not in self.wrong for n, o in zip(names, off, strict=True)):
             return frozenset()
         return frozenset(n for n, o in zip(names, off, strict=True) if not o and n in self.wrong)
+
+    def straight(self, new: Mapping[At, Array], hand: Mapping[str, Array]) -> bool:
+        """Whether the gradients of a run with these values in place are where their slopes say."""
+        names, slopes, old = self.along(tuple(new))
+        step = np.concatenate([a.ravel() for a in new.values()]) - old
+        for name, slope in zip(names, slopes, strict=True):
+            change = self.random[name] * (hand[name] - self.draw.hand[name])
+            size = float(np.abs(slope) @ np.abs(step)) + float(np.abs(change).sum())
+            if not abs(float(slope @ step) - float(change.sum())) <= BENT * size:
+                return False
+        return True
 
     def along(self, ats: tuple[At, ...]) -> tuple[list[str], Array, Array]:
         """The gradients, their slopes in the values of some events, one after the other, and the values."""
