@@ -69,7 +69,7 @@ def _told_by_edit(
     return GuiltyLine(
         mended.file, mended.line, column, function, code, meant(mended, draws[0], sites), words,
         tuple(sorted(mended.arrays)), True,
-        mended.after, alternatives, end, len(draws),
+        mended.after, alternatives, end, len(draws), joint=mended.joint,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import ast
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.edits import of_expression, of_statement
+from mlp_torch.check.lines.halves import Half, pairs
 from mlp_torch.check.lines.program import Program
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Verified
@@ -18,7 +19,7 @@ from mlp_torch.check.lines.scopes import Scope, Scopes
 from mlp_torch.check.lines.sensitivity import Sensitivity, sensitivity
 from mlp_torch.check.lines.statements import Root, given, roots
 from mlp_torch.check.lines.syntax import Edit
-from mlp_torch.check.lines.trials import Attempt, Mended, Trials
+from mlp_torch.check.lines.trials import Attempt, Mended, Trials, mended_by
 
 
 class Mender(Trials):
@@ -32,6 +33,9 @@ class Mender(Trials):
         self._edits: dict[int, tuple[float, list[Edit]]] = {}
         self.misshapen: list[Attempt] = []  # whose values have another shape than those that are there
         self._recurrent: dict[int, bool] = {}
+        self.halves: list[Half] = []
+        self.steps: list[tuple[int, Attempt]] = []  # edits of roots after which a value is what is hoped for
+        self.hopes: Callable[[At, Array], bool] = lambda _at, _value: False
 
     @property
     def late(self) -> bool:
@@ -108,6 +112,20 @@ class Mender(Trials):
                     mended = self.tried(Attempt(root.source, root.function, edit))
                     if mended is not None:
                         yield replace(mended, values=new)
+                else:
+                    self._note(number, Attempt(root.source, root.function, edit), new, slopes)
+
+    def _note(self, number: int, attempt: Attempt, new: Mapping[At, Array], slopes: Sensitivity) -> None:
+        """Keep an edit that may mend together with another one."""
+        draw, moved = self.draws[0], slopes.moved(new)
+        if moved is not None and not slopes.spoils(*moved):
+            wrong = np.array([n in slopes.wrong for n in slopes.slopes])
+            half = Half(number, attempt, moved[0][wrong], moved[1][wrong])
+            if half.moves.any():
+                self.halves.append(half)
+        first = next((at for at, v in new.items() if not np.array_equal(v, draw.values[at[0]][at[1]])), None)
+        if first is not None and self.hopes(first, new[first]):
+            self.steps.append((number, attempt))
 
     @property
     def rounds(self) -> bool:
@@ -125,9 +143,12 @@ class Mender(Trials):
                     continue
                 value = root.first(edit, self.draws[0])
                 if value is not None and wanted(ats[value[0]], value[1]):
-                    mended = self.tried(Attempt(root.source, root.function, edit))
+                    attempt = Attempt(root.source, root.function, edit)
+                    mended = self.tried(attempt)
                     if mended is not None:
                         yield mended
+                    else:
+                        self.steps.append((number, attempt))
 
     def run(self, low: float, high: float) -> Iterator[Mended]:
         """Edits that only a run can judge: heads of loops, statements that change places, other shapes, and
@@ -211,3 +232,43 @@ class Mender(Trials):
                     made = of_expression(statement.value, source.lines, scope, high)
                     found += [Attempt(source, root.function, e) for e in made if e.cost <= high]
         return found
+
+    def next_steps(self, high: float) -> list[Mended]:
+        """Of each line the cheapest edit after which a value is what is hoped for, though others stay wrong:
+        in the order in which they run.
+        """
+        best: dict[tuple[str, int], tuple[int, Attempt]] = {}
+        for number, attempt in sorted(self.steps, key=lambda step: step[1].edit.cost):
+            if attempt.edit.cost <= high:
+                best.setdefault((attempt.source.file, attempt.edit.span[0]), (number, attempt))
+        found, slopes = [], self.sensitivity
+        for number, attempt in sorted(best.values(), key=lambda step: step[0]):
+            arrays = self.works(attempt)
+            if arrays is not None and slopes is not None:
+                root = self.roots[number]
+                ats = [(root.site.number, k) for k in root.events]
+                reached = frozenset(n for at in ats for n in slopes.reach(at)) & self.wrong
+                found.append(mended_by(attempt, reached, joint=True))
+        return found
+
+    def both(self) -> list[tuple[Mended, Mended]]:
+        """Pairs of edits of which neither mends alone, and both together everything."""
+        slopes = self.sensitivity
+        if slopes is None:
+            return []
+        names = [n for n in slopes.slopes if n in slopes.wrong]
+        found = []
+        for pair in pairs(self.halves, np.array([slopes.gaps[n] for n in names])):
+            if self.late:
+                break
+            if self.first_try(*(half.attempt for half in pair)) == self.wrong:
+                found.append((self._told(pair[0], names), self._told(pair[1], names)))
+        return found
+
+    def _told(self, half: Half, names: Sequence[str]) -> Mended:
+        root, arrays = (
+            self.roots[half.number],
+            frozenset(n for n, m in zip(names, half.moves, strict=True) if m),
+        )
+        values = given(root, root.compiled(half.attempt.edit), self.draws[0]) or {}
+        return replace(mended_by(half.attempt, arrays, joint=True), values=values)

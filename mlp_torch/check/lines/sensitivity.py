@@ -49,18 +49,26 @@ class Sensitivity:
         """Whether some value has not the shape of the one that is there."""
         return any(a.shape != self.draw.values[site][k].shape for (site, k), a in new.items())
 
-    def mends(self, new: Mapping[At, Array]) -> frozenset[str]:
-        """The wrong gradients that come out right with these values in place; none if a right one moves."""
-        names, slopes, old = self.along(tuple(new))
+    def moved(self, new: Mapping[At, Array]) -> tuple[Array, Array] | None:
+        """How far each gradient moves with these values in place, and how far before that cancels."""
+        _, slopes, old = self.along(tuple(new))
         step = np.concatenate([a.ravel() for a in new.values()]) - old
         moved, size = slopes @ step, np.abs(slopes) @ np.abs(step)
-        if not np.isfinite(size).all():
+        return (moved, size) if np.isfinite(size).all() else None
+
+    def spoils(self, moved: Array, size: Array) -> bool:
+        """Whether a right gradient moves."""
+        right = np.array([n not in self.wrong for n in self.slopes])
+        return bool((right & (np.abs(moved) > NEAR * size)).any())
+
+    def mends(self, new: Mapping[At, Array]) -> frozenset[str]:
+        """The wrong gradients that come out right with these values in place; none if a right one moves."""
+        found = self.moved(new)
+        if found is None or self.spoils(*found):
             return frozenset()
-        gaps = np.array([self.gaps[n] for n in names])
-        off = np.abs(moved - gaps) > NEAR * (size + np.abs(gaps))
-        if any(o and n not in self.wrong for n, o in zip(names, off, strict=True)):
-            return frozenset()
-        return frozenset(n for n, o in zip(names, off, strict=True) if not o and n in self.wrong)
+        gaps = np.array([self.gaps[n] for n in self.slopes])
+        off = np.abs(found[0] - gaps) > NEAR * (found[1] + np.abs(gaps))
+        return frozenset(n for n, o in zip(self.slopes, off, strict=True) if not o and n in self.wrong)
 
     def straight(self, new: Mapping[At, Array], hand: Mapping[str, Array]) -> bool:
         """Whether the gradients of a run with these values in place are where their slopes say."""
