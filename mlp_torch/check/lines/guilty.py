@@ -34,9 +34,10 @@ MOST_OTHERS = 4
 MOST_TRIED = 3  # partial repairs on which the search for another fault goes on
 # what is searched, one after the other: (how, faults at most, lower and upper cost of an edit)
 STAGES = (
-    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25), ("joint", MOST_FAULTS, 0.0, 1.35),
-    ("name", 1, 1.35, 2.0), ("value", 1, 1.35, 1.85), ("several", MOST_FAULTS, 0.0, 1.85),
-    ("joint", MOST_FAULTS, 0.0, 1.85), ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85), ("value", 1, 1.85, 3.0),
+    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25),
+    ("several", MOST_FAULTS, 0.0, 1.35), ("joint", MOST_FAULTS, 0.0, 1.35), ("name", 1, 1.35, 2.0),
+    ("value", 1, 1.35, 1.85), ("several", MOST_FAULTS, 0.0, 1.85), ("joint", MOST_FAULTS, 0.0, 1.85),
+    ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85), ("value", 1, 1.85, 3.0),
     ("several", MOST_FAULTS, 0.0, 3.0),
 )  # fmt: skip
 # and where one fault is repaired
@@ -260,7 +261,8 @@ class Search:
         old, names = self.draws[0].values[at[0]][at[1]], self.names
         if names.by_name(at, value):
             return not names.by_name(at, old)
-        return names.whole_of_any(value) and not names.whole_of_any(old)
+        telling = value.size > 1 and bool(np.ptp(value))  # a number, or the same one all over, fits by chance
+        return telling and names.whole_of_any(value) and not names.whole_of_any(old)
 
     def by_value(self) -> list[Verdict]:
         """Where no edit mends: the value in whose place a true gradient does."""
