@@ -94,7 +94,7 @@ def of_statement(statement: ast.stmt, lines: Sequence[str], scope: Scope, source
     """Edits of what is no value: how and where it is assigned, a loop's head, what changes places."""
     slips = Slips(statement, lines, scope)
     value = getattr(statement, "value", None)
-    if isinstance(statement, ast.For | ast.If | ast.Expr):  # no head of a while: it might never end
+    if isinstance(statement, ast.For | ast.While | ast.If | ast.Expr):
         for root in roots_of(statement):
             for node in ast.walk(root):
                 _offer(slips, node)

@@ -12,6 +12,9 @@ from mlp_torch.check.lines.sites import Site
 
 ADDED = "; "  # what stands before a statement that is added behind another: no line changes its number
 NEARBY = 8  # lines between two statements that may be taken for each other
+TURNS = 300_000  # of all loops of a function whose edit is tried
+LEFT = f"_mlp_left_ = {TURNS}"
+COUNTED = "_mlp_left_ -= 1\nif not _mlp_left_: raise RuntimeError('it does not end')"
 Span = tuple[int, int, int, int]  # line, column, end line, end column: bytes of UTF-8, as in the syntax tree
 
 
@@ -94,8 +97,28 @@ def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[Key
     if indent:  # a method: inside a class, so that names with two underscores are the class's
         body = ["if 1:", *body]
     text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
-    tree = ast.parse(text)
-    return codes_of(compile(tree, file, "exec"))
+    return codes_of(compile(_ending(ast.parse(text)), file, "exec"))
+
+
+def _ending(tree: ast.Module) -> ast.Module:
+    """The same, where no function's loops have more than TURNS turns: an edit may have made one endless."""
+    nodes = list(ast.walk(tree))
+    for loop in nodes:
+        if isinstance(loop, ast.For | ast.While):
+            loop.body[:0] = [_at(loop.body[0], part) for part in ast.parse(COUNTED).body]
+    for function in nodes:
+        if isinstance(function, ast.FunctionDef):
+            start = function.body[0]
+            said = isinstance(start, ast.Expr) and isinstance(start.value, ast.Constant)
+            function.body[said:said] = [_at(start, part) for part in ast.parse(LEFT).body]
+    return tree
+
+
+def _at(place: ast.stmt, statement: ast.stmt) -> ast.stmt:
+    """A statement that is said to stand where another one does."""
+    for node in ast.walk(statement):
+        ast.copy_location(node, place)
+    return statement
 
 
 @lru_cache(maxsize=2048)
