@@ -136,7 +136,7 @@ def indexed(slips: Slips, node: ast.Subscript) -> Iterator[Offer]:
     for i, j in itertools.combinations(range(len(parts)), 2):
         texts = [slips.text(p) for p in parts]
         texts[i], texts[j] = texts[j], texts[i]
-        yield index, ", ".join(texts), 1.2
+        yield index, ", ".join(texts), 1.2 if len(parts) == 2 else 1.25
 
 
 def operation(slips: Slips, node: ast.BinOp) -> Iterator[Offer]:
