@@ -64,6 +64,8 @@ class Copies:
         self.spaces: dict[int, dict[str, Any]] = {}
         self.alive: list[Any] = []
         self.functions: list[tuple[FunctionType, FunctionType]] = []  # the author's, and its copy
+        self.other: Callable[[CodeType], CodeType] | None = None  # than its own, for a while
+        self.before: list[tuple[FunctionType, CodeType]] = []
 
     def array(self, value: Any) -> Any:
         return value.copy()
@@ -154,23 +156,28 @@ class Copies:
         new.__kwdefaults__ = self.of(f.__kwdefaults__) if f.__kwdefaults__ else None
         for key, held in vars(f).items():
             setattr(new, key, self.of(held) if key != "__wrapped__" else inner)
+        self._exchange(f, new)
         return new
 
     @contextlib.contextmanager
     def exchanged(self, code: Callable[[CodeType], CodeType]) -> Iterator[None]:
         """The copies with other code for a while."""
-        before = []
+        self.other, self.before = code, []
         try:
-            for original, new in self.functions:
-                given = code(original.__code__)
-                if given is not original.__code__:
-                    before.append((new, new.__code__))
-                    self._fill(given, original.__globals__, new.__globals__)
-                    new.__code__ = given
+            for original, new in list(self.functions):
+                self._exchange(original, new)
             yield
         finally:
-            for new, old in before:
+            for new, old in self.before:
                 new.__code__ = old
+            self.other = None
+
+    def _exchange(self, original: FunctionType, new: FunctionType) -> None:
+        given = original.__code__ if self.other is None else self.other(original.__code__)
+        if given is not original.__code__:
+            self.before.append((new, new.__code__))
+            self._fill(given, original.__globals__, new.__globals__)
+            new.__code__ = given
 
     def _cell(self, cell: Any) -> Any:
         if id(cell) in self.memo:

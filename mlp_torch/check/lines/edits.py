@@ -94,7 +94,7 @@ def of_statement(statement: ast.stmt, lines: Sequence[str], scope: Scope, source
     """Edits of what is no value: how and where it is assigned, a loop's head, what changes places."""
     slips = Slips(statement, lines, scope)
     value = getattr(statement, "value", None)
-    if isinstance(statement, ast.For | ast.If | ast.Expr):  # no head of a while: it might never end
+    if isinstance(statement, ast.For | ast.While | ast.If | ast.Expr):
         for root in roots_of(statement):
             for node in ast.walk(root):
                 _offer(slips, node)
@@ -186,8 +186,11 @@ def assigned(slips: Slips, statement: ast.AugAssign | ast.Assign) -> Iterator[Of
     if len(targets) == 1 and not isinstance(targets[0], ast.Tuple):
         signs = ("+=", "-=", "=", "*=", "/=") if isinstance(statement, ast.AugAssign) else ("+=", "-=")
         yield from ((statement, f"{text(targets[0])} {sign} {value}", 1.0) for sign in signs)
+        if isinstance(statement, ast.AugAssign):
+            yield from others(slips, targets[0])
     for target in targets:
         if isinstance(target, ast.Subscript):
+            yield from others(slips, target.value)
             yield from indexed(slips, target)
             for node in ast.walk(target.slice):
                 _offer(slips, node)
@@ -196,3 +199,10 @@ def assigned(slips: Slips, statement: ast.AugAssign | ast.Assign) -> Iterator[Of
             names = [text(e) for e in targets[0].elts]
             names[a], names[b] = names[b], names[a]
             yield targets[0], ", ".join(names), 1.3
+
+
+def others(slips: Slips, array: ast.expr) -> Iterator[Offer]:
+    """Another array in the place of the one that is written into."""
+    value = slips.value(array)
+    if isinstance(value, np.ndarray) and value.ndim:
+        yield from ((array, other, 1.2) for other in slips.scope.like(value.shape))

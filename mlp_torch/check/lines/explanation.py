@@ -11,11 +11,11 @@ from manual.numbers import Array
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit
 from mlp_torch.check.lines.sites import Site
 from mlp_torch.check.lines.syntax import ADDED
+from mlp_torch.check.lines.trials import Mended
 
 LOOSE = 1e-7
 
@@ -69,7 +69,7 @@ def _told_by_edit(
     return GuiltyLine(
         mended.file, mended.line, column, function, code, meant(mended, draws[0], sites), words,
         tuple(sorted(mended.arrays)), True,
-        mended.after, alternatives, end, len(draws),
+        mended.after, alternatives, end, len(draws), joint=mended.joint,
     )  # fmt: skip
 
 

@@ -2,12 +2,9 @@
 repaired before the next is sought.
 """
 
-import ast
 import contextlib
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +15,14 @@ from mlp_torch.check.lines.additions import COST, additions
 from mlp_torch.check.lines.draws import Draw, anew, close, drawn
 from mlp_torch.check.lines.explanation import Verdict, told
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mender import Mended, Mender
+from mlp_torch.check.lines.mender import Mender
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError, quiet
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Hit, Repairs, Verified, blamed
 from mlp_torch.check.lines.sites import Site
-from mlp_torch.check.lines.syntax import applied, enclosing
+from mlp_torch.check.lines.suspicion import Suspicion
+from mlp_torch.check.lines.syntax import applied
+from mlp_torch.check.lines.trials import Mended
 
 TIMEOUT = 10.0  # seconds for everything, unless told otherwise
 SHARE = 0.3  # of it for the truth of one draw, where it is found by differences
@@ -31,14 +30,19 @@ NAMED = 2.0  # seconds for the line of a fault that has a name already
 MOST_FAULTS = 3
 EQUAL = 0.25  # costs that are no evidence of one line against another
 DOUBT = 0.4  # an edit that is dearer by this than what was tried waits for what comes next
-LENGTH = 0.002  # of a letter: what is longer is less likely
 MOST_OTHERS = 4
 MOST_TRIED = 3  # partial repairs on which the search for another fault goes on
 # what is searched, one after the other: (how, faults at most, lower and upper cost of an edit)
 STAGES = (
-    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25), ("value", 1, 1.35, 1.85),
-    ("name", 1, 1.35, 2.0), ("value", MOST_FAULTS, 0.0, 1.85), ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85),
-    ("value", 1, 1.85, 3.0), ("value", MOST_FAULTS, 0.0, 3.0),
+    ("value", 1, 0.0, 1.35), ("name", 1, 0.0, 1.35), ("run", 1, 0.0, 1.25),
+    ("several", MOST_FAULTS, 0.0, 1.35), ("joint", MOST_FAULTS, 0.0, 1.35), ("name", 1, 1.35, 2.0),
+    ("value", 1, 1.35, 1.85), ("several", MOST_FAULTS, 0.0, 1.85), ("joint", MOST_FAULTS, 0.0, 1.85),
+    ("hit", 1, 0.0, 3.0), ("run", 1, 1.25, 1.85), ("value", 1, 1.85, 3.0),
+    ("several", MOST_FAULTS, 0.0, 3.0),
+)  # fmt: skip
+# and where one fault is repaired
+AFTER = (
+    ("value", 0.0, 1.35), ("name", 0.0, 1.35), ("run", 0.0, 1.25), ("name", 1.35, 2.0), ("value", 1.35, 1.85),
 )  # fmt: skip
 
 
@@ -116,6 +120,8 @@ class Search:
         self.mender = Mender(program, draws, deadline)
         self.wrong = frozenset(draws[0].wrong)
         self.ways: list[Mended] = []
+        self.suspicion = Suspicion(self.mender)
+        self.mender.hopes = self.named_so
 
     def verdicts(self) -> list[Verdict]:
         for how, most, low, high in STAGES:
@@ -135,13 +141,13 @@ class Search:
             elif how == "run":
                 self.ways += mender.run(low, high)
             elif mender.rounds:
-                self.ways += mender.towards(self.named_so if how == "name" else self.hit, high)
+                self.ways += mender.towards(self.named_so if how == "name" else self.hit, low, high)
             if how == "value":
                 self.ways += self.mender.misfits(high)
                 if low < COST <= high:
                     self.ways += additions(self.mender)
             return self.settled(high)
-        return self.several(most, high)
+        return self.joint(most, high) if how == "joint" else self.several(most, high)
 
     def settled(self, high: float = np.inf) -> list[Verdict]:
         """The likeliest edit that mends all, unless one that was not tried yet may well be likelier."""
@@ -159,18 +165,45 @@ class Search:
         for ways in list(groups.values())[:MOST_TRIED]:
             verdict = self.chosen(ways)
             assert verdict.mended is not None
-            rest = self.after(verdict.mended)
-            if rest is None or self.mender.late:
-                continue
-            for how, _, low, top in STAGES[:4]:
-                found = rest.faults(how, 1, low, min(top, high))
-                if found:
-                    return [verdict, *found]
-            if found := rest.settled():
-                return [verdict, *found]
-            if most > 2 and (found := rest.several(most - 1, high)):
+            if found := self.beside(verdict.mended, most, high):
                 return [verdict, *found]
         return []
+
+    def joint(self, most: int, high: float) -> list[Verdict]:
+        """Faults that spoil the same arrays: two edits whose sum mends, or one after which a value is right,
+        and what mends then.
+        """
+        both = self.mender.both()
+        if both:
+            return self.paired(both)
+        for step in self.mender.next_steps(high)[:MOST_TRIED]:
+            if found := self.beside(step, most, high):
+                return [self.verdict(None, step), *found]
+        return []
+
+    def paired(self, both: Sequence[tuple[Mended, Mended]]) -> list[Verdict]:
+        """The likeliest pair; of each half, what stands for it in other pairs that are as likely."""
+        scores = [sum(map(self.suspicion, pair)) for pair in both]
+        best = both[int(np.argmin(scores))]
+        near = [pair for pair, score in zip(both, scores, strict=True) if score <= min(scores) + EQUAL]
+        found = []
+        for one, other in (best, best[::-1]):
+            stand = {m.line: m for pair in near if other in pair for m in pair if m not in best}
+            stand.pop(one.line, None)
+            found.append(self.verdict(None, one, list(stand.values())[:MOST_OTHERS]))
+        return found
+
+    def beside(self, mended: Mended, most: int, high: float) -> list[Verdict]:
+        """The other faults, where one is repaired."""
+        rest = self.after(mended)
+        if rest is None or self.mender.late:
+            return []
+        for how, low, top in AFTER:
+            if low < high and (found := rest.faults(how, 1, low, min(top, high))):
+                return found
+        if found := rest.settled():
+            return found
+        return rest.several(most - 1, high) or rest.joint(most - 1, high) if most > 2 else []
 
     def after(self, mended: Mended) -> "Search | None":
         """The search in the program with one fault repaired."""
@@ -204,67 +237,9 @@ class Search:
         sites = self.program.sources.sites
         return Verdict(hit, mended, list(others), list(other_hits), self.draws, sites)
 
-    def suspicion(self, way: Mended) -> float:
-        """The cost of an edit; more where the value that it changes is the gradient that it is named after,
-        or comes after one that is not; less where it becomes that gradient.
-        """
-        draw, score = self.draws[0], way.cost + LENGTH * max(0, len(way.after) - len(way.before))
-        before = [self.names.by_name((s, k), draw.values[s][k]) for s, k in way.values]
-        after = [self.names.by_name(at, v) for at, v in way.values.items()]
-        if before and all(before):
-            score += 0.8
-        elif any(v is not None for v in after):
-            score += -0.3 if all(v in (True, None) for v in after) else 0.3
-        if way.values:
-            time = min(draw.order[at] for at in way.values)
-            score += 0.4 * (time > self.first_misnamed) + 0.3 * (time < self.last_named)
-        return score - self.likeness(way)
-
-    def likeness(self, way: Mended) -> float:
-        """What speaks for an edit: it reads what nothing else does, or makes its line like another one."""
-        source = self.program.sources.of(way.file)
-        function = enclosing(source.tree, way.line)[1] if source is not None else None
-        if function is None:
-            return 0.0
-        names = [n for n in ast.walk(function) if isinstance(n, ast.Name)]
-        idle = {n.id for n in names if isinstance(n.ctx, ast.Store)}
-        idle |= {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}
-        idle -= {n.id for n in names if isinstance(n.ctx, ast.Load)} | {"_", "self"}
-        found = 0.25 * bool(idle & set(re.findall(r"\w+", way.edit.text)))
-        others = [
-            ast.unparse(s) for s in ast.walk(function)
-            if isinstance(s, ast.Assign | ast.AugAssign) and s.lineno != way.line
-        ]  # fmt: skip
-        before, after = (
-            max((SequenceMatcher(None, t.strip(), o).ratio() for o in others), default=0.0)
-            for t in (way.before, way.after)
-        )
-        return found + 0.1 * (after > before + 0.02)
-
     @property
     def names(self) -> Verified:
         return self.mender.names
-
-    @cached_property
-    def first_misnamed(self) -> float:
-        """The time of the first value that is not the gradient which it is named after."""
-        return min(self.named(False), default=np.inf)
-
-    @cached_property
-    def last_named(self) -> float:
-        """The time of the last value before it that is one: up to there nothing is wrong."""
-        return max((t for t in self.named(True) if t < self.first_misnamed), default=-np.inf)
-
-    def named(self, right: bool) -> list[int]:
-        """When there were values that are the gradients of their names, or are not."""
-        draw, sites = self.draws[0], self.program.sources.sites
-        return [
-            draw.order[s, k]
-            for s in draw.values
-            if sites[s].assigned and sites[s].kind != "argument"
-            for k in draw.backward(s)
-            if draw.values[s][k].any() and self.names.by_name((s, k), draw.values[s][k]) is right
-        ]
 
     @cached_property
     def hits(self) -> list[Hit]:
@@ -282,9 +257,12 @@ class Search:
         )
 
     def named_so(self, at: At, value: Array) -> bool:
-        """Whether a value is the gradient that it is named after, where it was not."""
-        old = self.draws[0].values[at[0]][at[1]]
-        return self.names.by_name(at, old) is False and self.names.by_name(at, value) is True
+        """Whether a value is the gradient that it is named after, or of anything, where it was not."""
+        old, names = self.draws[0].values[at[0]][at[1]], self.names
+        if names.by_name(at, value):
+            return not names.by_name(at, old)
+        telling = value.size > 1 and bool(np.ptp(value))  # a number, or the same one all over, fits by chance
+        return telling and names.whole_of_any(value) and not names.whole_of_any(old)
 
     def by_value(self) -> list[Verdict]:
         """Where no edit mends: the value in whose place a true gradient does."""

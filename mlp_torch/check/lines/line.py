@@ -39,6 +39,7 @@ class GuiltyLine:
     draws: int = field(default=2, compare=False)
     resolution: float = 0.0
     mark: str = field(default="d", compare=False)  # what stands before an array's name: of its gradient
+    joint: bool = False  # whether that takes the other lines mended, too
     kernel: str = ""  # which output of which call, where it is the kernel that is to blame
 
     @property
@@ -71,6 +72,7 @@ class GuiltyLine:
             names = _names(self.arrays, self.mark)
             verb = "is" if len(self.arrays) == 1 else "are"
             how = f"with {self.stands_for} in its place" if self.stands_for else "with the line below"
+            how += " and the other lines mended" if self.joint else ""
             known = f"; by differences, resolution {self.resolution:.1g}" if self.resolution else ""
             lines.append(f"  {how}, {names} {verb} right ({count} of the data{known})")
         if self.mended is not None:
@@ -80,6 +82,8 @@ class GuiltyLine:
         if others:
             for other in self.alternatives:
                 mended = f", as {other.mended.strip()}" if other.mended else ""
+                if other.mended and other.code in other.mended.split("\n"):  # beside it, one is missing
+                    mended = f" ({other.explanation})"
                 lines.append(f"  or {other.where}: {other.code.strip()}{mended}")
         return lines
 

@@ -2,67 +2,40 @@
 
 import ast
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.edits import of_expression, of_statement
-from mlp_torch.check.lines.program import Program, Source
+from mlp_torch.check.lines.halves import Half, pairs
+from mlp_torch.check.lines.program import Program
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.repairs import Verified
 from mlp_torch.check.lines.scopes import Scope, Scopes
 from mlp_torch.check.lines.sensitivity import Sensitivity, sensitivity
 from mlp_torch.check.lines.statements import Root, given, roots
-from mlp_torch.check.lines.syntax import Edit, applied, compiled, shown
-
-NEAR = 1e-7
-Place = tuple[str, int]  # file, line
+from mlp_torch.check.lines.syntax import Edit
+from mlp_torch.check.lines.trials import Attempt, Mended, Trials, mended_by
 
 
-@dataclass(frozen=True)
-class Mended:
-    """`before` and `after`: the statement's text; `arrays`: the gradients that the edit makes right."""
-
-    file: str
-    line: int
-    before: str
-    after: str
-    edit: Edit
-    arrays: frozenset[str] = frozenset()
-    values: Mapping[At, Array] = field(default_factory=dict, compare=False)  # that the statement has then
-
-    @property
-    def cost(self) -> float:
-        return self.edit.cost
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """An edit of a statement, and what a run is needed for: whether it mends."""
-
-    source: Source
-    function: ast.AST
-    edit: Edit
-
-
-class Mender:
+class Mender(Trials):
     """Edits of one program's statements, run on every draw."""
 
     def __init__(self, program: Program, draws: Sequence[Draw], deadline: float) -> None:
-        self.program, self.draws, self.deadline = program, draws, deadline
-        self.runs = self._looked = 0
+        super().__init__(program, draws)
+        self.deadline = deadline
+        self._looked = 0
         self._late = False
-        self.wrong = frozenset(draws[0].wrong)
         self._edits: dict[int, tuple[float, list[Edit]]] = {}
         self.misshapen: list[Attempt] = []  # whose values have another shape than those that are there
         self._recurrent: dict[int, bool] = {}
-        self._asked: set[tuple[str, Edit]] = set()
+        self.halves: list[Half] = []
+        self.steps: list[tuple[int, Attempt]] = []  # edits of roots after which a value is what is hoped for
+        self.hopes: Callable[[At, Array], bool] = lambda _at, _value: False
 
     @property
     def late(self) -> bool:
@@ -139,26 +112,43 @@ class Mender:
                     mended = self.tried(Attempt(root.source, root.function, edit))
                     if mended is not None:
                         yield replace(mended, values=new)
+                else:
+                    self._note(number, Attempt(root.source, root.function, edit), new, slopes)
+
+    def _note(self, number: int, attempt: Attempt, new: Mapping[At, Array], slopes: Sensitivity) -> None:
+        """Keep an edit that may mend together with another one."""
+        draw, moved = self.draws[0], slopes.moved(new)
+        if moved is not None and not slopes.spoils(*moved):
+            wrong = np.array([n in slopes.wrong for n in slopes.slopes])
+            half = Half(number, attempt, moved[0][wrong], moved[1][wrong])
+            if half.moves.any():
+                self.halves.append(half)
+        first = next((at for at, v in new.items() if not np.array_equal(v, draw.values[at[0]][at[1]])), None)
+        if first is not None and self.hopes(first, new[first]):
+            self.steps.append((number, attempt))
 
     @property
     def rounds(self) -> bool:
         """Whether anything in the backward pass runs more than once."""
         return any(len(r.events) > 1 for r in self.roots)
 
-    def towards(self, wanted: Callable[[At, Array], bool], high: float) -> Iterator[Mended]:
+    def towards(self, wanted: Callable[[At, Array], bool], low: float, high: float) -> Iterator[Mended]:
         """Edits of what comes round that give a wanted value the first time that it can be wrong."""
         for number, root in enumerate(self.roots):
             ats = [(root.site.number, k) for k in root.events]
             for edit in self.edits(number, high) if len(ats) > 1 else ():
                 if self.late:
                     return
-                if not root.inside(edit):
+                if edit.cost <= low or not root.inside(edit):
                     continue
                 value = root.first(edit, self.draws[0])
                 if value is not None and wanted(ats[value[0]], value[1]):
-                    mended = self.tried(Attempt(root.source, root.function, edit))
+                    attempt = Attempt(root.source, root.function, edit)
+                    mended = self.tried(attempt)
                     if mended is not None:
                         yield mended
+                    else:
+                        self.steps.append((number, attempt))
 
     def run(self, low: float, high: float) -> Iterator[Mended]:
         """Edits that only a run can judge: heads of loops, statements that change places, other shapes, and
@@ -204,21 +194,24 @@ class Mender:
         return sorted(found, key=lambda a: a.edit.cost)
 
     def recurrent(self, number: int) -> bool:
-        """Whether a root's value comes round again: moved in the first round, it moves in a later one."""
-        root, draw = self.roots[number], self.draws[0]
-        if len(root.events) == 1:
-            return False
+        """Whether only a run judges a root's edits: moved in the first round, its value moves in a later one,
+        or the gradients do not move along their slopes.
+        """
         if number not in self._recurrent:
+            root, draw = self.roots[number], self.draws[0]
             site, first, *later = root.site.number, *root.events
-            moved = {(site, first): draw.values[site][first] * 1.1 + 0.1}
+            old = draw.values[site][first]
+            moved = {(site, first): old * 1.1 + 0.1}
             try:
-                self.program.run(draw.parameters, draw.data, moved, recording=True)
+                _, hand = self.program.run(draw.parameters, draw.data, moved, recording=bool(later))
             except (Exception, SystemExit):  # whatever the author's code raises at other numbers
+                self._recurrent[number] = True
                 return True
             now = {e.count: e.value for e in self.program.recorder.events if e.site == site}
-            self._recurrent[number] = any(
-                k not in now or not np.array_equal(now[k], draw.values[site][k]) for k in later
-            )
+            again = any(k not in now or not np.array_equal(now[k], draw.values[site][k]) for k in later)
+            slopes = self.sensitivity
+            bent = slopes is not None and not slopes.straight(moved, hand)
+            self._recurrent[number] = again or bent
         return self._recurrent[number]
 
     def silent(self, high: float) -> list[Attempt]:
@@ -240,55 +233,42 @@ class Mender:
                     found += [Attempt(source, root.function, e) for e in made if e.cost <= high]
         return found
 
-    def tried(self, attempt: Attempt) -> Mended | None:
-        """What an edit mends, told by running it; None where that is nothing, or it was tried before."""
-        source, edit = attempt.source, attempt.edit
-        key = (source.file, edit)
-        if key in self._asked:
-            return None
-        self._asked.add(key)
-        arrays = self.works(source, edit, attempt.function)
-        if not arrays:
-            return None
-        return Mended(source.file, edit.span[0], *shown(source.lines, edit), edit, arrays)
-
-    def works(self, source: Source, edit: Edit, function: ast.AST) -> frozenset[str]:
-        """The wrong gradients that are right on every draw with this edit; none if it spoils a right one."""
-        code = self.edited(source, edit, function)
-        found = self.wrong
-        for draw in self.draws:
-            if code is None or not found:
-                return frozenset()
-            self.runs += 1
-            try:
-                loss, hand = self.program.run(draw.parameters, draw.data, code=code)
-            except (Exception, SystemExit):  # whatever an edited program raises
-                return frozenset()
-            if not abs(float(loss) - draw.loss) <= NEAR * max(abs(draw.loss), 1e-12):
-                return frozenset()
-            right = {n for n in draw.true if draw.right(n, hand)}
-            if not right >= set(draw.true) - set(draw.wrong):
-                return frozenset()
-            found &= right
+    def next_steps(self, high: float) -> list[Mended]:
+        """Of each line the cheapest edit after which a value is what is hoped for, though others stay wrong:
+        in the order in which they run.
+        """
+        best: dict[tuple[str, int], tuple[int, Attempt]] = {}
+        for number, attempt in sorted(self.steps, key=lambda step: step[1].edit.cost):
+            if attempt.edit.cost <= high:
+                best.setdefault((attempt.source.file, attempt.edit.span[0]), (number, attempt))
+        found, slopes = [], self.sensitivity
+        for number, attempt in sorted(best.values(), key=lambda step: step[0]):
+            arrays = self.works(attempt)
+            if arrays is not None and slopes is not None:
+                root = self.roots[number]
+                ats = [(root.site.number, k) for k in root.events]
+                reached = frozenset(n for at in ats for n in slopes.reach(at)) & self.wrong
+                found.append(mended_by(attempt, reached, joint=True))
         return found
 
-    def edited(
-        self, source: Source, edit: Edit, function: ast.AST
-    ) -> Callable[[types.CodeType], types.CodeType] | None:
-        """What gives the code of a function with an edit made; code that is not its own as it is."""
-        first, last = function.lineno, function.end_lineno  # type: ignore[attr-defined]  # a function's node has both
-        decorators = getattr(function, "decorator_list", [])
-        first = min([first, *(d.lineno for d in decorators)])
-        try:
-            codes = compiled(applied(source.lines, edit), first, last, source.file)
-        except (SyntaxError, ValueError):
-            return None
+    def both(self) -> list[tuple[Mended, Mended]]:
+        """Pairs of edits of which neither mends alone, and both together everything."""
+        slopes = self.sensitivity
+        if slopes is None:
+            return []
+        names = [n for n in slopes.slopes if n in slopes.wrong]
+        found = []
+        for pair in pairs(self.halves, np.array([slopes.gaps[n] for n in names])):
+            if self.late:
+                break
+            if self.first_try(*(half.attempt for half in pair)) == self.wrong:
+                found.append((self._told(pair[0], names), self._told(pair[1], names)))
+        return found
 
-        def code(given: Any) -> Any:
-            if given.co_filename != source.file:
-                return given
-            key = (given.co_qualname.rpartition("<locals>.")[2].rpartition(".")[2], given.co_firstlineno)
-            found = codes.get(key)
-            return found if found is not None and found.co_freevars == given.co_freevars else given
-
-        return code
+    def _told(self, half: Half, names: Sequence[str]) -> Mended:
+        root, arrays = (
+            self.roots[half.number],
+            frozenset(n for n, m in zip(names, half.moves, strict=True) if m),
+        )
+        values = given(root, root.compiled(half.attempt.edit), self.draws[0]) or {}
+        return replace(mended_by(half.attempt, arrays, joint=True), values=values)

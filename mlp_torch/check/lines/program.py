@@ -23,6 +23,7 @@ from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
 from mlp_torch.check.lines.state import digest
 
 Gradients = dict[str, Array]
+Key = tuple[str, int, int]
 
 
 class UnavailableError(Exception):
@@ -53,10 +54,10 @@ class Source:
     text: str
     lines: list[str]
     tree: ast.Module  # as the author wrote it
-    codes: dict[tuple[str, int], types.CodeType]
+    codes: dict[Key, types.CodeType]
 
     @cached_property
-    def plain(self) -> dict[tuple[str, int], types.CodeType]:
+    def plain(self) -> dict[Key, types.CodeType]:
         """The code objects of its functions as they stand there."""
         return codes_of(compile(self.text, self.file, "exec"))
 
@@ -109,21 +110,29 @@ class Sources:
         return Source(file, text, text.splitlines(), ast.parse(text), codes)
 
 
-def _same(codes: Mapping[tuple[str, int], types.CodeType], given: types.CodeType) -> types.CodeType:
+def _same(codes: Mapping[Key, types.CodeType], given: types.CodeType) -> types.CodeType:
     """The code of the same function; `given` where none has the same variables from outside."""
-    found = codes.get((given.co_qualname.rpartition("<locals>.")[2], given.co_firstlineno), given)
+    found = codes.get(key_of(given), given)
     return found if found.co_freevars == given.co_freevars else given
 
 
-def codes_of(code: types.CodeType) -> dict[tuple[str, int], types.CodeType]:
-    """Every function's code in a module's, by the last part of its name and its first line."""
-    found: dict[tuple[str, int], types.CodeType] = {}
+def key_of(code: types.CodeType) -> Key:
+    """A function's name, its first line, and where in it a lambda begins: a line may hold several."""
+    name, column = code.co_name, 0
+    if name == "<lambda>":
+        starts = ((line, a) for line, _, a, b in code.co_positions() if line and b)
+        column = min(starts, default=(0, 0))[1] or 0
+    return name, code.co_firstlineno, column
+
+
+def codes_of(code: types.CodeType) -> dict[Key, types.CodeType]:
+    """Every function's code in a module's, by its key."""
+    found: dict[Key, types.CodeType] = {}
     waiting = [code]
     while waiting:
         for constant in waiting.pop().co_consts:
             if isinstance(constant, types.CodeType):
-                name = constant.co_qualname.rpartition("<locals>.")[2]
-                found.setdefault((name, constant.co_firstlineno), constant)
+                found.setdefault(key_of(constant), constant)
                 waiting.append(constant)
     return found
 

@@ -2,8 +2,10 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -201,6 +203,24 @@ class Repairs:
         return found
 
 
+class Known:
+    """Arrays of one shape, found again by their slopes along one direction."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Array] = []
+        self.slopes: Array = np.empty(0)
+        self.direction: Array = np.empty(0)
+
+    def has(self, value: Array) -> bool:
+        """Whether a value is one of them, up to rounding."""
+        if len(self.slopes) < len(self.arrays):
+            self.direction = np.random.default_rng(0).normal(size=value.shape)
+            self.slopes = np.array([float((self.direction * a).sum()) for a in self.arrays])
+        slope = float((self.direction * value).sum())
+        far = 1e-6 * float(np.linalg.norm(self.direction)) * float(np.linalg.norm(value))
+        return any(close(value, self.arrays[i]) for i in np.flatnonzero(np.abs(self.slopes - slope) <= far))
+
+
 class Verified:
     """Which values are the whole true gradient of some forward value: of the one that they are named after,
     where there is one.
@@ -208,34 +228,40 @@ class Verified:
 
     def __init__(self, draw: Draw, sites: list[Site]) -> None:
         self.draw, self.sites = draw, sites
-        self.whole: dict[tuple[int, ...], list[Array]] = {}
-        self.named: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
+        self.whole: dict[tuple[int, ...], Known] = defaultdict(Known)
+        self.named: dict[tuple[str, tuple[int, ...]], Known] = defaultdict(Known)
         for (number, _), g in draw.truth.items():
             site = sites[number]
             if g is None or (site.kind == "use" and not site.target):
                 continue  # of one use of it, not of the whole
-            self.whole.setdefault(g.shape, []).append(g)
+            self.whole[g.shape].arrays.append(g)
             if site.target and site.kind != "argument":
-                self.named.setdefault((_stem(site.target), g.shape), []).append(g)
+                self.named[_stem(site.target), g.shape].arrays.append(g)
         for name, g in draw.true.items():
-            self.whole.setdefault(g.shape, []).append(g)
-            self.named.setdefault((_stem(name), g.shape), []).append(g)
+            self.whole[g.shape].arrays.append(g)
+            self.named[_stem(name), g.shape].arrays.append(g)
 
     def __call__(self, at: At) -> bool:
         value = self.draw.values[at[0]][at[1]]
         by_name = self.by_name(at, value)
         if by_name is not None:
             return by_name and bool(value.any())
-        return bool(value.any()) and any(close(value, g) for g in self.whole.get(value.shape, []))
+        return self.whole_of_any(value)
+
+    def whole_of_any(self, value: Array) -> bool:
+        """Whether a value is the whole gradient of any forward value of its shape."""
+        return value.shape in self.whole and bool(value.any()) and self.whole[value.shape].has(value)
 
     def by_name(self, at: At, value: Array) -> bool | None:
         """Whether a value there is the gradient that its name says it is; None where no name says so."""
         target = self.sites[at[0]].target
         stem = _stem(target)
-        known = self.named.get((stem, value.shape), []) if stem and stem != target.lower() else []
-        return any(close(value, g) for g in known) if known else None
+        if not stem or stem == target.lower() or (stem, value.shape) not in self.named:
+            return None
+        return self.named[stem, value.shape].has(value)
 
 
+@lru_cache(maxsize=4096)
 def _stem(name: str) -> str:
     """What a gradient's name says it is of."""
     bare = re.sub(r"\W", "", name.rpartition(".")[2].rpartition("[")[2] or name).lower()

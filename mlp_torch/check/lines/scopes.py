@@ -35,6 +35,7 @@ class Scope:
     literals: list[str] = field(default_factory=list)
     functions: dict[str, int] = field(default_factory=dict)
     known: ast.AST | None = None
+    said: tuple[np.ndarray[Any, Any], list[str]] | None = None  # numbers, and what they are called
 
     @staticmethod
     def plain(value: Any) -> Any:
@@ -235,20 +236,30 @@ class Scopes(Generic[AnyScope]):
         return self.found.get((file, line))
 
 
-def kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables as they are now: arrays copied, what cannot be copied as it is."""
+def kept(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Variables as they are now: arrays copied, what cannot be copied as it is; of those that are as they
+    were `before`, what was kept then.
+    """
     found = {}
+    before = before or {}
     memo: dict[int, Any] = {}
     for name, value in values.items():
         shape = getattr(value, "shape", ())
         if isinstance(shape, tuple) and math.prod(shape) > LARGE:
             found[name] = value
             continue
+        if type(value) is np.ndarray and _same(value, before.get(name)):
+            found[name] = before[name]
+            continue
         try:
             found[name] = copy.deepcopy(value, memo)
         except (Exception, SystemExit):  # whatever an object of the author's raises when it is copied
             found[name] = value
     return found
+
+
+def _same(a: np.ndarray[Any, Any], b: Any) -> bool:
+    return type(b) is np.ndarray and a.dtype == b.dtype and a.dtype != object and np.array_equal(a, b)
 
 
 def reads(function: ast.AST) -> Iterator[str]:

@@ -27,6 +27,7 @@ from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.sites import ENTER, RECORD
 
 NEAR = 1e-7
+BENT = 1e-5  # off by this share, a gradient does not move along its slope
 DEEP = 6
 
 
@@ -38,6 +39,7 @@ class Sensitivity:
     slopes: dict[str, dict[At, Array]] = field(default_factory=dict)
     gaps: dict[str, float] = field(default_factory=dict)
     random: dict[str, Array] = field(default_factory=dict)
+    _along: tuple[tuple[At, ...], tuple[list[str], Array, Array]] | None = None
 
     def reach(self, at: At) -> frozenset[str]:
         """The gradients that a value reaches."""
@@ -47,31 +49,60 @@ class Sensitivity:
         """Whether some value has not the shape of the one that is there."""
         return any(a.shape != self.draw.values[site][k].shape for (site, k), a in new.items())
 
+    def moved(self, new: Mapping[At, Array]) -> tuple[Array, Array] | None:
+        """How far each gradient moves with these values in place, and how far before that cancels."""
+        _, slopes, old = self.along(tuple(new))
+        step = np.concatenate([a.ravel() for a in new.values()]) - old
+        moved, size = slopes @ step, np.abs(slopes) @ np.abs(step)
+        return (moved, size) if np.isfinite(size).all() else None
+
+    def spoils(self, moved: Array, size: Array) -> bool:
+        """Whether a right gradient moves."""
+        right = np.array([n not in self.wrong for n in self.slopes])
+        return bool((right & (np.abs(moved) > NEAR * size)).any())
+
     def mends(self, new: Mapping[At, Array]) -> frozenset[str]:
         """The wrong gradients that come out right with these values in place; none if a right one moves."""
-        mended = set()
-        for name, slopes in self.slopes.items():
-            moved, size = 0.0, abs(self.gaps[name])
-            for at, value in new.items():
-                slope = slopes.get(at)
-                if slope is None:
-                    continue
-                old = self.draw.values[at[0]][at[1]]
-                step = slope * (value - old)
-                moved += float(step.sum())
-                size += float(np.abs(step).sum())
-            if not np.isfinite(size):
-                return frozenset()
-            off = abs(moved - self.gaps[name]) > NEAR * size
-            if name in self.wrong:
-                mended |= set() if off else {name}
-            elif off:
-                return frozenset()
-        return frozenset(mended)
+        found = self.moved(new)
+        if found is None or self.spoils(*found):
+            return frozenset()
+        gaps = np.array([self.gaps[n] for n in self.slopes])
+        off = np.abs(found[0] - gaps) > NEAR * (found[1] + np.abs(gaps))
+        return frozenset(n for n, o in zip(self.slopes, off, strict=True) if not o and n in self.wrong)
+
+    def straight(self, new: Mapping[At, Array], hand: Mapping[str, Array]) -> bool:
+        """Whether the gradients of a run with these values in place are where their slopes say."""
+        names, slopes, old = self.along(tuple(new))
+        step = np.concatenate([a.ravel() for a in new.values()]) - old
+        for name, slope in zip(names, slopes, strict=True):
+            change = self.random[name] * (hand[name] - self.draw.hand[name])
+            size = float(np.abs(slope) @ np.abs(step)) + float(np.abs(change).sum())
+            if not abs(float(slope @ step) - float(change.sum())) <= BENT * size:
+                return False
+        return True
+
+    def along(self, ats: tuple[At, ...]) -> tuple[list[str], Array, Array]:
+        """The gradients, their slopes in the values of some events, one after the other, and the values."""
+        if self._along is None or self._along[0] != ats:
+            old = [self.draw.values[site][k] for site, k in ats]
+            rows = [
+                [_fitted(by.get(at), v).ravel() for at, v in zip(ats, old, strict=True)]
+                for by in self.slopes.values()
+            ]
+            slopes = np.array([np.concatenate(row) for row in rows])
+            self._along = ats, (list(self.slopes), slopes, np.concatenate([v.ravel() for v in old]))
+        return self._along[1]
 
     @cached_property
     def wrong(self) -> list[str]:
         return self.draw.wrong
+
+
+def _fitted(slope: Array | None, value: Array) -> Array:
+    """A slope of the value's shape; NaN where torch gave the value another one."""
+    if slope is None:
+        return np.zeros(value.shape)
+    return slope if slope.shape == value.shape else np.full(value.shape, np.nan)
 
 
 def sensitivity(program: Program, draw: Draw) -> Sensitivity | None:

@@ -180,7 +180,7 @@ class Rewriter(ast.NodeTransformer):
         if isinstance(target, ast.Tuple | ast.List):
             return [self._again(t.id, "bind", t) for t in target.elts if isinstance(t, ast.Name)]
         if isinstance(target, ast.Subscript):
-            return [self._seen(_array_of(target), node)]
+            return [self._seen(array_of(target), node)]
         return []
 
     def visit_Assign(self, node: ast.Assign) -> list[ast.stmt]:
@@ -205,7 +205,7 @@ class Rewriter(ast.NodeTransformer):
         node.value = self.whole(node.value, ast.unparse(node.target), "sum")
         if isinstance(node.target, ast.Name):
             return [node, self._again(node.target.id, "post", node)]
-        return [node, self._seen(_array_of(node.target), node)]
+        return [node, self._seen(array_of(node.target), node)]
 
     def visit_Return(self, node: ast.Return) -> ast.stmt:
         self.statement = node.lineno
@@ -286,7 +286,7 @@ class Rewriter(ast.NodeTransformer):
     visit_Module = visit_ClassDef
 
 
-def _array_of(target: ast.expr) -> ast.expr:
+def array_of(target: ast.expr) -> ast.expr:
     """The array behind x[i], self.d["W"][i]: a constant key belongs to a dict, and is part of its name."""
     while isinstance(target, ast.Subscript):
         key = target.slice

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.lines.scopes import Scope
-from mlp_torch.check.lines.syntax import Edit, Span, quoted, segment, span
+from mlp_torch.check.lines.syntax import Edit, Span, double_quoted, quoted, segment, span
 
 TIGHT = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant)
 BINDING = (ast.BinOp, ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Compare)
@@ -27,13 +27,14 @@ class Slips:
     def __init__(self, root: ast.AST, lines: Sequence[str], scope: Scope) -> None:
         self.root, self.lines, self.scope = root, lines, scope
         self.found: dict[tuple[Span, str], Edit] = {}
+        self.double = double_quoted(lines)
         self.parents = {id(part): node for node in ast.walk(root) for part in ast.iter_child_nodes(node)}
 
     def sorted(self) -> list[Edit]:
         return sorted(self.found.values(), key=lambda e: (e.cost, len(e.text)))
 
     def offer(self, node: ast.AST, text: str, cost: float) -> None:
-        text = quoted(self.bracketed(node, text), self.lines)
+        text = quoted(self.bracketed(node, text), self.double)
         key = (span(node), text)
         known = self.found.get(key)
         if text != self.text(node) and (known is None or known.cost > cost):
@@ -132,9 +133,10 @@ def indexed(slips: Slips, node: ast.Subscript) -> Iterator[Offer]:
             yield from ((part, name, 1.15) for name in slips.scope.counters())
             if isinstance(part, ast.BinOp):
                 yield part, slips.text(part.left), 1.0
-    if len(parts) == 2:
-        a, b = (slips.text(p) for p in parts)
-        yield index, f"{b}, {a}", 1.2
+    for i, j in itertools.combinations(range(len(parts)), 2):
+        texts = [slips.text(p) for p in parts]
+        texts[i], texts[j] = texts[j], texts[i]
+        yield index, ", ".join(texts), 1.2 if len(parts) == 2 else 1.25
 
 
 def operation(slips: Slips, node: ast.BinOp) -> Iterator[Offer]:

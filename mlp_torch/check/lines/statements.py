@@ -13,10 +13,10 @@ from mlp_torch.check.lines.draws import Draw
 from mlp_torch.check.lines.program import Program, Source
 from mlp_torch.check.lines.recording import At
 from mlp_torch.check.lines.scopes import Scope, kept
-from mlp_torch.check.lines.sites import HANDED, Site
+from mlp_torch.check.lines.sites import CHANGING_METHODS, HANDED, Site, array_of
 from mlp_torch.check.lines.syntax import Edit, enclosing, root_of, span, within
 
-MOST_EVENTS = 48  # of one expression, at which the variables are kept
+MOST_EVENTS = 256  # of one expression, at which the variables are kept
 MOST_BYTES = 200_000_000  # of all variables that are kept
 
 
@@ -72,8 +72,14 @@ class Root:
                 array[...] = before
 
     def compiled(self, edit: Edit | None = None) -> Any:
-        """Raises SyntaxError."""
-        return compile(self.text(edit), "<edit>", "eval" if self.node is not None else "exec")
+        """Raises SyntaxError, and ValueError where another array than the site's is written into."""
+        text = self.text(edit)
+        if self.node is not None:
+            return compile(text, "<edit>", "eval")
+        (statement,) = ast.parse(text).body
+        if ast.unparse(array_of(written_to(statement))) != self.site.text:
+            raise ValueError(f"{text} does not write into {self.site.text}")
+        return compile(text, "<edit>", "exec")
 
     def first(self, edit: Edit, draw: Draw) -> tuple[int, Array] | None:
         """The first round in which an edit changes the value, and the value; None if it does so in none."""
@@ -89,6 +95,20 @@ class Root:
 
     def inside(self, edit: Edit) -> bool:
         return within(edit.span, span(self.node or self.statement))
+
+
+def written_to(statement: ast.stmt) -> ast.expr:
+    """What a statement gives a value, or changes in place."""
+    if isinstance(statement, ast.Assign):
+        return statement.targets[0]
+    if isinstance(statement, ast.AugAssign | ast.AnnAssign):
+        return statement.target
+    called = getattr(statement, "value", None)
+    if isinstance(called, ast.Call):  # np.add.at(x, …), x.fill(…)
+        first = called.args[0] if called.args else called.func
+        own = isinstance(called.func, ast.Attribute) and called.func.attr in CHANGING_METHODS
+        return called.func.value if own and isinstance(called.func, ast.Attribute) else first
+    raise ValueError("it writes into nothing")
 
 
 def roots(program: Program, draw: Draw) -> list[Root]:
@@ -145,11 +165,15 @@ def _see(program: Program, draw: Draw, found: list[Root]) -> None:
             events[root.site.number] = {k: i for i, k in enumerate(root.events[:MOST_EVENTS])}
     seen: dict[At, Scope] = {}
     room = [MOST_BYTES]
+    last: dict[str, dict[str, Any]] = {}  # of each function: what does not change is kept once
 
     def watch(at: At, frame: FrameType) -> None:
         if at[1] in events[at[0]] and room[0] > 0:
-            values = kept(frame.f_locals)
-            room[0] -= sum(v.nbytes for v in values.values() if isinstance(v, np.ndarray)) + 1000
+            name = frame.f_code.co_qualname
+            before = last.get(name, {})
+            values = last[name] = kept(frame.f_locals, before)
+            new = (v for n, v in values.items() if isinstance(v, np.ndarray) and v is not before.get(n))
+            room[0] -= sum(v.nbytes for v in new) + 1000
             seen[at] = Scope(frame.f_globals, values, frame.f_code.co_filename)
 
     recorder = program.recorder

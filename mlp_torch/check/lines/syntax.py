@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mlp_torch.check.lines.program import Source, codes_of
+from mlp_torch.check.lines.program import Key, Source, codes_of
 from mlp_torch.check.lines.sites import Site
 
 ADDED = "; "  # what stands before a statement that is added behind another: no line changes its number
 NEARBY = 8  # lines between two statements that may be taken for each other
+TURNS = 300_000  # of all loops of a function whose edit is tried
+LEFT = f"_mlp_left_ = {TURNS}"
+COUNTED = "_mlp_left_ -= 1\nif not _mlp_left_: raise RuntimeError('it does not end')"
 Span = tuple[int, int, int, int]  # line, column, end line, end column: bytes of UTF-8, as in the syntax tree
 
 
@@ -44,11 +47,25 @@ def _replaced(lines: Sequence[str], edit: Edit) -> list[str]:
     return (head + edit.text + tail).split("\n")
 
 
-def quoted(text: str, lines: Sequence[str]) -> str:
+def narrowed(lines: Sequence[str], edit: Edit) -> Edit:
+    """The edit without the lines at its beginning that stay as they are."""
+    first, start, last, end = edit.span
+    old = [line.encode() for line in lines[first - 1 : last]]
+    new = edit.text.split("\n")
+    same = 0
+    while same < min(len(old), len(new)) - 1 and old[same][start * (not same) :] == new[same].encode():
+        same += 1
+    return edit if not same else Edit((first + same, 0, last, end), "\n".join(new[same:]), edit.cost)
+
+
+def double_quoted(lines: Sequence[str]) -> bool:
+    """Whether an author puts keys in double quotes."""
+    return sum(line.count("['") for line in lines) <= sum(line.count('["') for line in lines)
+
+
+def quoted(text: str, double: bool) -> str:
     """Keys in the quotes that the author puts them in."""
-    if "['" not in text or sum(line.count("['") for line in lines) > sum(line.count('["') for line in lines):
-        return text
-    return re.sub(r"\['(\w+)'\]", r'["\1"]', text)
+    return re.sub(r"\['(\w+)'\]", r'["\1"]', text) if double and "['" in text else text
 
 
 def segment(lines: Sequence[str], node: ast.AST) -> str:
@@ -73,16 +90,35 @@ def roots_of(statement: ast.stmt) -> list[ast.expr]:
     return [value] if isinstance(value, ast.expr) else []
 
 
-def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[tuple[str, int], types.CodeType]:
-    """The code objects of the function on these lines, by the last part of the name and the first line."""
+def compiled(lines: Sequence[str], first: int, last: int, file: str) -> dict[Key, types.CodeType]:
+    """The code objects of the function on these lines."""
     body = lines[first - 1 : last]
     indent = len(body[0]) - len(body[0].lstrip())
     if indent:  # a method: inside a class, so that names with two underscores are the class's
         body = ["if 1:", *body]
     text = "\n" * (first - 1 - bool(indent)) + "\n".join(body)  # on its own lines
-    tree = ast.parse(text)
-    found = codes_of(compile(tree, file, "exec"))
-    return {(name.rpartition(".")[2], line): code for (name, line), code in found.items()}
+    return codes_of(compile(_ending(ast.parse(text)), file, "exec"))
+
+
+def _ending(tree: ast.Module) -> ast.Module:
+    """The same, where no function's loops have more than TURNS turns: an edit may have made one endless."""
+    nodes = list(ast.walk(tree))
+    for loop in nodes:
+        if isinstance(loop, ast.For | ast.While):
+            loop.body[:0] = [_at(loop.body[0], part) for part in ast.parse(COUNTED).body]
+    for function in nodes:
+        if isinstance(function, ast.FunctionDef):
+            start = function.body[0]
+            said = isinstance(start, ast.Expr) and isinstance(start.value, ast.Constant)
+            function.body[said:said] = [_at(start, part) for part in ast.parse(LEFT).body]
+    return tree
+
+
+def _at(place: ast.stmt, statement: ast.stmt) -> ast.stmt:
+    """A statement that is said to stand where another one does."""
+    for node in ast.walk(statement):
+        ast.copy_location(node, place)
+    return statement
 
 
 @lru_cache(maxsize=2048)

@@ -17,10 +17,10 @@ from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
 from mlp_torch.check.lines.explanation import by_edit, by_value, stands_for
 from mlp_torch.check.lines.line import GuiltyLine
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import quiet
 from mlp_torch.check.lines.repairs import Hit, Repairs, blamed
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.trials import Mended
 
 MOST_FAULTS = 3
 MOST_LATER = 2  # statements after the blamed one whose value mends as well

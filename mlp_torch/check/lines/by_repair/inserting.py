@@ -11,10 +11,10 @@ from manual.numbers import Array
 from mlp_torch.check.lines.by_repair.mending import Mender
 from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.program import Source
 from mlp_torch.check.lines.sites import Site
 from mlp_torch.check.lines.syntax import Edit, enclosing
+from mlp_torch.check.lines.trials import Mended
 
 COST = 2.0
 MOST_TARGETS = 6

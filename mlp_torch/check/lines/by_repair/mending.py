@@ -17,8 +17,7 @@ from mlp_torch.check.lines.by_repair.program import Repairable
 from mlp_torch.check.lines.by_repair.scope import Scope
 from mlp_torch.check.lines.candidates import Candidate
 from mlp_torch.check.lines.draws import Draw, close
-from mlp_torch.check.lines.mender import Mended
-from mlp_torch.check.lines.program import Source
+from mlp_torch.check.lines.program import Source, key_of
 from mlp_torch.check.lines.recording import At, copied
 from mlp_torch.check.lines.scopes import Scopes, reads
 from mlp_torch.check.lines.sites import Site
@@ -35,6 +34,7 @@ from mlp_torch.check.lines.syntax import (
     span,
     within,
 )
+from mlp_torch.check.lines.trials import Mended
 
 NEAR = 1e-7
 
@@ -231,8 +231,7 @@ class Mender:
         def code(given: Any) -> Any:
             if given.co_filename != source.file:
                 return given
-            key = (given.co_qualname.rpartition("<locals>.")[2].rpartition(".")[2], given.co_firstlineno)
-            found = codes.get(key)
+            found = codes.get(key_of(given))
             return found if found is not None and found.co_freevars == given.co_freevars else given
 
         return code

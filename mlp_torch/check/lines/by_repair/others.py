@@ -8,9 +8,9 @@ import numpy as np
 from mlp_torch.check.lines.by_repair.mending import Mender
 from mlp_torch.check.lines.by_repair.needed import Needed, needed
 from mlp_torch.check.lines.candidates import PARAMETER, Candidate
-from mlp_torch.check.lines.mender import Mended
 from mlp_torch.check.lines.repairs import Hit, Repairs, Verified
 from mlp_torch.check.lines.sites import Site
+from mlp_torch.check.lines.trials import Mended
 
 CHEAP = 1.25  # the cost of the edits that any line is tried with
 NEARLY = 0.3  # a difference of costs that decides nothing against the line that is blamed
