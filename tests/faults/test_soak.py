@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -45,10 +46,11 @@ def test_memory_and_handles_are_flat_over_a_long_run(tmp_path, ctrl_c, record_pr
     assert process.wait(60) == 143
     warm = found[: max(1, int(WARM * len(found)))]
     later = found[len(warm) :]
-    epochs = sum(1 for _ in (run / "metrics.jsonl").open())
+    epochs = (run / "metrics.jsonl").read_bytes().count(b"\n")
     said = f"{epochs} epochs; kB: {warm[-1][0]} when warm, then at most {max(m for m, _ in later)}; "
     said += f"files: {max(f for _, f in warm)}, then at most {max(f for _, f in later)}"
     print(said)
     record_property("found", said)
     assert max(m for m, _ in later) <= 1.02 * max(m for m, _ in warm) + 2000
-    assert max(f for _, f in later) <= max(f for _, f in warm)
+    assert max(f for _, f in later) <= max(f for _, f in warm) + 2  # files that are just being written
+    assert median(f for _, f in later) <= median(f for _, f in warm)
