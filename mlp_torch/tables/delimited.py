@@ -33,11 +33,15 @@ def form(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text file is laid out: its separator, its names, whether numbers have a decimal comma."""
+    """How a text file is laid out: its separator, its names, whether numbers have a decimal comma.
+
+    `codes` are columns of digits that are no numbers: 007, 01069, all as long, some with a 0 in front.
+    """
 
     separator: str
     names: tuple[str, ...]
     decimal_comma: bool
+    codes: tuple[str, ...] = ()
 
 
 def read_csv(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[pl.DataFrame]:
@@ -46,6 +50,7 @@ def read_csv(path: Path, rows: int, blank: Callable[[int], object]) -> Iterator[
     options: dict[str, Any] = {
         "separator": layout.separator, "decimal_comma": layout.decimal_comma, "null_values": MISSING,
         "infer_schema_length": LOOKED_AT, "glob": False, "new_columns": list(layout.names),
+        "schema_overrides": dict.fromkeys(layout.codes, pl.String),
     }  # fmt: skip
     lazy = pl.scan_csv(path, **options)
     done = 0
@@ -92,7 +97,15 @@ def sniff(path: Path) -> Layout:
     _check_header(str(path), names, head[1:])
     values = [v for line in lines[1:50] for v in line.split(separator)] if separator != "," else []
     comma = sum(is_number(v.replace(",", ".")) for v in values) > sum(is_number(v) for v in values)
-    return Layout(separator, tuple(names), comma)
+    return Layout(separator, tuple(names), comma, tuple(_codes(names, head[1:])))
+
+
+def _codes(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for i, name in enumerate(names):
+        known = {row[i].strip() for row in rows if len(row) > i} - set(MISSING)
+        digits = all(v.isascii() and v.isdigit() for v in known)
+        if digits and len({len(v) for v in known}) == 1 and any(len(v) > 1 and v[0] == "0" for v in known):
+            yield name
 
 
 def _check_header(where: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

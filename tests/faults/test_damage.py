@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import zipfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from mlp_torch.data.loading import load
 from mlp_torch.errors import UserError
 from mlp_torch.inference.listing import read as read_run
 from mlp_torch.resume import begun
+from tests.faults.processes import Processes
 from tests.mlp_torch.running import train
 
 DRAWN = int(os.environ.get("MLP_FUZZ", "20000"))
@@ -247,6 +249,65 @@ def test_fuzzed_files_of_a_run_are_read_right_or_refused_in_one_line(name, calm,
 @pytest.mark.long
 def test_fuzzed_command_lines_are_refused_in_one_line(calm):
     some_of_each(of_command_lines(DRAWN // 10))
+
+
+NET = b"""import numpy as np
+
+rng = np.random.default_rng(0)
+parameters = {"W1": rng.normal(size=(3, 5)), "b1": rng.normal(size=5), "W2": rng.normal(size=(5, 2))}
+x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+
+
+def f(parameters, x, y):
+    z = x @ parameters["W1"] + parameters["b1"]
+    h = np.tanh(z)
+    gap = h @ parameters["W2"] - y
+    loss = np.mean(gap**2)
+    d = 2 * gap / gap.size
+    dz = d @ parameters["W2"].T * (1 - h**2)
+    return loss, {"W1": x.T @ dz, "b1": dz.sum(axis=0), "W2": h.T @ d}
+"""
+
+
+SLIPS = [
+    (b"2 * gap", b"gap"), (b"axis=0", b"axis=1"), (b"tanh", b"sin"), (b"h**2", b"h"), (b".T", b""),
+    (b"dz", b"d"), (b"- y", b"+ y"), (b"mean", b"sum"), (b"x @", b"y @"), (b"(7, 3)", b"(0, 3)"),
+    (b"float", b"int"), (b"normal", b"uniform"), (b"return loss", b"return float(loss)"),
+    (b'"b1"', b'"b2"'), (b"7", b"1"),
+]  # fmt: skip
+
+
+def slipped(content: bytes, draw: random.Random) -> bytes:
+    """With a slip or two in it, a line taken out or doubled: still a program."""
+    for _ in range(draw.choice([0, 1, 1, 2])):
+        old, new = draw.choice(SLIPS)
+        content = content.replace(old, new, draw.choice([1, 1, 9]))
+    lines = content.splitlines(keepends=True)
+    if draw.random() < 0.3:
+        i = draw.randrange(len(lines))
+        lines[i : i + 1] = draw.choice([[], [lines[i]] * 2])
+    return b"".join(lines)
+
+
+def of_check_files(count: int, folder: Path) -> Counter[int]:
+    draw, codes = random.Random(count), Counter[int]()
+    flags = ["--timeout", "1", "--max-seconds", "10", "--max-memory", "1"]
+    with Processes() as processes:
+        for _ in range(count):
+            (folder / "net.py").write_bytes(draw.choice([mutated, slipped, slipped])(NET, draw))
+            ended = processes.run(["check", "net.py:f", *flags], folder)
+            assert ended.code in (0, 1, 2), ended.text
+            assert "Traceback" not in ended.text
+            assert ended.text.startswith("right") == (ended.code == 0)
+            codes[ended.code] += 1
+    return codes
+
+
+@pytest.mark.long
+def test_fuzzed_check_files_are_judged_or_refused(calm):
+    codes = of_check_files(DRAWN // 100, calm)
+    print(codes)
+    assert all(codes[code] for code in (0, 1, 2))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "checkpoint.safetensors"])

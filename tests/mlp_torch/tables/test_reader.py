@@ -190,3 +190,12 @@ def test_an_npz_gives_a_matrix_as_columns_and_refuses_other_lengths(tmp_path):
     np.savez(tmp_path / "u.npz", x=x, y=y[:5])
     with pytest.raises(UserError, match="has 7 rows and y 5"):
         read_table(tmp_path / "u.npz")
+
+
+def test_codes_with_a_zero_in_front_are_words_and_numbers_with_one_are_not(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("code,n,zero\n01,1,0\n02,02,1\n11,113,0\n,4,1\n")
+    frame = pl.concat(read_chunks(file))
+    assert frame["code"].to_list() == ["01", "02", "11", None]
+    assert frame["n"].to_list() == [1, 2, 113, 4]
+    assert frame["zero"].to_list() == [0, 1, 0, 1]
