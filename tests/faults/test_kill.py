@@ -1,6 +1,7 @@
 """kill -9 at any moment of training, saving included: `--resume` ends in the very bits of the run not cut."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -39,6 +40,7 @@ RUNS = {
     "both, adam, dropout, watched":
         "--engine both --data iris --dropout 0.2 --verify-every 7 --checkpoint-every 5 --epochs 18",
 }  # fmt: skip
+KILLS = int(os.environ.get("MLP_KILLS", "200"))  # in all
 FIRST = "cut/checkpoint.safetensors"
 # Every checkpoint is written, and takes so long that one kill in three comes while it is.
 SLOW = """
@@ -107,15 +109,15 @@ def of_all(name: str, processes, folder: Path, kills: int, seed: int) -> Counter
     return found
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [n for n in RUNS if "within" in n])
 def test_a_killed_run_goes_on_to_the_same_bits(name, processes, tmp_path):
-    of_all(name, processes, tmp_path, 2, 0)
+    of_all(name, processes, tmp_path, 1, 0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", RUNS)
-def test_200_kills_at_random_moments_end_in_the_same_bits(name, processes, tmp_path, record_property):
-    found = of_all(name, processes, tmp_path, -(-200 // len(RUNS)), 1)
+def test_kills_at_random_moments_end_in_the_same_bits(name, processes, tmp_path, record_property):
+    found = of_all(name, processes, tmp_path, -(-KILLS // len(RUNS)), 1)
     record_property("found", json.dumps(found))
     print(found)
-    assert found["in training"] + found["in saving"] > 0
+    assert KILLS < 100 or found["in training"] + found["in saving"] > 0

@@ -6,7 +6,7 @@ from tests.faults.processes import Processes
 from tests.faults.test_kill import same
 
 BEGUN = (
-    "train --data wine --hidden 9 --dropout 0.1 --epochs 400 --keep last --batch-size 60 --runs-dir . --name"
+    "train --data wine --hidden 9 --dropout 0.1 --epochs 250 --keep last --batch-size 60 --runs-dir . --name"
 )
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 

@@ -72,6 +72,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype: str) -> None:
 
 
 @pytest.mark.skipif(not can(AVX2), reason="this machine has no AVX2 to compile for")
+@pytest.mark.long
 def test_an_older_processor_gives_the_same_bits(tmp_path: Path) -> None:
     assert found_on("haswell", tmp_path, "16", "float32", "2") == results(16, ["float32"], [1])
 
@@ -86,7 +87,7 @@ def test_every_processor_gives_the_same_bits(processor: str, tmp_path: Path) -> 
 
 
 # What an Intel Xeon with AVX-512 found.
-RECORDED = {"float64": "7b836d02", "float32": "897a8127"}
+RECORDED = {"float64": "c592e273", "float32": "04ab4dff"}
 
 
 @pytest.mark.skipif(not FUSES, reason="without fused products the bits are others")

@@ -7,7 +7,6 @@ import threading
 
 import optuna
 import pytest
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from mlp_torch.__main__ import main
@@ -15,6 +14,7 @@ from mlp_torch.config import ENGINES
 from mlp_torch.interrupts import held, released, released_each
 from mlp_torch.runs import Run
 from mlp_torch.sweep import study as studies
+from mlp_torch.sweep.journal import Journal
 from tests.mlp_torch.running import config, epoch_of, metrics, train
 
 
@@ -167,7 +167,7 @@ def test_a_process_that_a_test_starts_answers_ctrl_c_whatever_started_the_tests(
 def test_ctrl_c_while_a_study_is_locked_frees_the_lock_and_gives_the_trial_back(
     nth, runs, monkeypatch, capsys
 ):
-    append, calls = JournalFileBackend.append_logs, []
+    append, calls = Journal.append_logs, []
 
     def at_the_nth(self, logs):
         calls.append(logs)
@@ -183,7 +183,7 @@ def test_ctrl_c_while_a_study_is_locked_frees_the_lock_and_gives_the_trial_back(
             lock.release = released_in_the_end
         append(self, logs)
 
-    monkeypatch.setattr(JournalFileBackend, "append_logs", at_the_nth)
+    monkeypatch.setattr(Journal, "append_logs", at_the_nth)
     line = "sweep --data xor --epochs 3 --hidden 4 --sweep lr=1e-3:1e-1:log --sampler random --pruner none"
     line += f" --study s --runs-dir {runs}"
     assert main([*line.split(), "--trials", "2"]) == 130

@@ -5,7 +5,9 @@ from collections import defaultdict
 import pytest
 
 EVERY = 9  # of the cases of one test: the first, and each ninth after it
-SAMPLED = ("check/lines/", "check/operations/", "check/functions/", "check/describe/", "check/search/")
+SAMPLED = tuple(
+    f"check/{room}/" for room in ("lines", "operations", "functions", "describe", "search", "submission")
+)
 LONG = (
     "test_a_wrong_gradient_stays_wrong_in_every_style",
     "test_the_same_line_is_found_within_a_megabyte_of_values",
