@@ -45,21 +45,27 @@ def begun(config: Train) -> Begun:
         if saved.epochs is not None and epochs is not None and epochs < saved.epochs:
             raise UserError(f"--epochs {epochs}: the run was begun with {saved.epochs}; give as many or more")
         flags = replace(
-            saved, resume=None, epochs=epochs, name=folder.name, runs_dir=folder.parent,
+            saved, resume=None, epochs=epochs, name=folder.resolve().name, runs_dir=folder.parent,
             checkpoint_every=config.checkpoint_every or saved.checkpoint_every,
         )  # fmt: skip
-        result = table.get("result", {})
+        result = _table(table, "result")
         if result and not result.get("interrupted") and epochs == saved.epochs:
             done = f"{folder}: has finished, {epochs} epochs; more --epochs go on beyond them"
             return Begun(folder, flags, None, lock, done)
         found = checkpoint.last(folder)
         if found is not None:
             _refuse_foreign(found, saved, folder)
-        _mention(table.get("versions", {}))
+        _mention(_table(table, "versions"))
     except UserError:
         lock.release()
         raise
     return Begun(folder, flags, found, lock)
+
+
+def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """The part of that name; nothing where somebody has put something else there."""
+    found = table.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _flags(folder: Path) -> tuple[Train, dict[str, Any]]:
@@ -103,7 +109,7 @@ def _mention(before: dict[str, str]) -> None:
     """On stderr, what is another version now."""
     now: dict[str, str] = versions()["versions"]
     for name in ("numpy", "torch"):
-        if before.get(name, now[name]) != now[name]:
+        if str(before.get(name, now[name])) != now[name]:
             print(
                 f"mlp train: the run was begun with {name} {before[name]} and goes on with {now[name]}: "
                 "its weights may end in other bits",
