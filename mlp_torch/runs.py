@@ -123,7 +123,11 @@ class Run:
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the metrics and the events so far, by file."""
-        return {file.name: file.stat().st_size for file in [self.path / METRICS, *event_files(self.path)]}
+        files = [self.path / METRICS, *event_files(self.path)]
+        try:
+            return {file.name: file.stat().st_size for file in files}
+        except OSError as error:
+            raise UnwritableError(self.path, error) from None
 
     def save(self, parameters: Mapping[str, Array], epoch: int) -> None:
         """Put these weights, of the end of that epoch, into the place of the last ones."""

@@ -98,6 +98,9 @@ def _be(main: Any, asked: dict[str, Any], log: Path) -> None:
     os.dup2(out, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(asked["folder"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where nohup ignores them
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     code = 1
     try:
         exec(asked["set_up"], {})

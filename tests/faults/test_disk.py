@@ -102,11 +102,11 @@ def test_a_full_disk_at_any_stage_of_training_costs_one_line_and_no_weights(engi
     assert not all(found)
 
 
-@pytest.mark.parametrize("size", [3000, 8000, 20_000, 40_000])
+@pytest.mark.parametrize("size", [3000, 20_000])
 def test_a_file_that_may_not_grow_costs_one_line_and_no_weights(size, processes, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    assert filled(processes, disk, f"{TRAIN} compiled", LIMIT.format(size)) or size == 40_000
+    assert filled(processes, disk, f"{TRAIN} compiled", LIMIT.format(size))
 
 
 @pytest.mark.long

@@ -11,17 +11,19 @@ BEGUN = (
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
-def test_a_signal_keeps_the_run_says_how_to_go_on_and_exits_with_its_code(tmp_path, ctrl_c):
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.long) for n in ("SIGINT", "SIGHUP"))]
+)
+def test_a_signal_keeps_the_run_says_how_to_go_on_and_exits_with_its_code(name, tmp_path):
     with Processes() as processes:
         whole = processes.run([*BEGUN.split(), "whole"], tmp_path)
         assert whole.code == 0, whole.text
-        for name, code in CODES.items():
-            number, file = getattr(signal, name), f"{name}/checkpoint.safetensors"
-            ended = processes.run([*BEGUN.split(), name], tmp_path, once=file, after=0.05, number=number)
-            assert ended.code == code, ended.text
-            last = ended.text.splitlines()[-1]
-            assert last.startswith("mlp train: interrupted; the weights of epoch ")
-            assert last.endswith(f"it goes on by mlp train --resume {name}")
-            going_on = processes.run(["train", "--resume", name], tmp_path)
-            assert going_on.code == 0, going_on.text
-            same(tmp_path / "whole", tmp_path / name)
+        number, file = getattr(signal, name), f"{name}/checkpoint.safetensors"
+        ended = processes.run([*BEGUN.split(), name], tmp_path, once=file, after=0.05, number=number)
+        assert ended.code == CODES[name], ended.text
+        last = ended.text.splitlines()[-1]
+        assert last.startswith("mlp train: interrupted; the weights of epoch ")
+        assert last.endswith(f"it goes on by mlp train --resume {name}")
+        going_on = processes.run(["train", "--resume", name], tmp_path)
+        assert going_on.code == 0, going_on.text
+    same(tmp_path / "whole", tmp_path / name)

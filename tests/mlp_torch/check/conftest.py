@@ -17,6 +17,7 @@ LONG = (
     "test_two_faults_of_which_one_spoils_all_are_both_named",
     "test_a_line_is_named_where_torch_cannot_go",
     "test_a_perceptron_from_zero_weights",
+    "test_a_limit_is_named_in_the_line_of_who_exceeds_it",
 )
 
 
