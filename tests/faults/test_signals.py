@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from tests.faults.processes import Processes
 from tests.faults.test_kill import same
 
