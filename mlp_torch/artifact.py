@@ -75,7 +75,7 @@ def read(path: Path) -> tuple[Artifact, dict[str, Array]]:
     file = path / FILE if path.is_dir() else path
     if not path.exists():
         raise UserError(f"{path}: there is no such run; `mlp runs` lists them")
-    if not file.exists():
+    if not file.is_file():  # a pipe would be waited for
         raise UserError(f"{path}: holds no {FILE}; is it a run's folder?")
     try:
         with safe_open(file, "numpy") as opened:

@@ -351,6 +351,19 @@ def test_pickles_in_any_file_are_refused_and_not_executed(calm, run):
         (copy / name).write_bytes(whole)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("suffix", [*TABLES, ".safetensors", ".folder"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(suffix, calm):
+    pipe = calm / f"pipe{suffix}"
+    if suffix == ".folder":
+        pipe.mkdir()
+        os.mkfifo(pipe / "model.safetensors")
+    else:
+        os.mkfifo(pipe)
+    table = partial(load, DataFlags(data=str(pipe)))
+    assert not refused_or_read(table if suffix in TABLES else partial(artifact.read, pipe), b"")
+
+
 def test_a_damaged_event_file_costs_no_epoch_that_is_trained_after_it(calm, run):
     """The run goes on with the bytes that its checkpoint names; what is behind them is cut away."""
     from mlp_torch.__main__ import main
