@@ -155,7 +155,12 @@ TABLES: dict[str, list[list[str]]] = {
 }
 ENGINES = {"train": ("manual", "torch", "autograd", "both", "compiled"), "compare": (*STEPS,)}
 LINES = [
-    pytest.param(command, table, engine, marks=() if i % len(ENGINES[command]) == j else (pytest.mark.long,))
+    pytest.param(
+        command,
+        table,
+        engine,
+        marks=() if i % 2 == 0 and i % len(ENGINES[command]) == j else (pytest.mark.long,),
+    )
     for command in ENGINES
     for i, table in enumerate(TABLES)
     for j, engine in enumerate(ENGINES[command])

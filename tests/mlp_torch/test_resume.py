@@ -79,7 +79,18 @@ def same(cut, whole) -> None:
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("name", RUNS)
+QUICK = (
+    "compiled, adam",
+    "manual, accumulation",
+    "torch, nesterov, bf16",
+    "autograd, adamw, batch_norm",
+    "both, watched",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(n, marks=pytest.mark.long) for n in RUNS if n not in QUICK)]
+)
 def test_a_cut_run_ends_in_the_bits_of_the_run_that_was_not(name, runs, monkeypatch):
     assert train(runs, RUNS[name], "whole") == 0
     cut(runs, RUNS[name], monkeypatch)

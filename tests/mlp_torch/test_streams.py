@@ -70,7 +70,9 @@ def test_a_report_is_printed_whatever_the_terminal_can_encode(arrays, encoding):
     assert json.loads(told.stdout.decode(encoding.partition(":")[0]))["verdict"] == "wrong"
 
 
-@pytest.mark.parametrize("typed", ["--help", *(f"{c} --help" for c in COMMANDS)])
+@pytest.mark.parametrize(
+    "typed", ["--help", *(pytest.param(f"{c} --help", marks=pytest.mark.long) for c in COMMANDS)]
+)
 def test_help_is_printed_whatever_the_terminal_can_encode(typed):
     done = run(*typed.split(), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")

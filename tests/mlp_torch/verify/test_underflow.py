@@ -33,6 +33,7 @@ def decade(name: str) -> float:
 
 @given(problems(), st.data())
 @settings(max_examples=200)
+@pytest.mark.long
 def test_no_array_below_the_normal_numbers_is_a_false_alarm(problem: Problem, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([*DTYPES]))
     model = problem.model(
