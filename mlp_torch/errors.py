@@ -12,9 +12,9 @@ class UserError(ValueError):
 class UnwritableError(UserError):
     """A file cannot be written: the disk is full, the folder gone or read-only."""
 
-    def __init__(self, path: Path, error: Exception) -> None:
+    def __init__(self, path: Path, error: Exception, what: str = "{path} cannot be written ({why})") -> None:
         why = re.sub(r".*I/O error: | \(os error \d+\)", "", str(getattr(error, "strerror", None) or error))
-        super().__init__(f"{path} cannot be written ({why})")
+        super().__init__(what.replace("{path}", str(path)).replace("{why}", why))
 
     def saying(self, more: str) -> Self:
         """With what became of the rest."""

@@ -75,7 +75,8 @@ def make_folder(runs_dir: Path, name: str | None, stem: str, config: Mapping[str
                     return path, lock
     except OSError as error:
         flag = f"--name {name}" if name else f"--runs-dir {runs_dir}"
-        raise UserError(f"{flag}: no run can be kept in {runs_dir / wanted} ({error.strerror})") from None
+        what = f"{flag}: no run can be kept in {{path}} ({{why}})"
+        raise UnwritableError(runs_dir / wanted, error, what) from None
     finally:
         if lock is None or lock.path.parent == fresh:
             if lock is not None:

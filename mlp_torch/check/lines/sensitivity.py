@@ -155,7 +155,7 @@ def _slopes(program: Program, draw: Draw, without: frozenset[str]) -> Sensitivit
         gap = 0.0 if draw.right(name, draw.hand) else float((random * (true - hand)).sum())
         found.gaps[name], found.random[name] = gap, random
         total = (same[0].t * torch.from_numpy(random)).sum()
-        if not total.requires_grad:
+        if not total.requires_grad or not wanted:  # nothing on the way is asked for
             found.slopes[name] = {}
             continue
         slopes = torch.autograd.grad(total, [p for _, p in wanted], retain_graph=True, allow_unused=True)
