@@ -86,7 +86,9 @@ def test_a_fault_in_one_entry_is_wrong_at_its_stage(ordinary: bool) -> None:
 def test_no_network_of_thousands_is_called_wrong(part: int, ordinary: bool) -> None:
     verdicts = Counter(verdict(number, ordinary) for number in range(part, LONG // 2, PARTS))
     known = verdicts["exact"] + verdicts["certified"]
-    assert known > (0.9 if ordinary else 0.4) * verdicts.total(), verdicts
+    share, n = (0.9 if ordinary else 0.4), verdicts.total()
+    by_chance = 3 * (share * (1 - share) * n) ** 0.5  # of few networks fewer are judged: three deviations
+    assert known > share * n - by_chance, verdicts
 
 
 @pytest.mark.long
