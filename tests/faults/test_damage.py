@@ -212,7 +212,8 @@ WORDS = [
 def of_command_lines(count: int) -> tuple[int, int]:
     draw, read = random.Random(count), 0
     for _ in range(count):
-        line = [draw.choice(WORDS) for _ in range(draw.randrange(1, 9))]
+        begun = draw.choice([[], [], [], ["train", "--data", "xor"], ["runs"], ["compare", "--hidden", "3"]])
+        line = begun + [draw.choice(WORDS) for _ in range(draw.randrange(0 if begun else 1, 9))]
 
         def act(line=line):
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):  # --help
