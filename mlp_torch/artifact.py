@@ -1,7 +1,7 @@
 """model.safetensors: the weights and all that is needed to use them, in one file without pickle.
 
-The arrays stand under their `state_dict` names. The file's metadata holds `epoch`, and under `mlp_torch`
-one JSON text: the schema's version, the architecture, the loss, the preprocessing of every column, the
+The arrays stand under their `state_dict` names. The file's metadata holds `epoch`, under `weights` the
+fingerprint of the arrays, and under `mlp_torch` one JSON text: the schema's version, the architecture, the loss, the preprocessing of every column, the
 target with its classes or its units, and the run's flags.
 """
 
@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 import manual
 from manual.architecture import Architecture
-from manual.numbers import Array
+from manual.numbers import Array, fingerprint
 from mlp_torch.errors import UserError
 from mlp_torch.tables.preprocessing import Preprocessor
 from mlp_torch.tables.targets import Target
 
-KEY, SCHEMA = "mlp_torch", 1
+KEY, SCHEMA, WEIGHTS = "mlp_torch", 1, "weights"
 FILE = "model.safetensors"
 CONFIG = "config.toml"
 
@@ -70,6 +71,12 @@ class Artifact:
         return model
 
 
+def content(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """The file of these weights, whose fingerprint stands beside them."""
+    plain = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    return save(plain, metadata={WEIGHTS: fingerprint(arrays), **metadata})
+
+
 def read(path: Path) -> tuple[Artifact, dict[str, Array]]:
     """What a run's folder, or such a file, holds. Raises UserError for anything else, by name."""
     file = path / FILE if path.is_dir() else path
@@ -102,6 +109,8 @@ def read(path: Path) -> tuple[Artifact, dict[str, Array]]:
         if len(artifact.preprocessing.input_names) != artifact.sizes[0]:
             raise ValueError("the preprocessing gives another number of inputs than the network takes")
         artifact.network(arrays)
+        if fingerprint(arrays) != metadata.get(WEIGHTS, fingerprint(arrays)):  # older files have none
+            raise UserError("its weights are not those that were written; it was damaged or edited")
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:

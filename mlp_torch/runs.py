@@ -24,10 +24,9 @@ import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
-from safetensors.numpy import save
 
 from manual.numbers import Array
-from mlp_torch.artifact import CONFIG, FILE, Artifact
+from mlp_torch.artifact import CONFIG, FILE, Artifact, content
 from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.events import Events
 from mlp_torch.events import files as event_files
@@ -146,8 +145,7 @@ class Run:
         return None
 
     def _weights(self, parameters: Mapping[str, Array], epoch: int) -> bytes:
-        arrays = {name: np.ascontiguousarray(value) for name, value in parameters.items()}
-        return save(arrays, metadata={"epoch": str(epoch), **self.metadata})
+        return content(parameters, {"epoch": str(epoch), **self.metadata})
 
     def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
         """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
@@ -186,9 +184,9 @@ class Run:
         except OSError as error:
             raise UnwritableError(self.path / name, error) from None
 
-    def _write(self, name: str, content: Callable[[], bytes]) -> None:
+    def _write(self, name: str, made: Callable[[], bytes]) -> None:
         try:
-            replace(self.path / name, content())
+            replace(self.path / name, made())
         except OSError as error:
             raise UnwritableError(self.path / name, error) from None
 

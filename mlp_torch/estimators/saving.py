@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save as to_bytes
 
 from mlp_torch import artifact
 from mlp_torch.config import Train
@@ -46,11 +45,8 @@ def save(estimator: Any, path: Path) -> None:
         raise UserError(
             f"save: a parameter cannot be written ({error}); use a plain number or text"
         ) from None
-    arrays = network.parameters | network.buffers
-    content = to_bytes(
-        {n: np.ascontiguousarray(a) for n, a in arrays.items()},
-        metadata={"epoch": str(estimator.n_iter_), **made.metadata(), KEY: text},
-    )
+    metadata = {"epoch": str(estimator.n_iter_), **made.metadata(), KEY: text}
+    content = artifact.content(network.parameters | network.buffers, metadata)
     try:
         replace(path, content)
     except OSError as error:

@@ -23,6 +23,7 @@ import polars as pl
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from manual.numbers import fingerprint
 from mlp_torch import artifact, checkpoint
 from mlp_torch.__main__ import parse
 from mlp_torch.data.config import DataFlags
@@ -31,7 +32,7 @@ from mlp_torch.errors import UserError
 from mlp_torch.inference.listing import read as read_run
 from mlp_torch.resume import begun
 from tests.faults.processes import Processes
-from tests.mlp_torch.running import train
+from tests.mlp_torch.running import train, weights
 
 DRAWN = int(os.environ.get("MLP_FUZZ", "20000"))
 SECONDS = 20
@@ -317,7 +318,7 @@ def test_a_flipped_bit_is_never_read_as_something_else(name, calm, run):
     draw = random.Random(name)
     copy = calm / "run"
     shutil.copytree(run, copy)
-    whole = (copy / name).read_bytes()
+    whole, expected = (copy / name).read_bytes(), weights(run)
     for _ in range(60):
         content = bytearray(whole)
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
@@ -328,6 +329,7 @@ def test_a_flipped_bit_is_never_read_as_something_else(name, calm, run):
             continue
         assert name == "model.safetensors", "a damaged checkpoint was taken for a good one"
         assert all(np.isfinite(value).all() for value in found[1].values())
+        assert fingerprint(found[1]) == fingerprint(expected)
 
 
 def test_pickles_in_any_file_are_refused_and_not_executed(calm, run):
