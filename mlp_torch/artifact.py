@@ -1,8 +1,8 @@
 """model.safetensors: the weights and all that is needed to use them, in one file without pickle.
 
 The arrays stand under their `state_dict` names. The file's metadata holds `epoch`, under `weights` the
-fingerprint of the arrays, and under `mlp_torch` one JSON text: the schema's version, the architecture, the loss, the preprocessing of every column, the
-target with its classes or its units, and the run's flags.
+fingerprint of the arrays, and under `mlp_torch` one JSON text: the schema's version, the architecture, the
+loss, the preprocessing of every column, the target with its classes or its units, and the run's flags.
 """
 
 import json

@@ -13,16 +13,9 @@ import numpy as np
 import pytest
 
 from mlp_torch import artifact
-from tests.faults.processes import Processes
 
 TRAIN = "train --data moons --epochs 60 --hidden 32 --runs-dir . --name run --engine"
 LIMIT = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
-
-
-@pytest.fixture(scope="module")
-def processes():
-    with Processes() as started:
-        yield started
 
 
 @pytest.fixture

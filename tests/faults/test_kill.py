@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.processes import Ended, Processes
+from tests.faults.processes import Ended
 from tests.mlp_torch.running import metrics, weights
 
 # One row an engine and what must be carried over a cut: moments, masks, running statistics, counters.
@@ -49,12 +49,6 @@ from mlp_torch import checkpoint
 real, checkpoint.SHARE = checkpoint.to_disk, 0
 checkpoint.to_disk = lambda path: (time.sleep(0.01), real(path))
 """
-
-
-@pytest.fixture(scope="module")
-def processes():
-    with Processes() as started:
-        yield started
 
 
 def same(whole: Path, cut: Path) -> None:
