@@ -15,20 +15,9 @@ OTHER_CALLS = {
 REDUCTIONS = frozenset(
     ("sum", "mean", "max", "min", "cumsum", "argmax", "softmax", "logsumexp", "prod", "flip")
 )
-AXES = (
-    "",
-    "0",
-    "1",
-    "-1",
-    "(0, 1)",
-    "2",
-    "(0, 2)",
-    "(1, 2)",
-    "(0, 2, 3)",
-    "(2, 3)",
-    "(2, 3, 4)",
-    "(1, 2, 3)",
-)
+AXES = (  # "": none is said
+    "", "0", "1", "-1", "(0, 1)", "2", "(0, 2)", "(1, 2)", "(0, 2, 3)", "(2, 3)", "(2, 3, 4)", "(1, 2, 3)",
+)  # fmt: skip
 
 
 def call(slips: Slips, node: ast.Call) -> Iterator[Offer]:

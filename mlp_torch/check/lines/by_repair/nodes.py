@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlp_torch.check.lines.by_repair.scope import Offer, Scope
+from mlp_torch.check.lines.calls import AXES
 from mlp_torch.check.lines.syntax import segment
 
 TIGHT = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant)
@@ -201,20 +202,7 @@ class Nodes:
                 "special",
             )
             array = [] if method else given[:1]
-            for axis in (
-                None,
-                "0",
-                "1",
-                "-1",
-                "(0, 1)",
-                "2",
-                "(0, 2)",
-                "(1, 2)",
-                "(0, 2, 3)",
-                "(2, 3)",
-                "(2, 3, 4)",
-                "(1, 2, 3)",
-            ):
+            for axis in AXES:
                 for keep in (None, "True"):
                     inside = [
                         *array,
