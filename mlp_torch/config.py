@@ -182,12 +182,8 @@ class Train(ObjectiveFlags, Network):
         )
         require(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and below 1")
         decay = self.weight_decay or 0.0
-        require(
-            math.isfinite(decay) and decay >= 0,
-            "--weight-decay",
-            decay,
-            "must be a finite number, at least 0",
-        )
+        good = math.isfinite(decay) and decay >= 0
+        require(good, "--weight-decay", decay, "must be a finite number, at least 0")
         self._check_gradient()
         most = 1e37 if self.dtype == "float32" else 1e307
         for flag in ("lr", "weight_decay", "clip_norm", "clip_value", "l1", "l2"):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from manual.batches import batch_counts
-from manual.training import Epoch, NotFiniteError, Position, State, fit
+from manual.engine import State
+from manual.training import Epoch, NotFiniteError, Position, fit
 from mlp_torch.autograd import BothEngine
 from mlp_torch.checkpoint import Checkpoint, Writer
 from mlp_torch.config import Train

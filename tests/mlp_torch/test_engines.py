@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from manual.training import ManualEngine
+from manual.engine import ManualEngine
 from tests.mlp_torch.running import config, metrics, train, weights
 
 

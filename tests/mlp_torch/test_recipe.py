@@ -13,8 +13,9 @@ from torch.nn import functional as F
 import manual.network
 from manual import LOSSES, OPTIMIZERS, Recipe, chain
 from manual.buffered import recipe as buffered_recipe
+from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.training import ManualEngine, fit
+from manual.training import fit
 from mlp_torch import compare
 from mlp_torch.autograd import AutogradEngine
 from mlp_torch.buffered import TorchEngine
