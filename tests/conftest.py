@@ -28,3 +28,12 @@ def ctrl_c():
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; `tests.browser.opened` opens a page in it."""
+    from tests.browser import started
+
+    with started() as found:
+        yield found
