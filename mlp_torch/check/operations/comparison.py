@@ -22,6 +22,7 @@ from mlp_torch.check.operations.judging import (
     second,
 )
 from mlp_torch.check.operations.memory import unwritten
+from mlp_torch.check.operations.misses import wider
 from mlp_torch.check.operations.naming import described, named
 from mlp_torch.check.operations.runs import RUNS, merged, outcome
 from mlp_torch.check.operations.standard import Standard
@@ -106,6 +107,8 @@ class Comparison:
                     raise NotKeptError("the gradients have the precision of float32")
                 judgement, self.floor = second_look, floor
                 self.found.notes.append("float32 is on the way: judged to its precision")
+        if judgement.wrong and self.floor.unit > U:
+            judgement = self._not_by_chance(judgement)
         apart: Mapping[str, Array] = {}
         if not judgement.wrong or self.floor.unit > 1e-5:  # in 16 bits, to say which entries of a wrong row
             apart = persistent(self.author, self.truth, self.floor, self.hand, self.values)
@@ -113,6 +116,17 @@ class Comparison:
             judgement.rows |= {n: replace(judgement.rows[n], verdict="wrong") for n in apart}
         self._take(judgement, apart)
         self._upstream_changed(kept)
+
+    def _not_by_chance(self, judgement: Judgement) -> Judgement:
+        bench = Bench(self.author, self.truth, self.floor, self.values, self.truth.wanted, self.wide)
+        floor = wider(bench, judgement.wrong, self.hand)
+        if floor is None:
+            return judgement
+        second_look = judge(self.truth, floor, self.hand)
+        if second_look.wrong:
+            return judgement
+        self.floor = floor
+        return second_look
 
     def _take(self, judgement: Judgement, apart: Mapping[str, Array]) -> None:
         found = self.found

@@ -38,12 +38,14 @@ class Judgement:
         return "wrong" if self.wrong else "not_comparable" if self.unjudged else "right"
 
 
-def near(h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0, tight: bool = False) -> bool:
-    """h is t up to rounding, away from kinks."""
+def near(
+    h: Array, t: Array, floor: Floor, name: str, weight: float = 1.0, tight: bool = False, times: float = 1.0
+) -> bool:
+    """h is t up to `times` what rounding may do, away from kinks."""
     if h.shape != t.shape:
         return False
     gap = length(floor.clean(name, h - t))
-    return bool(gap <= floor.allowed(name, t, weight, tight))
+    return bool(gap <= times * floor.allowed(name, t, weight, tight))
 
 
 def judge(standard: Standard, floor: Floor, hand: Mapping[str, Array]) -> Judgement:

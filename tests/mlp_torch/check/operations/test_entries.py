@@ -126,6 +126,41 @@ def test_right_programs_of_one_dtype_are_right_wherever_they_saturate(name, dtyp
     assert report.verdict == "right" or excused, f"{name} {scale} {shape} {number} {report}"
 
 
+NEAR_MISSES = [
+    ("silu", torch.float16, 20, 5, 2), ("silu", torch.float16, 20, 3, 10),
+    ("softmax", torch.bfloat16, 8, 5, 2), ("softmax", torch.bfloat16, 8, 7, 2),
+    ("softmax", torch.float16, 8, 5, 7),
+    ("softmax", torch.float32, 3, 5, 2), ("softmax", torch.float32, 8, 5, 10),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "dtype", "scale", "size", "number"), NEAR_MISSES)
+def test_what_is_off_by_a_little_in_one_run_is_looked_at_elsewhere(name, dtype, scale, size, number):
+    x = (scale * draw(size, number=number)).to(dtype)
+    report = check_autograd_function(*only(dtype, name), [x])
+    assert report.verdict == "right", str(report)
+
+
+@pytest.mark.parametrize("slip", [3e-6, 1e-2])
+@pytest.mark.parametrize("size", [3, 7])
+def test_a_slip_that_shows_in_one_run_alone_is_no_near_miss(size, slip):
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        off = 1 + slip if g.stride() == (0,) else 1
+        return off * g * (1 - y * y)
+
+    function = kernel(only_float32, backward)
+    report = check_autograd_function(function, torch.tanh, [draw(size).float()])
+    assert report.verdict == "wrong", str(report)
+    assert "wrong only for an expanded upstream" in report.message
+
+
+def only_float32(ctx, x):
+    if x.dtype != torch.float32:
+        raise TypeError("float32 only")
+    return keep(ctx, x.tanh())
+
+
 def test_the_report_says_how_small_a_slip_of_one_entry_is_seen():
     report = check_autograd_function(*only(torch.bfloat16, "silu"), [draw(16, 24, dtype=torch.bfloat16)])
     assert report.verdict == "right"
