@@ -47,6 +47,11 @@ def _module_file(name: str) -> str:
     return "<frozen>" if name in sys.stdlib_module_names or name == "builtins" else "<string>"
 
 
+def author_s_class(cls: type) -> bool:
+    """Whether the author or a library that is copied wrote it."""
+    return author_s(_module_file(cls.__module__))
+
+
 class Copies:
     """One consistent copy: what is the same object in the author's code is the same object in it.
 
@@ -214,7 +219,7 @@ class Copies:
                 self._fill(part, outside, space)
 
     def _class(self, cls: type) -> Any:
-        if cls is object or not author_s(_module_file(cls.__module__)) or cls.__module__ == "builtins":
+        if not author_s_class(cls):
             return cls
         self.memo[id(cls)] = cls  # while it is built
         bases = tuple(map(self.of, cls.__bases__))
@@ -250,7 +255,7 @@ class Copies:
 
     def _object(self, value: Any) -> Any:
         cls = self.of(type(value))
-        if cls is type(value) and not author_s(_module_file(cls.__module__)):
+        if cls is type(value) and not author_s_class(cls):
             return value
         try:
             new = object.__new__(cls)

@@ -110,6 +110,8 @@ def _all_roots(mender: Mender) -> Iterator[tuple[Root, bool]]:
             pairs = zip(root.scopes, root.events, strict=False)
             scopes = [Scope(s.globals, {**s.locals, name: values[k]}, s.file) for s, k in pairs]
             yield replace(root, scopes=scopes), True
+    if not draw.order:  # nothing of the run was recorded
+        return
     number, k = max(draw.order, key=lambda at: draw.order[at])
     for root in {id(r.function): r for r in mender.roots}.values():
         for statement in ast.walk(root.function):

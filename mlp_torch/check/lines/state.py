@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_torch.check.functions.copies import Copies
+from mlp_torch.check.functions.copies import Copies, author_s_class
 
 PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))
 
@@ -61,10 +61,6 @@ def _parts(value: Any, found: Any) -> list[Any]:
         return []
     slots = [getattr(value, s, None) for c in type(value).__mro__ for s in getattr(c, "__slots__", ())]
     return [*_pairs(getattr(value, "__dict__", {})), *slots]
-
-
-def author_s_class(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] not in ("mlp_torch", "numpy", "torch", "builtins", "abc")
 
 
 def _pairs(value: Mapping[Any, Any]) -> list[Any]:

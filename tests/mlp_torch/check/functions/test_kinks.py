@@ -50,8 +50,10 @@ def test_the_wrong_sign_at_a_kink_is_wrong(side):
     assert check_function(relu_net(SIDES[side], -1.0), P, *TIES).verdict == "wrong"
 
 
-def test_a_factor_at_a_kink_is_wrong():
-    assert check_function(relu_net(lambda z: 2.0 * (z > 0)), P, *TIES).verdict == "wrong"
+def test_a_factor_at_a_kink_is_wrong_and_the_search_for_its_line_comes_to_an_end():
+    report = check_function(relu_net(lambda z: 2.0 * (z > 0)), P, *TIES, timeout=60)
+    assert report.verdict == "wrong"
+    assert report.lines
 
 
 def test_between_the_sides_is_not_comparable_and_the_remedy_is_said():

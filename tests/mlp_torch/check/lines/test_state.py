@@ -8,8 +8,10 @@ import pytest
 
 from mlp_torch import check_function
 from mlp_torch.check.functions.calling.adapters import adapt
+from mlp_torch.check.functions.copies import Copies
 from mlp_torch.check.lines.guilty import guilty_lines
 from mlp_torch.check.lines.program import Program, Sources, UnavailableError
+from mlp_torch.check.lines.state import digest
 from tests.mlp_torch.check.lines.two_layers import BEYOND, SLIPS, lines_of, net
 from tests.mlp_torch.check.lines.written import slipped, written
 
@@ -23,6 +25,13 @@ STATE = {
     "an old generator": ("R = np.random.RandomState(3)\ndef g():\n    return 0.1 * R.normal()", "R"),
     "the global generator": ("def g():\n    return 0.1 * np.random.normal()\nC = 0", "C"),
 }
+
+
+KEY = pytest.StashKey[int]()
+
+
+class Held:
+    factor = 2.0
 
 
 def said(value):
@@ -114,3 +123,18 @@ def test_the_random_module_and_the_streams_are_left_as_found(tmp_path):
     guilty_lines(author.fresh, author.loss, author.parameters, author.data, {}, 5.0)
     assert random.getstate() == state
     assert (sys.stdout, sys.stderr) == streams
+
+
+def test_an_object_that_no_copy_is_made_of_is_not_looked_into(pytestconfig):
+    held = Held()
+
+    def function(p, x):
+        return (held.factor * p["w"] * x).sum(), {"w": x, "what": pytestconfig}
+
+    copies = Copies()
+    copies.of(function)
+    before = digest(copies)
+    pytestconfig.stash[KEY] = 1
+    assert digest(copies) == before
+    copies.of(held).factor = 3.0
+    assert digest(copies) != before
