@@ -26,16 +26,6 @@ def line(epoch: int, epochs: int, train: float, validation: float, accuracy: flo
     return f"epoch {epoch:>{width}}/{epochs}  loss {train:.3g}  validation {validation:.3g}{known}"
 
 
-def cell() -> int | None:
-    """The number of the notebook's cell that runs; None outside a notebook."""
-    if not Console().is_jupyter:
-        return None
-    from IPython import get_ipython
-
-    shell: Any = get_ipython()
-    return int(shell.execution_count)
-
-
 class View(Protocol):
     """One way to show epochs, between `open` and `close`."""
 

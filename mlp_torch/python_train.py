@@ -17,7 +17,7 @@ from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
-from mlp_torch import curves, html, progress
+from mlp_torch import cells, curves, html
 from mlp_torch.artifact import CONFIG
 from mlp_torch.config import Train
 from mlp_torch.data import frames
@@ -65,7 +65,7 @@ class TrainedRun:
         """The same lines, the curves unless they stand above in this cell, and the gradient check, folded."""
         verdict, _, sentence = self.lines[0].partition(": ")
         parts = [html.paragraph(line) for line in self.lines[1:]]
-        if self._cell is None or self._cell != progress.cell():
+        if self._cell is None or self._cell != cells.running():
             parts.append(curves.image(self.metrics, self.metrics[-1]["epoch"], self.epoch))
         if self.report is not None:
             parts.append(html.fold("the gradient check", self.report._repr_html_()))
@@ -91,7 +91,7 @@ def train(**flags: Any) -> TrainedRun:
         name = signal.Signals(outcome.interrupted).name
         asked = "" if outcome.interrupted == signal.SIGINT else f" by {name}"
         raise KeyboardInterrupt(f"{outcome.lines[0].replace('interrupted', f'interrupted{asked}', 1)}; {how}")
-    return TrainedRun(outcome, progress.cell())
+    return TrainedRun(outcome, cells.running())
 
 
 def read(flags: Mapping[str, Any]) -> Train:
@@ -113,7 +113,7 @@ def _value(name: str, value: Any, runs_dir: Path) -> Any:
     """What a configuration file would hold for it: arrays as lists, NumPy's numbers as Python's."""
     if name in TABLES and not isinstance(value, str | Path | None):
         return str(frames.kept(flag_name(name), value, runs_dir))
-    if isinstance(value, Path) and name == "data":
+    if isinstance(value, Path):
         return str(value)
     if get_origin(HINTS[name]) is tuple:  # one value alone stands for a list of one, as on the command line
         many = isinstance(value, list | tuple | range | np.ndarray)

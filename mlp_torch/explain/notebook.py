@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-from rich.console import Console
 from torch import Tensor
 
 from manual.losses import Reduction
@@ -15,11 +14,11 @@ from mlp_torch.explain.source import locate
 from mlp_torch.explain.text import derivative, held, numbers, product, render, shape
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
+from mlp_torch.terminal import Terminal
 from mlp_torch.trace import trace
 from mlp_torch.verify.comparison import check_batch
 
 HEAD = ("factor", "its value", "product so far", "by hand", "by autograd", "", "verdict")
-SHOWN = 4  # numbers of an array that stand in a cell; of a larger one its shape and norm do
 
 
 def explain(
@@ -63,23 +62,21 @@ def page(e: Explanation) -> str:
 
 def _row(factor: Factor, e: Explanation) -> list[str]:
     label = "" if factor.rule == chain.START else f" = {factor.label}"
+    several = "" if factor.values.size == 1 else f"{shape(factor.values)}, "
+    both = [_number(factor.manual), _number(factor.autograd)]
     again = "re-used" if factor.reused else "new"
-    both = [_numbers(factor.manual), _numbers(factor.autograd)]
-    return [
-        derivative(factor, e) + label, _numbers(factor.values), held(factor, e), *both, again, factor.verdict,
-    ]  # fmt: skip
+    own = several + _number(factor.values)
+    return [derivative(factor, e) + label, own, held(factor, e), *both, again, factor.verdict]
 
 
-def _numbers(array: Array) -> str:
-    """One number, a few, or the shape and the norm of many."""
-    if array.size <= SHOWN:
-        return numbers(array)
-    return f"{shape(array)}, norm {float(np.linalg.norm(array)):.4g}"
+def _number(array: Array) -> str:
+    """The number itself, or the norm of several."""
+    return numbers(array) if array.size == 1 else f"‖·‖ {float(np.linalg.norm(array)):.4g}"
 
 
 def text(e: Explanation) -> str:
     """What `mlp explain` prints."""
-    console = Console(file=io.StringIO(), width=110, no_color=True, highlight=False, soft_wrap=True)
+    console = Terminal(file=io.StringIO(), width=110, no_color=True, highlight=False, soft_wrap=True)
     console.print(render(e))
     file = console.file
     assert isinstance(file, io.StringIO)
