@@ -19,7 +19,8 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         if Console().is_jupyter:
-            options = {"force_jupyter": False, "width": NOTEBOOK} | options
+            plain = {"force_jupyter": False, "force_terminal": False}  # the kernel sets FORCE_COLOR
+            options = plain | {"width": NOTEBOOK} | options
         super().__init__(**options)
 
     def on_broken_pipe(self) -> None:
