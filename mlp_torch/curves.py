@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mlp_torch import html
 from mlp_torch.verify.plot import COLOURS
@@ -37,7 +38,10 @@ def draw(rows: Sequence[Mapping[str, Any]], epochs: int, kept: int = 0) -> Figur
         values = [row[name] for row in rows for name in names if row.get(name) is not None]
         if title == "loss" and min(values) > 0 and max(values) > WIDE * min(values):
             axes.set_yscale("log")
-        axes.set(xlabel="epoch", title=title, xlim=(0, max(epochs, 1)))
+        if title == "accuracy":
+            axes.set_ylim(min(values) - 0.02, 1.01)
+        axes.set(xlabel="epoch", title=title, xlim=(rows[0]["epoch"] - 1, epochs))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if kept:
             axes.axvline(kept, color="#555555", linewidth=1, linestyle=":", label=f"kept: {kept}")

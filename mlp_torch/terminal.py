@@ -4,8 +4,6 @@ from typing import Any
 
 from rich.console import Console
 
-NOTEBOOK = 110  # columns of a cell's output
-
 
 def counted(n: int, what: str) -> str:
     """`1 row`, `1,200 rows`; `what` is the plural."""
@@ -19,8 +17,7 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         if Console().is_jupyter:
-            plain = {"force_jupyter": False, "force_terminal": False}  # the kernel sets FORCE_COLOR
-            options = plain | {"width": NOTEBOOK} | options
+            options |= {"force_jupyter": False, "force_terminal": False}  # the kernel sets FORCE_COLOR
         super().__init__(**options)
 
     def on_broken_pipe(self) -> None:

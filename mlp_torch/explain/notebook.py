@@ -18,7 +18,7 @@ from mlp_torch.terminal import Terminal
 from mlp_torch.trace import trace
 from mlp_torch.verify.comparison import check_batch
 
-HEAD = ("factor", "its value", "product so far", "by hand", "by autograd", "", "verdict")
+HEAD = ("factor", "its value", "so far", "by hand", "autograd", "", "verdict")
 
 
 def explain(
