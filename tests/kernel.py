@@ -14,7 +14,7 @@ Run = Callable[[str], list[Any]]
 
 @contextmanager
 def started(folder: Path | None = None, **environment: str) -> Iterator[Run]:
-    """A kernel of this Python's, in that folder; `run(source)` gives what a cell shows, as nbformat has it."""
+    """A kernel of this Python's, in that folder: `run(source)` gives what a cell shows."""
     notebook = nbformat.v4.new_notebook()
     resources = {"metadata": {"path": str(folder)}} if folder else {}
     client = NotebookClient(
