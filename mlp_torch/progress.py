@@ -1,8 +1,9 @@
 """What is seen while a network trains, by where it trains: a notebook, a terminal, or a pipe.
 
 In a notebook the bar and the curves stand in one output of the cell, which is replaced in place. It needs
-no widgets and no script, so it also shows where a notebook is only read. A picture takes some 0.1 s: one
-is drawn at most twice a second, and so seldom that pictures take at most a twentieth of the time.
+no widgets and no script, so it also shows where a notebook is only read. The bar moves at most twice a
+second. A picture takes some 0.1 s, and after one there is none for nineteen times as long as it took: all
+but the first and the last take at most a twentieth of the time.
 """
 
 import time
@@ -15,7 +16,7 @@ from typing import Any, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY = 0.5  # seconds between two pictures, at least
+EVERY = 0.5  # seconds between two changes, at least
 SHARE = 0.05  # of the time that pictures may take
 
 
@@ -78,38 +79,48 @@ class Cell:
 
     def __init__(self, epochs: int, console: Console) -> None:
         self.epochs, self.rows = epochs, list[dict[str, Any]]()
-        self.text, self.drawn, self.next = "the first epoch", 0, 0.0
+        self.text, self.picture, self.drawn = "the first epoch", "", 0
+        self.next = self.next_picture = 0.0  # seconds of the clock
         self.handle: Any = None
 
     def open(self) -> None:
         from IPython.display import display
 
-        self.next = time.perf_counter() + EVERY
-        self.handle = display(self._bundle(""), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self.next = self.next_picture = time.perf_counter() + EVERY
+        self.handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def show(self, epoch: int, text: str, row: dict[str, Any]) -> None:
         self.text = text
         self.rows.append(row)
-        if time.perf_counter() >= self.next:
+        now = time.perf_counter()
+        if now >= self.next_picture:
             self.draw()
+        elif now >= self.next:
+            self.update()
 
     def draw(self) -> None:
         """Put the curves so far in the place of those before, and say when the next may come."""
         from mlp_torch.curves import image
 
         started = time.perf_counter()
-        self.handle.update(self._bundle(image(self.rows, self.epochs)), raw=True)
-        self.drawn, now = len(self.rows), time.perf_counter()
-        self.next = now + max(EVERY, (now - started) * (1 / SHARE - 1))
+        self.picture, self.drawn = image(self.rows, self.epochs), len(self.rows)
+        self.update()
+        took = time.perf_counter() - started
+        self.next_picture = started + max(EVERY, took / SHARE)
+
+    def update(self) -> None:
+        """Show the bar as it is now, above the last picture."""
+        self.handle.update(self._bundle(), raw=True)
+        self.next = time.perf_counter() + EVERY
 
     def close(self) -> None:
         if self.drawn < len(self.rows):
             self.draw()
 
-    def _bundle(self, picture: str) -> dict[str, str]:
+    def _bundle(self) -> dict[str, str]:
         done = self.rows[-1]["epoch"] if self.rows else 0
         bar = f'<progress value="{done}" max="{self.epochs}" style="width: 12em"></progress>'
-        page = f'<div>{bar} <span style="white-space: pre">{escape(self.text)}</span><br>{picture}</div>'
+        page = f'<div>{bar} <span style="white-space: pre">{escape(self.text)}</span><br>{self.picture}</div>'
         return {"text/html": page, "text/plain": self.text}
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import manual
 from mlp_torch.lecture.steps import STEPS
-from tests import kernel
 
 FOLDER = Path(manual.__file__).parent / "notebooks"
 FILES = sorted(FOLDER.glob("*.ipynb"))
@@ -22,21 +21,22 @@ def cells(path):
     return nbformat.read(path, as_version=4).cells
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A kernel that the notebooks share; each begins with no names. Temporary files go with the test."""
-    folder = tmp_path_factory.mktemp("kernel")
-    with kernel.started(folder, TMPDIR=str(folder)) as started:
-        yield started
+@pytest.fixture
+def run(kernel):
+    """The session's kernel, with no names in it."""
+    kernel("%reset -f")
+    return kernel
 
 
 class Executed:
     """A notebook from an empty kernel: the text of every code cell's outputs, by a piece of its source."""
 
-    def __init__(self, run, path):
+    def __init__(self, run, path, after=lambda source, outputs: None):
         self.run, self.sources = run, [c.source for c in cells(path) if c.cell_type == "code"]
-        run("%reset -f")
-        self.outputs = [run(source) for source in self.sources]
+        self.outputs = []
+        for source in self.sources:
+            self.outputs.append(run(source))
+            after(source, self.outputs[-1])
 
     def source(self, piece):
         (found,) = [source for source in self.sources if piece in source]
@@ -176,7 +176,18 @@ def test_a_backward_pass_is_checked_its_line_named_and_mended(run):
 
 
 def test_a_table_is_trained_on_used_and_shown_on_the_board(run):
-    found = Executed(run, TABLE)
+    ports = []
+
+    def answers(source, outputs):
+        """TensorBoard's page comes from the port that the cell shows, before the last cell ends it."""
+        if "%tensorboard" in source:
+            shown = outputs[-1].data["text/html"]
+            assert "<iframe" in shown
+            ports.append(int(re.search(r"port\D+(\d+)", shown)[1]))
+            page = urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/", timeout=20).read().decode()
+            assert "TensorBoard" in page
+
+    found = Executed(run, TABLE, answers)
     check_quiet(found)
     training = found.of("trained = mlp_torch.train(")
     assert "standardised, missing ones" in words(training)
@@ -201,11 +212,8 @@ def test_a_table_is_trained_on_used_and_shown_on_the_board(run):
         Path(result.data["text/plain"].split("run: ")[1].split("\n")[0]).parent.glob("tables/frame-*")
     )
 
-    board = found.of("%tensorboard")[0].data["text/html"]
-    port = int(re.search(r"port\D+(\d+)", board)[1])
-    assert "<iframe" in board
-    with pytest.raises(OSError, match="refused"):  # the last cell has ended it
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/", timeout=5)
 
     run("from manual.layers import Linear; right = Linear.backward_bias")
     run("Linear.backward_bias = staticmethod(lambda dz: -right(dz))")
@@ -232,7 +240,6 @@ def test_an_autograd_function_is_checked_its_fault_named_and_mended(run):
 
 
 def test_a_cell_that_trains_shows_one_output_that_grows_and_its_result_no_second_picture(run):
-    run("%reset -f")
     run("import mlp_torch, tempfile; runs = tempfile.mkdtemp()")
     flags = "data='moons', hidden=4, epochs=3, engine='manual', runs_dir=runs"
     live, result = run(f"run = mlp_torch.train({flags})\nrun")
@@ -245,12 +252,24 @@ def test_a_cell_that_trains_shows_one_output_that_grows_and_its_result_no_second
     assert printed.text.startswith("gradient check passed")
 
 
+STOP = """
+import mlp_torch, os, pathlib, signal, tempfile, threading, time
+
+runs = tempfile.mkdtemp()
+
+def stop():
+    metrics = pathlib.Path(runs, "cut", "metrics.jsonl")
+    while not (metrics.is_file() and metrics.stat().st_size):
+        time.sleep(0.02)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)  # as the notebook's button does
+"""
+
+
 def test_an_interrupted_cell_keeps_its_weights_and_its_last_line_goes_on(run):
-    run("%reset -f")
-    run("import mlp_torch, os, signal, tempfile, threading; runs = tempfile.mkdtemp()")
+    run(STOP)
     flags = "data='moons', hidden=4, epochs=100_000, engine='manual', runs_dir=runs, name='cut'"
-    timer = "threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
-    live, error = run(f"{timer}\nmlp_torch.train({flags})")
+    live, error = run(f"threading.Thread(target=stop).start()\nmlp_torch.train({flags})")
     assert live.output_type == "display_data"
     assert (error.output_type, error.ename) == ("error", "KeyboardInterrupt")
     how = re.search(r"it goes on by (mlp_torch\.train\(resume='.*/cut')\)", error.evalue)[1]
@@ -259,13 +278,3 @@ def test_an_interrupted_cell_keeps_its_weights_and_its_last_line_goes_on(run):
     (loaded,) = run("mlp_torch.load_run(runs + '/cut').epoch")
     assert loaded.data["text/plain"] == str(kept)
     assert how.startswith("mlp_torch.train(")
-
-
-def test_the_board_answers_on_loopback_and_ends_when_it_is_ended(run):
-    run("%reset -f")
-    source = next(c.source for c in cells(TABLE) if "%tensorboard" in c.source)
-    *_, board = run(f"import tempfile; runs = tempfile.mkdtemp()\n{source}")
-    port = int(re.search(r"port\D+(\d+)", board.data["text/html"])[1])
-    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20).read().decode()
-    assert "TensorBoard" in page
-    assert run(next(c.source for c in cells(TABLE) if "manager.get_all()" in c.source)) == []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from importlib import import_module
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -244,8 +245,8 @@ def test_the_surroundings_choose_what_is_seen(monkeypatch, terminal, shown):
     assert type(progress.Display(3).view).__name__ == shown
 
 
-def test_pictures_take_at_most_a_twentieth_of_the_time(monkeypatch):
-    clock, drawn = [0.0], []
+def test_pictures_take_at_most_a_twentieth_of_the_time_and_the_bar_moves_between(monkeypatch):
+    clock, drawn, updates = [0.0], [], []
 
     def image(rows, epochs):
         clock[0] += 0.2
@@ -255,14 +256,16 @@ def test_pictures_take_at_most_a_twentieth_of_the_time(monkeypatch):
     monkeypatch.setattr(curves, "image", image)
     monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
     cell = progress.Cell(1000, None)
-    cell.handle, cell.next = type("Handle", (), {"update": lambda *given, raw: None})(), progress.EVERY
+    cell.handle = SimpleNamespace(update=lambda bundle, raw: updates.append(bundle["text/plain"]))
+    cell.next = cell.next_picture = progress.EVERY
     for epoch in range(1, 1001):
         clock[0] += 0.02
-        cell.show(epoch, "", {"epoch": epoch, "loss/train": 1.0})
+        cell.show(epoch, str(epoch), {"epoch": epoch, "loss/train": 1.0})
     cell.close()
     assert drawn[-1] == 1000
-    assert 0.2 * (len(drawn) - 1) <= 0.05 * clock[0] + 0.2
-    assert len(drawn) > 3
+    assert 3 < len(drawn) <= 2 + 0.05 * clock[0] / 0.2  # but for the first and the last
+    assert updates[-1] == "1000"
+    assert 1.5 * clock[0] < len(updates) <= 2 * clock[0] + 1
 
 
 def test_training_outside_a_notebook_imports_nothing_of_ipython(runs):
