@@ -32,7 +32,7 @@ def paragraph(text: str) -> str:
 
 def preformatted(text: str) -> str:
     """Lines of text as they stand, escaped."""
-    return f'<pre style="font-family: monospace">{escape(text)}</pre>'
+    return f'<pre style="font-family: monospace; white-space: pre; overflow-x: auto">{escape(text)}</pre>'
 
 
 def image(png: bytes, words: str, scale: float = 1.0) -> str:
