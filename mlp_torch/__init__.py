@@ -3,7 +3,9 @@
 A name is imported when it is first used, so that `mlp --help` does not wait for torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +16,14 @@ if TYPE_CHECKING:
     from mlp_torch.check.gradients import check_gradients as check_gradients
     from mlp_torch.check.gradients import check_step as check_step
     from mlp_torch.check.operations.function import check_autograd_function as check_autograd_function
+    from mlp_torch.errors import UserError as UserError
     from mlp_torch.estimators.classes import MLPClassifier as MLPClassifier
     from mlp_torch.estimators.classes import MLPRegressor as MLPRegressor
+    from mlp_torch.explain.notebook import explain as explain
     from mlp_torch.inference.loaded import load_run as load_run
     from mlp_torch.model import MLP as MLP
+    from mlp_torch.python_train import TrainedRun as TrainedRun
+    from mlp_torch.python_train import train as train
     from mlp_torch.verify.comparison import compare as compare
     from mlp_torch.verify.report import ComparisonReport as ComparisonReport
     from mlp_torch.verify.report import WrongGradientError as WrongGradientError
@@ -34,10 +40,14 @@ EXPORTS = {
     "MLP": "mlp_torch.model",
     "MLPClassifier": "mlp_torch.estimators.classes",
     "MLPRegressor": "mlp_torch.estimators.classes",
+    "TrainedRun": "mlp_torch.python_train",
+    "UserError": "mlp_torch.errors",
     "ComparisonReport": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",
+    "explain": "mlp_torch.explain.notebook",
     "load_run": "mlp_torch.inference.loaded",
+    "train": "mlp_torch.python_train",
 }
 
 __all__ = list(EXPORTS)
@@ -51,3 +61,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *EXPORTS])
+
+
+class _Package(ModuleType):
+    """A package whose public names stay what they are, though `train` and `explain` hold modules as well.
+
+    Importing mlp_torch/train.py would put that module into the place of the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in EXPORTS or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,6 +3,8 @@
 Text and lines take the page's colours, so that a dark theme and a light one show both.
 """
 
+import base64
+import struct
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -30,7 +32,15 @@ def paragraph(text: str) -> str:
 
 def preformatted(text: str) -> str:
     """Lines of text as they stand, escaped."""
-    return f"<pre>{escape(text)}</pre>"
+    return f'<pre style="font-family: monospace; white-space: pre; overflow-x: auto">{escape(text)}</pre>'
+
+
+def image(png: bytes, words: str, scale: float = 1.0) -> str:
+    """A picture, `scale` times as wide as its pixels where there is room; `words` say what it shows."""
+    width = round(scale * struct.unpack(">I", png[16:20])[0])  # where a PNG has it
+    data = base64.b64encode(png).decode("ascii")
+    style = "max-width: 100%; height: auto; background: white"
+    return f'<img alt="{escape(words)}" width="{width}" style="{style}" src="data:image/png;base64,{data}">'
 
 
 def fold(title: str, part: str, *, unfolded: bool = False) -> str:

@@ -4,11 +4,10 @@ A run that did not learn is not praised: at chance, or long past its best epoch,
 the flags to try.
 """
 
-import contextlib
 import shlex
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -125,34 +124,43 @@ def doubts(training: "Training", test: Scores) -> list[str]:
     return found
 
 
-def summarize(training: "Training", report: "ComparisonReport") -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has come to, in lines, for the command and for Python; its numbers lie in its folder.
+
+    `report` is the gradient check's, None where the run had finished before; `interrupted` the signal that
+    ended it, or 0.
+    """
+
+    folder: Path
+    lines: tuple[str, ...]
+    report: "ComparisonReport | None" = None
+    interrupted: int = 0
+
+
+def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     """Test the weights that were kept, write the result, and tell a newcomer what there is."""
-    config, data, kept = training.config, training.data, training.kept
+    config, data, kept, folder = training.config, training.data, training.kept, training.folder
     test = scores(training, data.test)
     mark = fingerprint(kept.parameters)
-    result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "fingerprint": mark}
-    result["interrupted"] = bool(training.interrupted)
-    training.folder.finish(result)
+    interrupted = bool(training.interrupted)
+    folder.finish({"epoch": kept.epoch, **test.result(), "fingerprint": mark, "interrupted": interrupted})
     which = "the best in validation" if config.keep == "best" else "the last"
-    if training.interrupted:
-        kept_in = f"{weights_of(kept)}, {which} so far, are kept in {training.folder.path}"
-        going_on = f"mlp train --resume {shlex.quote(str(training.folder.path))}"
-        with contextlib.suppress(OSError):  # the terminal is gone, after SIGHUP
-            print(f"mlp train: interrupted; {kept_in}; it goes on by {going_on}", file=sys.stderr)
-        return
-    seconds = training.seconds
-    print(f"\ngradient check passed: by hand and by autograd agree within rounding ({report.summary()})")
-    print(_test(test, data))
-    for line in doubts(training, test):
-        print(line)
-    epochs = f"{training.last.epoch} in {seconds:.1f} s"
-    print(f"{weights_of(kept)} are kept, {which} of {epochs} (--keep {config.keep})")
-    print(f"fingerprint of these weights: {mark}{same_bits(config.engine)}")
+    if interrupted:
+        kept_in = f"interrupted; {weights_of(kept)}, {which} so far, are kept in {folder.path}"
+        return Outcome(folder.path, (kept_in,), report, training.interrupted)
+    lines = [
+        f"gradient check passed: by hand and by autograd agree within rounding ({report.summary()})",
+        _test(test, data),
+        *doubts(training, test),
+        f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {training.seconds:.1f} s "
+        f"(--keep {config.keep})",
+        f"fingerprint of these weights: {mark}{same_bits(config.engine)}",
+    ]
     if config.engine == "both":
-        gap = training.largest_gap
-        print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
-    print(f"run: {training.folder.path}")
-    print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
+        lines.append(f"largest gap between the engines: {training.largest_gap:.1e} of a parameter's norm")
+    lines += [f"run: {folder.path}", f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}"]
+    return Outcome(folder.path, tuple(lines), report)
 
 
 def same_bits(engine: str) -> str:

@@ -1,5 +1,7 @@
 """The console that commands print through, and how they count."""
 
+from typing import Any
+
 from rich.console import Console
 
 
@@ -9,7 +11,14 @@ def counted(n: int, what: str) -> str:
 
 
 class Terminal(Console):
-    """rich's Console, which leaves a closed pipe (`mlp compare | head`) to `main`, as print does."""
+    """rich's Console, which prints as print does: plain text in a notebook, where rich makes a page of
+    every call; a closed pipe (`mlp compare | head`) is left to `main`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        if Console().is_jupyter:
+            options |= {"force_jupyter": False, "force_terminal": False}  # the kernel sets FORCE_COLOR
+        super().__init__(**options)
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, where rich would end the program as if it had failed."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,7 +26,7 @@ from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.objective import prepared
-from mlp_torch.outcome import summarize, weights_of
+from mlp_torch.outcome import Outcome, summarize, weights_of
 from mlp_torch.resume import Begun, begun
 from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
@@ -35,14 +36,45 @@ from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
 
 
+class NotTrainedError(WrongGradientError):
+    """A gradient ended the training, or let it not begin: the evidence, and `said`, what became of it."""
+
+    def __init__(self, evidence: object, said: str) -> None:
+        super().__init__(f"{evidence}\n{said}")
+        self.evidence, self.said = evidence, said
+
+
 def run(
     config: Train, around: Callable[[Training], AbstractContextManager[Any]] = contextlib.nullcontext
 ) -> int:
-    """Train as the flags say (`config.check()` has passed); the exit code.
+    """The command: `trained`, and what came of it in words; the exit code.
 
-    0: trained; 1: the gradients are wrong, nothing was trained; 130, 143, 129: ended by Ctrl-C, SIGTERM or
-    SIGHUP, all is kept. Raises UserError for what the user can put right, a loss that is not finite among
-    it. `around` makes a context, in which the training that it is given runs; it may set its `after_epoch`.
+    0: trained; 1: the gradients are wrong; 130, 143, 129: ended by Ctrl-C, SIGTERM or SIGHUP, all is kept.
+    """
+    with held():
+        try:
+            outcome = trained(config, around)
+        except NotTrainedError as error:
+            print(error.evidence)
+            print(f"mlp train: {error.said}", file=sys.stderr)
+            return 1
+        if outcome.interrupted:
+            going_on = f"it goes on by mlp train --resume {shlex.quote(str(outcome.folder))}"
+            with contextlib.suppress(OSError):  # the terminal is gone, after SIGHUP
+                print(f"mlp train: {outcome.lines[0]}; {going_on}", file=sys.stderr)
+            return 128 + outcome.interrupted
+        print(*([""] if outcome.report else []), *outcome.lines, sep="\n")
+        return 0
+
+
+def trained(
+    config: Train, around: Callable[[Training], AbstractContextManager[Any]] = contextlib.nullcontext
+) -> Outcome:
+    """Train as the flags say (`config.check()` has passed), and what it has come to.
+
+    Raises UserError for what the user can put right, a loss that is not finite among it; NotTrainedError
+    where a gradient is wrong or cannot be judged. `around` makes a context, in which the training that it
+    is given runs; it may set its `after_epoch`.
     """
     with contextlib.ExitStack() as ends:
         before: Begun | None = None
@@ -51,8 +83,7 @@ def run(
                 before = begun(config)
                 ends.callback(before.lock.release)
                 if before.finished:
-                    print(before.finished)
-                    return 0
+                    return Outcome(before.folder, (before.finished,))
                 config = before.config
             else:
                 check_name(config.runs_dir, config.name)
@@ -66,10 +97,8 @@ def run(
             engine = build(replace(config, batch_size=at_once), architecture, data.loss)
             report = check_gradients(engine, data, config)
         if not report.passed:
-            print(report)
             found = "are wrong" if report.verdict == "wrong" else "could not be judged"
-            print(f"mlp train: the gradients {found} (table above); nothing was trained", file=sys.stderr)
-            return 1
+            raise NotTrainedError(report, f"the gradients {found} (table above); nothing was trained")
         with held():
             if before is None:
                 stem = f"{data.dataset.name}-{config.engine}"
@@ -92,17 +121,15 @@ def run(
                         folder.show("gradient_check", picture(engine, data, config))
                     with around(training):
                         training.train()
-                        summarize(training, report)
+                        return summarize(training, report)
             except UnwritableError as error:
                 raise error.saying(training.rescue()) from None
             except WrongGradientError as error:
-                print(error)
                 kept = f"{weights_of(training.kept)} are kept in {path}"
-                print(f"mlp train: a gradient is wrong (above); training stopped, {kept}", file=sys.stderr)
-                return 1
+                said = f"a gradient is wrong (above); training stopped, {kept}"
+                raise NotTrainedError(error, said) from None
             finally:
                 folder.close()
-        return 128 + training.interrupted if training.interrupted else 0
 
 
 def check_same_data(start: Checkpoint, data: Data, config: Train) -> None:

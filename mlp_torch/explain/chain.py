@@ -107,6 +107,16 @@ class Explanation:
     def wrong(self) -> list[Factor]:
         return [factor for factor in self.factors if factor.verdict == "wrong"]
 
+    def __repr__(self) -> str:
+        from mlp_torch.explain.notebook import text  # it builds explanations
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from mlp_torch.explain.notebook import page
+
+        return page(self)
+
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints: multiply by `product = einsum(rule, product, values)` from the first on."""
         return {

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from manual.activations import sigmoid, softmax
 from manual.losses import LOSSES
 from manual.numbers import Array
-from mlp_torch import artifact
+from mlp_torch import artifact, html
 from mlp_torch.data.splits import decide
 from mlp_torch.errors import UserError
 from mlp_torch.model import to_torch
 from mlp_torch.tables.delimited import place
 
+MOST_SHOWN = 12  # classes and columns in a notebook
 ROWS = 8192  # that go through the network at once
 
 
@@ -55,6 +56,25 @@ class LoadedRun(nn.Module):
     def predict(self, rows: Any) -> Array:
         """The class (N,) of every row, as it stood in the table, or the number in the target's own units."""
         return decided(self.output(rows), self.artifact)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what it predicts from which columns, and what it was trained on."""
+        known, a = self.artifact.config, self.network.architecture
+        classes = ", ".join(map(str, self.classes[:MOST_SHOWN])) + (
+            " …" if len(self.classes) > MOST_SHOWN else ""
+        )
+        what = f"one of {len(self.classes)} classes, {classes}" if self.classes else "a number"
+        features = self.preprocessing.features
+        rows = [(f.name, f.kind) for f in features[:MOST_SHOWN]]
+        columns = html.table(("column", "kind"), rows)
+        more = f", the first {MOST_SHOWN} of them" if len(features) > MOST_SHOWN else ""
+        sizes = "-".join(map(str, a.sizes))
+        parts = [
+            html.paragraph(f"network {sizes}, {a.activation}; loss {self.loss}, {self.artifact.dtype}"),
+            html.paragraph(f"the weights of epoch {self.epoch}, trained on {known.get('data')}"),
+            html.fold(f"it takes {len(features)} columns{more}", columns),
+        ]
+        return html.page("trained network", f"predicts {self.target_name}, {what}", parts)
 
     def predict_proba(self, rows: Any) -> Array:
         """The probability of every class (N, classes), in the order of `classes`."""

@@ -17,6 +17,7 @@ from manual.numbers import Array
 from mlp_torch.errors import UserError
 from mlp_torch.tables.delimited import is_number, place
 from mlp_torch.tables.kinds import MOST_LEVELS, RAREST, Column, text_of
+from mlp_torch.tables.reader import from_rows
 from mlp_torch.tables.values import days, reals, refuse_large, truths
 
 OTHER, ABSENT = "(other)", "(missing)"
@@ -191,14 +192,9 @@ class Preprocessor:
 
     def frame(self, rows: Any) -> pl.DataFrame:
         """Rows of any kind: a polars or pandas frame, a mapping of columns, a matrix in feature order."""
-        if isinstance(rows, pl.DataFrame):
-            return rows
-        if isinstance(rows, Mapping):
-            return pl.DataFrame({str(n): pl.Series(str(n), v, strict=False) for n, v in rows.items()})
-        if hasattr(rows, "columns") and hasattr(rows, "to_dict"):  # pandas, which need not be installed
-            return pl.DataFrame(
-                {str(n): pl.Series(str(n), rows[n].tolist(), strict=False) for n in rows.columns}
-            )
+        found = from_rows(rows)
+        if found is not None:
+            return found
         matrix = np.asarray(rows)
         if matrix.ndim != 2 or matrix.shape[1] != len(self.features):
             raise UserError(

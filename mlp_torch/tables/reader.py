@@ -8,7 +8,7 @@ import csv
 import itertools
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,17 @@ def from_arrays(arrays: dict[str, Any], where: str) -> pl.DataFrame:
     if not lengths or not next(iter(lengths.values())):
         raise UserError(f"{where}: has no rows")
     return _missing(pl.DataFrame({n: pl.Series(n, np.ascontiguousarray(c)) for n, c in columns.items()}))
+
+
+def from_rows(rows: Any) -> pl.DataFrame | None:
+    """A polars or pandas frame, or a mapping of columns; None for anything else."""
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    if isinstance(rows, Mapping):
+        return pl.DataFrame({str(n): pl.Series(str(n), v, strict=False) for n, v in rows.items()})
+    if hasattr(rows, "columns") and hasattr(rows, "to_dict"):  # pandas, which need not be installed
+        return pl.DataFrame({str(n): pl.Series(str(n), rows[n].tolist(), strict=False) for n in rows.columns})
+    return None
 
 
 def _missing(frame: pl.DataFrame) -> pl.DataFrame:

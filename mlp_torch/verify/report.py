@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mlp_torch import html
+from mlp_torch.terminal import Terminal
 from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict
 
 STYLES = {"exact": "green", "certified": "cyan", "undecided": "yellow", "wrong": "bold red"}
@@ -206,7 +207,7 @@ class ComparisonReport:
         return table
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=118, no_color=True)
+        console = Terminal(file=io.StringIO(), width=118, no_color=True)
         console.print(self.table())
         file = console.file
         assert isinstance(file, io.StringIO)

@@ -17,3 +17,13 @@ def _compiled_step():
 def runs(tmp_path):
     """A folder for runs that is not there yet."""
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def kernel(tmp_path_factory):
+    """A notebook's kernel, begun when a test asks for it: `kernel(source)` gives what a cell shows."""
+    from tests.kernel import started
+
+    folder = tmp_path_factory.mktemp("kernel")
+    with started(folder, TMPDIR=str(folder)) as run:
+        yield run

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ RUNS = {
 @pytest.fixture(autouse=True)
 def plain_picture(monkeypatch):
     """The picture of the gradient check, which takes longer than these runs, is drawn empty."""
-    monkeypatch.setattr("mlp_torch.train.picture", lambda *given: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(import_module("mlp_torch.train"), "picture", lambda *given: Figure(figsize=(1, 1)))
 
 
 class Cut(BaseException):

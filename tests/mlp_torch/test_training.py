@@ -1,15 +1,17 @@
 """`mlp train` from end to end: what is checked, learned, kept and shown."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
-import mlp_torch.train as training
 from mlp_torch.__main__ import main
 from mlp_torch.config import ENGINES, Train
 from mlp_torch.engines import build, choose_engine
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
+training = import_module("mlp_torch.train")  # beside the function of that name
 FILES = {"config.toml", "metrics.jsonl", "model.safetensors", "checkpoint.safetensors"}
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlp_torch import cells
 from mlp_torch.errors import UserError
 
 KEPT = ".orig"
@@ -44,7 +45,7 @@ class GuiltyLine:
 
     @property
     def where(self) -> str:
-        return f"{Path(self.file).name}:{self.line} in {self.function}"
+        return f"{cells.name(self.file)}:{self.line} in {self.function}"
 
     def by_differences(self, resolution: float) -> "GuiltyLine":
         """The same, with how exactly its proof is known."""
