@@ -266,6 +266,7 @@ def _chains(
     ours, theirs = moment.ours, moment.theirs
     for i, units in enumerate(drawn):
         stages = tuple(s.name for s in ours if _of_units(s, i, ours))
+        stages = stages if i else ("x", *stages)
         for j in units:
             factors = to_units(ours, theirs, _delta(i), [j], report)
             name = f"a{i}[{j}]" if i else f"x[{j}]"
