@@ -22,8 +22,10 @@ def resource(name: str) -> str:
     return files("mlp_torch.explain.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def page(title: str, body: str, data: Mapping[str, Any] | None = None) -> str:
+def page(title: str, body: str, data: Mapping[str, Any] | None = None, style: str = "") -> str:
     """A whole page: its title is text, its body HTML; with the script that shows the data, if there is any.
+
+    `style` is added to page.css.
 
     The page's own policy allows this script alone, and nothing from the network.
     """
@@ -33,7 +35,7 @@ def page(title: str, body: str, data: Mapping[str, Any] | None = None) -> str:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         hashes = f"'sha256-{digest}'"
         body += f'\n<script type="application/json" id="data">{text(data)}</script>\n<script>{script}</script>'
-    values = {"hashes": hashes, "title": escape(title), "style": resource("page.css"), "body": body}
+    values = {"hashes": hashes, "title": escape(title), "style": resource("page.css") + style, "body": body}
     return Template(resource("page.html")).substitute(values)
 
 
@@ -48,13 +50,15 @@ def fitting(moments: Sequence[Moment], subject: Subject, current: int, note: str
     A large network is cut to fewer units a layer before moments are left out; the page says what it has not.
     """
     for size in SIZES:
-        found = scene([moments[current]], subject, 0, size)
-        one = len(text(found["moments"]).encode())
-        room = max((LIMIT - len(text(found).encode())) // one, 0) + 1
-        if room >= min(len(moments), FEWEST):
+        two = [current, 0 if current else -1][: len(moments)]  # the current moment has more numbers
+        found = scene([moments[i] for i in two], subject, 0, size)
+        bytes_ = len(text(found).encode())
+        one = len(text(found["moments"][-1]).encode())
+        room = max((LIMIT - bytes_) // one, 0) + len(two)
+        if bytes_ <= LIMIT and room >= min(len(moments), FEWEST):
             break
     kept = spread(len(moments), room, current)
-    if len(kept) > 1:
+    if kept != two:
         found = scene([moments[i] for i in kept], subject, kept.index(current), size)
     if len(kept) < len(moments):
         note += f"; {len(kept)} of them are in this page"

@@ -36,6 +36,9 @@ function pointOf(plan, column, unit) {
   return plan.at(column, units.indexOf(unit), units.length + (size > units.length));
 }
 
+// As many digits as a unit has room for.
+const few = (v) => digits(v, Math.abs(v) < 0.01 ? 2 : 3);
+
 const signOf = (v) => (v > 0 ? "positive" : v < 0 ? "negative" : "zero");
 const crosses = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 const short = (text, width) => (text.length * 6 > width ? `${text.slice(0, Math.max(2, Math.floor(width / 6) - 1))}…` : text);
@@ -96,7 +99,7 @@ function drawUnit(chain, plan, backward, chosen, way, taken) {
   const words = `unit ${chain.id}${column.labels[row] ? `, ${name}` : ""}: ${what} = ${digits(v, 5)}`;
   return option(chain, `unit${way.has(`${chain.column},${chain.to}`) ? " way" : ""}`, words,
     s("rect", { x: x - PILL.width / 2, y: y - PILL.height / 2, width: PILL.width, height: PILL.height, rx: 13 }),
-    s("text", { x, y: y + 4 }, digits(v, 3)),
+    s("text", { x, y: y + 4 }, few(v)),
     s("text", { class: "label", x, y: y - PILL.height / 2 - 4 }, label));
 }
 
@@ -106,14 +109,17 @@ function drawLoss({ x, y }, backward, chosen) {
   const words = backward ? "the gradient starts here: dloss" : `the loss: L = ${digits(v, 5)}`;
   return option(chain, "unit", words,
     s("rect", { x: x - PILL.width / 2, y: y - PILL.height / 2, width: PILL.width, height: PILL.height, rx: 2 }),
-    s("text", { x, y: y + 4 }, backward ? "dloss" : digits(v, 3)),
+    s("text", { x, y: y + 4 }, backward ? "dloss" : few(v)),
     s("text", { class: "label", x, y: y - PILL.height / 2 - 4 }, "loss L"));
 }
 
-// Where an edge's number stands: the first place along it that nothing else takes; none, if all are taken.
+// Where an edge's number stands: the first place along it that nothing else takes; none, if all are taken. A 0
+// is told by the thin grey line alone.
 function freePoint(chain, plan, backward, taken) {
   const a = pointOf(plan, chain.column - 1, chain.from), b = pointOf(plan, chain.column, chain.to);
-  const w = digits(value(chain, backward), 3).length * 7 + 6, hgt = 16;
+  const v = value(chain, backward);
+  if (v === 0 && chain.id !== state.chosen) return null;
+  const w = few(v).length * 7 + 6, hgt = 16;
   for (let i = 0; i < 21; i++) {
     const share = 0.5 + (i % 2 ? 1 : -1) * Math.ceil(i / 2) * 0.03;
     const x = a.x + share * (b.x - a.x), y = a.y + share * (b.y - a.y);
@@ -133,7 +139,7 @@ function drawEdge(chain, plan, backward, chosen, way, largest, at) {
   const ends = { x1: a.x, y1: a.y, x2: b.x, y2: b.y };
   const width = own ? 5 : 1 + 3 * (Math.abs(v) / largest[chain.column] || 0);
   const words = `weight ${chain.id}: ${backward ? `∂L/∂${chain.id}` : chain.id} = ${digits(v, 5)}`;
-  const text = at ? s("text", { class: `number ${signOf(v)}${own || on ? " own" : ""}`, x: at.x, y: at.y + 4 }, digits(v, 3)) : null;
+  const text = at ? s("text", { class: `number ${signOf(v)}${own || on ? " own" : ""}`, x: at.x, y: at.y + 4 }, few(v)) : null;
   const line = option(chain, `edge ${signOf(v)}${on ? " way" : ""}`, words,
     s("line", { class: "hit", ...ends }), s("line", { class: "seen", ...ends, "stroke-width": width }));
   return { line, text };

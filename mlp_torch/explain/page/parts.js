@@ -3,6 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MATH = "http://www.w3.org/1998/Math/MathML";
 const SIGNS = { gamma: "γ", beta: "β", loss: "L" };
+const MOST = 6;  // rows and columns of a matrix
 const MARKS = { exact: "=", certified: "✓", undecided: "?", wrong: "✗" };
 
 function make(space, tag, attributes, ...children) {
@@ -39,8 +40,7 @@ const isLarge = (array) => array !== null && typeof array === "object" && !Array
 function squeezed(array) {
   while (Array.isArray(array) && array.length === 1) array = array[0];
   if (!Array.isArray(array)) return array;
-  const inner = array.map(squeezed);
-  return inner;
+  return array.map(squeezed);
 }
 
 // One number, a row, a matrix (its first entries where it is wide), or what is known of a larger array.
@@ -53,11 +53,11 @@ function numbers(array) {
   if (!Array.isArray(found)) return number(found);
   const flat = found.map((row) => (Array.isArray(row) ? row.flat(Infinity) : row));
   const rows = Array.isArray(flat[0]) ? flat : [flat];
-  const table = h("table", { class: "numbers" }, ...rows.slice(0, 8).map((row) => h("tr", {},
-    ...row.slice(0, 8).map((value) => h("td", {}, number(value, 5))),
-    row.length > 8 ? h("td", {}, `… ${row.length - 8} more`) : null)));
+  const table = h("table", { class: "numbers" }, ...rows.slice(0, MOST).map((row) => h("tr", {},
+    ...row.slice(0, MOST).map((value) => h("td", {}, number(value, 4))),
+    row.length > MOST ? h("td", {}, `… ${row.length - MOST} more`) : null)));
   const box = h("div", { class: "wide" }, table);
-  if (rows.length > 8) box.append(h("span", { class: "note" }, `… ${rows.length - 8} more rows`));
+  if (rows.length > MOST) box.append(h("span", { class: "note" }, `… ${rows.length - MOST} more rows`));
   return box;
 }
 

@@ -20,7 +20,7 @@ from mlp_torch.explain.text import held_units
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
 
-SHOWN = 64  # numbers of a whole stage
+MOST, SHOWN = 1024, 64  # numbers of a factor at the current moment, and of a whole stage
 KINDS = {"W": "weight", "b": "bias", "gamma": "scale", "beta": "shift", "slope": "slope"}
 
 
@@ -49,10 +49,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is shown: units of a layer, those of largest gradient; numbers of one array."""
+    """How much is shown: units of a layer, those of largest gradient; numbers of an array at other moments."""
 
     units: int = 8
-    numbers: int = 1024
+    numbers: int = MOST
 
 
 def scene(moments: Sequence[Moment], subject: Subject, current: int, size: Size) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def scene(moments: Sequence[Moment], subject: Subject, current: int, size: Size)
     now = moments[current]
     drawn = shown(now, subject, size.units)
     book = _Book()
-    tables = [_moment(m, subject, drawn, size.numbers, book) for m in moments]
+    tables = [_moment(m, subject, drawn, MOST if m is now else size.numbers, book) for m in moments]
     chains = list(book.chains.values())
     return {
         "title": subject.title,

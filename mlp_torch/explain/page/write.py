@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 from mlp_torch.errors import UnwritableError
@@ -20,10 +19,11 @@ def write(found: Source, explanation: Explanation, path: Path) -> None:
     """Write the page. Raises UserError where a file cannot be written or the run cannot be read."""
     moments, current, note = epochs(found, explanation)
     data, e = found.data, explanation
-    subject = Subject(e.title, data.preprocessing.input_names, entry=(e.parameter, e.index))
-    heading = f"∂L/∂{e.entry}: the chain rule, factor by factor"
-    body = f"<main>\n<h1>{escape(heading)}</h1>\n{resource('explanation.html')}</main>"
-    text = page(heading, body, fitting(moments, subject, current, note))
+    outputs = [str(name) for name in data.target.classes]
+    subject = Subject(e.title, data.preprocessing.input_names, outputs, (e.parameter, e.index))
+    heading = "The chain rule, factor by factor"
+    body = f"<main>\n<h1>{heading}</h1>\n{resource('explanation.html')}</main>"
+    text = page(f"∂L/∂{e.entry}: {heading}", body, fitting(moments, subject, current, note))
     try:
         write_whole(path, text.encode())
     except OSError as error:
