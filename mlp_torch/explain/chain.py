@@ -202,7 +202,9 @@ def _gradient(trace: Trace, parameter: str) -> Stage:
     return next(s for s in trace if s.parameter == parameter)
 
 
-def _descend(stages: Sequence[Stage], trace: Trace, units: Array) -> tuple[list[LocalDerivative], list[Array]]:
+def _descend(
+    stages: Sequence[Stage], trace: Trace, units: Array
+) -> tuple[list[LocalDerivative], list[Array]]:
     """The local derivatives from the loss down to the last stage's `units`, and the units of each stage."""
     locals_: list[LocalDerivative] = []
     columns = [units]

@@ -8,11 +8,19 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from mlp_torch.explain.page.chains import Moment, Subject
 from mlp_torch.explain.page.numbers import text
-from mlp_torch.explain.page.scene import Moment, Size, Subject, scene
+from mlp_torch.explain.page.scene import Size, scene
 
 LIMIT = 400_000  # bytes of numbers; the rest of the page is some 40 kB
-SIZES = (Size(), Size(8, 128), Size(6, 64), Size(4, 32), Size(3, 16), Size(2, 16))
+SIZES = (
+    Size(8, 1024, 1024),
+    Size(8, 1024, 128),
+    Size(6, 1024, 64),
+    Size(4, 1024, 32),
+    Size(4, 256, 16),
+    Size(2, 64, 16),
+)
 FEWEST = 8  # moments that a smaller drawing makes room for
 SCRIPTS = ("parts.js", "drawing.js", "chain.js", "page.js")
 
@@ -34,7 +42,9 @@ def page(title: str, body: str, data: Mapping[str, Any] | None = None, style: st
         script = "\n".join(["'use strict';", BEGIN, *map(resource, SCRIPTS)])
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         hashes = f"'sha256-{digest}'"
-        body += f'\n<script type="application/json" id="data">{text(data)}</script>\n<script>{script}</script>'
+        body += (
+            f'\n<script type="application/json" id="data">{text(data)}</script>\n<script>{script}</script>'
+        )
     values = {"hashes": hashes, "title": escape(title), "style": resource("page.css") + style, "body": body}
     return Template(resource("page.html")).substitute(values)
 

@@ -69,5 +69,10 @@ for (const [id, backward] of [["forward", false], ["backward", true]]) {
   find(id).addEventListener("keydown", (event) => move(find(id), backward, event));
   find(id).addEventListener("focusin", (event) => { find(id).dataset.at = event.target.closest("[data-id]").dataset.id; });
 }
-new ResizeObserver(drawings).observe(document.body);
+let width = document.body.clientWidth;
+new ResizeObserver(() => {
+  if (document.body.clientWidth === width) return;
+  width = document.body.clientWidth;
+  drawings();
+}).observe(document.body);
 show();

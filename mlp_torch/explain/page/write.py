@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mlp_torch.errors import UnwritableError
 from mlp_torch.explain.chain import Explanation
+from mlp_torch.explain.page.chains import Moment, Subject
 from mlp_torch.explain.page.document import fitting, page, resource
 from mlp_torch.explain.page.epochs import Weights, repeat
-from mlp_torch.explain.page.scene import Moment, Subject
 from mlp_torch.explain.source import Source, traces
 from mlp_torch.files import replace as write_whole
 

@@ -1,5 +1,6 @@
 """The networks of the steps that speak of a chain, as moments that the page of an explanation shows."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import numpy as np
 from manual import MLP
 from manual.numbers import Array
 from manual.perceptron import X, Y
-from mlp_torch.explain.page.scene import Moment, Subject
+from mlp_torch.explain.page.chains import Moment, Subject
 from mlp_torch.lecture import chain, smallest, xor
 from mlp_torch.lecture.walk import Walk
 from mlp_torch.model import to_torch
@@ -79,9 +80,7 @@ def four_parameters() -> MLP:
 def explain_chain(walk: Walk) -> Explained:
     """Step 6: the network of four parameters."""
     x, y = chain.SAMPLE
-    one = moment(
-        "the sample", four_parameters(), np.array([[x]]), np.array([[y]]), "half_squared_error"
-    )
+    one = moment("the sample", four_parameters(), np.array([[x]]), np.array([[y]]), "half_squared_error")
     subject = Subject(
         "The network above. What the slides call a₁ is z1 here (a weighted sum), and their f₁ is a1 (its "
         "sigmoid); W1[0,0], b1[0], W2[0,0] and W3[0,0] are w₁, b₁, w₂ and w₃.",
@@ -100,7 +99,7 @@ def explain_xor(walk: Walk) -> Explained:
         for epoch, model, _ in xor.passes((2,), seed, epochs):
             if epoch in wanted:
                 words = f"pass {epoch}" if epoch else "the initial weights"
-                moments.append(moment(words, model, x, y, "bce_with_logits"))
+                moments.append(moment(words, copy.deepcopy(model), x, y, "bce_with_logits"))
         if xor.right(model) == 4:
             break
     subject = Subject(

@@ -19,6 +19,7 @@ from mlp_torch.lecture.page import Page, Slip, Table
 from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
 
+KINDS = {"svg": "svg+xml", "png": "png"}
 LARGEST = 200_000  # bytes of a figure that is drawn in lines; a larger one is drawn in dots
 
 
@@ -30,7 +31,9 @@ class Pages:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UnwritableError(folder, error, "--html {path}: no folder can be made there ({why})") from None
+            raise UnwritableError(
+                folder, error, "--html {path}: no folder can be made there ({why})"
+            ) from None
         self.there = {s.name for s in STEPS if s in steps or (folder / f"{s.name}.html").is_file()}
 
     def add(self, step: LectureStep, said: Page) -> Path:
@@ -104,7 +107,9 @@ def table(said: Table) -> str:
     for first, *rest in said.rows:
         cells = "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(rest, kinds[1:], strict=True))
         rows.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    body = f"<caption>{escape(said.title)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    body = (
+        f"<caption>{escape(said.title)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    )
     return f'<div class="wide"><table>{body}</table></div>'
 
 
@@ -131,13 +136,13 @@ def figure(draw: Callable[[Any], None]) -> str:
         )
 
     with tempfile.TemporaryDirectory() as folder:
-        for suffix, kind in ((".svg", "svg+xml"), (".png", "png")):
-            path = Path(folder) / f"figure{suffix}"
+        for kind in ("svg", "png"):
+            path = Path(folder) / f"figure.{kind}"
             words.clear()
             save(described, path)
             content = path.read_bytes()
             if len(content) <= LARGEST:
                 break
     alternative = escape("Figure: " + "; ".join(" ".join(w.split()) for w in words), quote=True)
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    source = f"data:image/{KINDS[kind]};base64,{base64.b64encode(content).decode()}"
     return f'<figure class="figure"><img alt="{alternative}" src="{source}"></figure>'
