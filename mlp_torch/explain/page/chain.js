@@ -21,8 +21,8 @@ function engines(name, pair, judged) {
   }
   return h("dl", { class: "lines" },
     h("dt", {}, name), h("dd", { class: "engines" }, judged ? verdict(judged) : "", equal ? gap : h("span", {}, "largest ", gap)),
-    h("dt", {}, "by hand"), h("dd", { class: "by-hand" }, numbers(pair[0])),
-    h("dt", {}, "by autograd"), h("dd", { class: "by-autograd" }, numbers(second(pair))));
+    h("dt", {}, equal ? "by both" : "by hand"), h("dd", { class: "by-hand" }, numbers(pair[0])),
+    equal ? "" : h("dt", {}, "by autograd"), equal ? "" : h("dd", { class: "by-autograd" }, numbers(second(pair))));
 }
 
 function chainFormula(chain) {
@@ -102,7 +102,8 @@ function answerUnit(chain) {
   const own = data.chains.filter((other) => other.name && other.column === chain.column && other.to === chain.to);
   return [
     h("p", {}, `Unit ${chain.to} of ${chain.column ? `layer ${chain.column}` : "the input"}; `,
-      "forward values and gradients of this unit:"),
+      "forward values and gradients of this unit",
+      data.samples > data.first ? `, of the first ${data.first} of ${data.samples} samples:` : ":"),
     ...rows.map(([name, pair]) => h("div", {}, h("code", {}, stageNamed[name] ? stageNamed[name].formula : name),
       engines(`${name}[:,${chain.to}]`, pair, now().verdicts[name]))),
     own.length ? h("p", {}, "Its parameters: ", ...own.flatMap((other) => [press(other.id), " "])) : "",

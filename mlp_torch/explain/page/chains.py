@@ -11,6 +11,7 @@ from mlp_torch.explain.page.numbers import number, pair
 from mlp_torch.verify.report import ComparisonReport
 
 KINDS = {"W": "weight", "b": "bias", "gamma": "scale", "beta": "shift", "slope": "slope"}
+FIRST = 16  # samples whose values a unit shows
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ class Chain:
             "path": sorted(p for p in path if p[1] in drawn[p[0]]),
         }
 
-    def numbers(self, ours: Trace, theirs: Trace, most: int) -> list[Any]:
+    def numbers(self, ours: Trace, theirs: Trace) -> list[Any]:
         """Of an entry value, gradients, product, tolerance, |Δ|; of a unit its column of each stage."""
         e = self.explanation
         if e is None:
-            return [pair(ours[s][:, self.to], theirs[s][:, self.to], most) for s in self.stages]
+            return [pair(ours[s][:FIRST, self.to], theirs[s][:FIRST, self.to], FIRST) for s in self.stages]
         value = ours[e.symbol][e.index]
         gap = abs(e.product - e.manual)
         found = [number(v) for v in (value, e.manual, e.autograd, e.product, e.tolerance, gap)]

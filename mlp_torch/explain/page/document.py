@@ -12,12 +12,12 @@ from mlp_torch.explain.page.chains import Moment, Subject
 from mlp_torch.explain.page.numbers import text
 from mlp_torch.explain.page.scene import Size, scene
 
-LIMIT = 400_000  # bytes of numbers; the rest of the page is some 40 kB
+LIMIT = 350_000  # bytes of numbers; the rest of the page is some 40 kB
 SIZES = (
     Size(8, 1024, 1024),
     Size(8, 1024, 128),
     Size(6, 1024, 64),
-    Size(4, 1024, 32),
+    Size(6, 256, 32),
     Size(4, 256, 16),
     Size(2, 64, 16),
 )

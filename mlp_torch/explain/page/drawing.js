@@ -12,7 +12,7 @@ const numbersOf = (chain) => data.moments[state.moment].chains[place[chain.id]];
 function unitValue(chain, backward) {
   const column = data.columns[chain.column];
   const found = numbersOf(chain)[chain.stages.indexOf(backward ? column.gradient : column.name)];
-  return isLarge(found[0]) ? found[0].largest : found[0][0];
+  return found[0][0];
 }
 
 const value = (chain, backward) =>
@@ -44,10 +44,11 @@ const crosses = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h 
 const short = (text, width) => (text.length * 6 > width ? `${text.slice(0, Math.max(2, Math.floor(width / 6) - 1))}…` : text);
 
 function draw(svg, backward) {
-  const plan = layout(svg.parentNode.clientWidth);
+  const width = svg.parentNode.clientWidth, scale = Math.min(1.7, Math.max(1, width / 560));
+  const plan = layout(width / scale);
   svg.setAttribute("viewBox", `0 0 ${plan.width} ${plan.height}`);
-  svg.setAttribute("width", plan.width);
-  svg.setAttribute("height", plan.height);
+  svg.setAttribute("width", plan.width * scale);
+  svg.setAttribute("height", plan.height * scale);
   const chosen = data.chains[place[state.chosen]];
   const way = new Set(chosen.path.map(([column, unit]) => `${column},${unit}`));
   const taken = [];  // the boxes of what is written
@@ -93,14 +94,14 @@ function drawUnit(chain, plan, backward, chosen, way, taken) {
   const v = unitValue(chain, backward);
   const name = column.labels[row] || `${column.name}[${chain.to}]`;
   const label = short(name, plan.gap - 8);
-  const wide = Math.max(PILL.width, label.length * 6.2);
-  taken.push({ x: x - wide / 2, y: y - PILL.height / 2 - 16, w: wide, h: PILL.height + 18 });
+  const wide = Math.max(PILL.width, label.length * 6.2), left = chain.column === 0;
+  taken.push({ x: x - (left ? PILL.width : wide) / 2, y: y - PILL.height / 2 - 16, w: wide, h: PILL.height + 18 });
   const what = backward ? `∂L/∂${chain.entry}` : chain.id;
   const words = `unit ${chain.id}${column.labels[row] ? `, ${name}` : ""}: ${what} = ${digits(v, 5)}`;
   return option(chain, `unit${way.has(`${chain.column},${chain.to}`) ? " way" : ""}`, words,
     s("rect", { x: x - PILL.width / 2, y: y - PILL.height / 2, width: PILL.width, height: PILL.height, rx: 13 }),
     s("text", { x, y: y + 4 }, few(v)),
-    s("text", { class: "label", x, y: y - PILL.height / 2 - 4 }, label));
+    s("text", { class: `label${left ? " left" : ""}`, x: left ? x - PILL.width / 2 : x, y: y - PILL.height / 2 - 4 }, label));
 }
 
 function drawLoss({ x, y }, backward, chosen) {
@@ -113,8 +114,8 @@ function drawLoss({ x, y }, backward, chosen) {
     s("text", { class: "label", x, y: y - PILL.height / 2 - 4 }, "loss L"));
 }
 
-// Where an edge's number stands: the first place along it that nothing else takes; none, if all are taken. A 0
-// is told by the thin grey line alone.
+// Where an edge's number stands: the first place along it that nothing else takes; none, if all are taken.
+// A 0 is told by the thin grey line alone.
 function freePoint(chain, plan, backward, taken) {
   const a = pointOf(plan, chain.column - 1, chain.from), b = pointOf(plan, chain.column, chain.to);
   const v = value(chain, backward);

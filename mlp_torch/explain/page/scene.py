@@ -14,7 +14,7 @@ from manual.trace import Trace
 from mlp_torch.explain.chain import START, Factor
 from mlp_torch.explain.factors import LAST
 from mlp_torch.explain.markdown import rule
-from mlp_torch.explain.page.chains import KINDS, Moment, Subject, chains, delta, depth, is_backward
+from mlp_torch.explain.page.chains import FIRST, KINDS, Moment, Subject, chains, delta, depth, is_backward
 from mlp_torch.explain.page.mathml import mathml
 from mlp_torch.explain.page.numbers import array, number, pair
 from mlp_torch.explain.text import held_units
@@ -47,6 +47,7 @@ def scene(moments: Sequence[Moment], subject: Subject, current: int, size: Size)
         "current": current,
         "open": _first(found, subject),
         "samples": len(now.ours["x"]),
+        "first": FIRST,
         "columns": _columns(now.ours, drawn, subject),
         "stages": _stages(now.ours),
         "factors": book.factors,
@@ -159,7 +160,7 @@ def _moment(
             if place not in factors:
                 factors[place] = [array(f.values, most), *pair(f.manual, f.autograd, most)]
         book.chains.setdefault(chain.id, chain.table(places, drawn))
-        numbers.append(chain.numbers(ours, theirs, most))
+        numbers.append(chain.numbers(ours, theirs))
     return {
         "label": moment.label,
         "loss": number(ours.loss),
