@@ -68,8 +68,11 @@ def fitting(moments: Sequence[Moment], subject: Subject, current: int, note: str
         if bytes_ <= LIMIT and room >= min(len(moments), FEWEST):
             break
     kept = spread(len(moments), room, current)
-    if kept != two:
+    while len(moments) > 1:
         found = scene([moments[i] for i in kept], subject, kept.index(current), size)
+        if len(text(found).encode()) <= LIMIT or len(kept) == 1:
+            break
+        kept = spread(len(moments), len(kept) - 1, current)
     if len(kept) < len(moments):
         note += f"; {len(kept)} of them are in this page"
     return found | {"note": note, "omitted": omitted(found)}

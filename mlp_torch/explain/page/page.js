@@ -65,9 +65,13 @@ find("moment").hidden = data.moments.length < 2;
 find("moment").max = data.moments.length - 1;
 find("moment").value = state.moment;
 find("moment").addEventListener("input", (event) => { state.moment = Number(event.target.value); show(); });
+// A drawing that listened for focus itself would be a stop of Tab.
 for (const [id, backward] of [["forward", false], ["backward", true]]) {
   find(id).addEventListener("keydown", (event) => move(find(id), backward, event));
-  find(id).addEventListener("focusin", (event) => { find(id).dataset.at = event.target.closest("[data-id]").dataset.id; });
+  find(id).parentNode.addEventListener("focusin", (event) => {
+    const part = event.target.closest("[data-id]");
+    if (part) find(id).dataset.at = part.dataset.id;
+  });
 }
 let width = document.body.clientWidth;
 new ResizeObserver(() => {
