@@ -361,12 +361,13 @@ def test_nothing_overlaps_or_is_cut_off_from_a_phone_to_a_projector(browser, tmp
             assert page.evaluate(UNITS_CUT) == []
 
 
-def test_the_page_is_dark_where_the_reader_wants_it_and_readable_in_both(browser, xor):
+def test_the_page_is_dark_where_the_reader_wants_it_never_on_paper_and_readable_in_both(browser, xor):
     papers = []
-    for scheme in ("light", "dark"):
-        with shown(browser, xor, scheme=scheme) as page:
+    with shown(browser, xor) as page:
+        for scheme, media in (("light", "screen"), ("dark", "screen"), ("dark", "print")):
+            page.emulate_media(color_scheme=scheme, media=media)
             papers.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert papers == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"]
+    assert papers == ["rgb(255, 255, 255)", "rgb(22, 24, 28)", "rgb(255, 255, 255)"]
     css = files("mlp_torch.explain.page").joinpath("page.css").read_text(encoding="utf-8")
     schemes = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
     for scheme in schemes:
@@ -406,7 +407,7 @@ def test_a_large_network_is_cut_to_its_largest_units_and_the_page_says_so(browse
 
 
 def test_many_moments_of_a_large_network_stay_within_the_limit():
-    problem = Problem(2, (60, 120, 50, 10), seed=1)
+    problem = Problem(2, (40, 60, 30, 10), seed=1)
     x, y = problem.batch("cross_entropy", np.float64)
     moments = []
     for seed in range(12):
@@ -421,9 +422,8 @@ def test_many_moments_of_a_large_network_stay_within_the_limit():
     table = fitting(moments, Subject("t", entry=("layers.0.weight", (3, 4))), 5, "12 epochs")
     assert len(text(table).encode()) <= LIMIT
     assert table["moments"][table["current"]]["label"] == "epoch 5"
-    assert 4 <= len(table["moments"]) <= 12
-    if len(table["moments"]) < 12:
-        assert table["note"].endswith("of them are in this page")
+    assert 4 <= len(table["moments"]) < 12
+    assert table["note"].endswith("of them are in this page")
 
 
 def test_a_column_named_like_markup_stays_a_name(browser, tmp_path):

@@ -30,7 +30,7 @@ function chainFormula(chain) {
   const dot = () => m("mo", "·");
   const joined = (list) => list.flatMap((part, i) => (i ? [dot(), part] : [part]));
   const reused = joined(parts.slice(0, chain.reused)), fresh = joined(parts.slice(chain.reused));
-  const brace = reused.length ? [m("munder", m("munder", m("mrow", ...reused), m("mo", "⏟")), m("mtext", "re-use"))] : [];
+  const brace = reused.length ? [m("munder", make(MATH, "mrow", { class: "re-used" }, ...reused), m("mtext", "re-use"))] : [];
   const middle = brace.length && fresh.length ? [dot()] : [];
   return h("div", { class: "formula", tabindex: 0, role: "region", "aria-label": "The chain as a formula" },
     math(partial("loss", chain.entry), m("mo", "="), ...brace, ...middle, ...fresh));

@@ -82,13 +82,13 @@ def resource(name: str) -> str:
 def links(step: LectureStep, there: Collection[str]) -> str:
     """To the steps before and after, where they are there, and to the index."""
     i = STEPS.index(step)
-    found = ['<a href="index.html">all steps</a>']
+    found = ["<span></span>", '<a href="index.html">all steps</a>', "<span></span>"]
     if i > 0 and STEPS[i - 1].name in there:
         before = STEPS[i - 1]
-        found.insert(0, f'<a rel="prev" href="{before.name}.html">← {i} {escape(before.title)}</a>')
+        found[0] = f'<a rel="prev" href="{before.name}.html">← {i} {escape(before.title)}</a>'
     if i + 1 < len(STEPS) and STEPS[i + 1].name in there:
         after = STEPS[i + 1]
-        found.append(f'<a rel="next" href="{after.name}.html">{i + 2} {escape(after.title)} →</a>')
+        found[2] = f'<a rel="next" href="{after.name}.html">{i + 2} {escape(after.title)} →</a>'
     return f'<nav aria-label="Steps">{"".join(found)}</nav>'
 
 
