@@ -99,7 +99,8 @@ function answerEntry(chain) {
 
 function answerUnit(chain) {
   const rows = chain.stages.map((name, k) => [name, numbersOf(chain)[k]]);
-  const own = data.chains.filter((other) => other.name && other.column === chain.column && other.to === chain.to);
+  const own = data.chains.filter((other) => other.name && other.column === chain.column
+    && (other.to === chain.to || other.kind === "slope"));
   return [
     h("p", {}, `Unit ${chain.to} of ${chain.column ? `layer ${chain.column}` : "the input"}; `,
       "forward values and gradients of this unit",

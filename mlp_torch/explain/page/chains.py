@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from manual.trace import Stage, Trace
@@ -9,6 +10,7 @@ from mlp_torch.explain.chain import Explanation, Factor, explain, to_units
 from mlp_torch.explain.factors import LAST
 from mlp_torch.explain.page.numbers import number, pair
 from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.verdicts import compare_traces
 
 KINDS = {"W": "weight", "b": "bias", "gamma": "scale", "beta": "shift", "slope": "slope"}
 FIRST = 16  # samples whose values a unit shows
@@ -16,11 +18,15 @@ FIRST = 16  # samples whose values a unit shows
 
 @dataclass(frozen=True)
 class Moment:
-    """One state of the network: what it is called, and its two traces."""
+    """One state of the network: what it is called, its two traces, and the instrument's report on both."""
 
     label: str
     ours: Trace
     theirs: Trace
+
+    @cached_property
+    def report(self) -> ComparisonReport:
+        return compare_traces(self.ours, self.theirs)
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,9 @@ class Chain:
         return [*found, e.multiplies, e.row.verdict, e.row.equal, e.row.size]
 
 
-def chains(
-    moment: Moment, subject: Subject, drawn: Sequence[Sequence[int]], report: ComparisonReport
-) -> Iterator[Chain]:
+def chains(moment: Moment, subject: Subject, drawn: Sequence[Sequence[int]]) -> Iterator[Chain]:
     """Every chain of the scene: drawn units, entries of the parameters between them, stages."""
-    ours, theirs = moment.ours, moment.theirs
+    ours, theirs, report = moment.ours, moment.theirs, moment.report
     for i, units in enumerate(drawn):
         stages = tuple(s.name for s in ours if _of_units(s, i, ours))
         stages = stages if i else ("x", *stages)

@@ -18,7 +18,6 @@ from mlp_torch.explain.page.chains import FIRST, KINDS, Moment, Subject, chains,
 from mlp_torch.explain.page.mathml import mathml
 from mlp_torch.explain.page.numbers import array, number, pair
 from mlp_torch.explain.text import held_units
-from mlp_torch.verify.verdicts import compare_traces
 
 SHOWN = 64  # numbers of a whole stage
 
@@ -150,11 +149,10 @@ def _moment(
     moment: Moment, subject: Subject, drawn: Sequence[Sequence[int]], most: int, book: _Book
 ) -> dict[str, Any]:
     """The numbers of one moment; what is met for the first time is entered into the book."""
-    ours, theirs = moment.ours, moment.theirs
-    report = compare_traces(ours, theirs)
+    ours, theirs, report = moment.ours, moment.theirs, moment.report
     factors: dict[int, list[Any]] = {}
     numbers: list[list[Any]] = []
-    for chain in chains(moment, subject, drawn, report):
+    for chain in chains(moment, subject, drawn):
         places = [book.place(f, ours, chain.entry) for f in chain.factors]
         for place, f in zip(places, chain.factors, strict=True):
             if place not in factors:
