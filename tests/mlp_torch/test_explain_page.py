@@ -9,8 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from manual import ACTIVATIONS
+from manual.architecture import NORMALIZATIONS
 from manual.numbers import fingerprint
 from mlp_torch import artifact
 from mlp_torch.__main__ import main, parse
@@ -24,7 +27,7 @@ from mlp_torch.explain.source import source, traces
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from tests.browser import opened
-from tests.problems import Problem, faulty
+from tests.problems import DTYPES, Problem, faulty, problems
 
 XOR = "--data xor --hidden 3 --activation tanh --sample 1"
 PARTS = "--data iris --hidden 4 3 --activation prelu --normalization batch_norm --dropout 0.2"
@@ -205,6 +208,35 @@ def test_every_embedded_chain_multiplies_to_the_gradient_of_the_trace(flags, tmp
     assert {s["name"] for s in table["stages"]} == {c["id"] for c in table["chains"] if c["kind"] == "stage"}
 
 
+@given(
+    problem=problems(),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    output_activation=st.sampled_from(["identity", "softmax", "prelu"]),
+    normalization=st.sampled_from(NORMALIZATIONS),
+    dropout=st.sampled_from([0.0, 0.4]),
+    dtype=st.sampled_from(list(DTYPES)),
+)
+def test_any_network_becomes_a_page_whose_chains_hold(
+    problem, activation, output_activation, normalization, dropout, dtype
+):
+    rows = {"activation": activation, "output_activation": output_activation}
+    model = problem.model(DTYPES[dtype], **rows, normalization=normalization, dropout=dropout)
+    x, y = problem.batch("mse", DTYPES[dtype])
+    masks = model.draw_masks(len(x))
+    ours = model.trace(x, y, "mse", masks=masks)
+    moment = Moment("now", ours, trace(to_torch(model), x, y, "mse", masks=masks))
+    table = json.loads(text(fitting([moment], Subject("any"), 0)))
+    (now,) = table["moments"]
+    entries = [n for c, n in zip(table["chains"], now["chains"], strict=True) if c["name"]]
+    assert all(multiplies for _, _, _, _, _, _, multiplies, *_ in entries)
+    assert not now["notes"]
+    assert len(now["factors"]) == len(table["factors"])
+    path = [tuple(p) for c in table["chains"] for p in c["path"]]
+    assert all(unit in table["columns"][column]["units"] for column, unit in path)
+    if table["embedded"] == table["parameters"]:
+        assert table["omitted"] == ""
+
+
 def test_numbers_keep_every_bit_and_json_can_hold_them_all():
     odd = [0.1, -1e-300, 5e-324, -0.0, np.nan, np.inf, -np.inf]
     back = json.loads(text(array(np.array(odd), 10)))
@@ -232,6 +264,17 @@ def test_a_planted_fault_is_shown_as_wrong_at_its_stage(browser, tmp_path, monke
         )
         assert rows == ["dz1"]
         assert page.locator("#gradient .verdict").text_content() == "✗ wrong"
+
+
+def test_the_factor_that_kills_a_gradient_is_marked(browser, xor):
+    ours, _ = found(XOR)
+    with shown(browser, xor) as page:
+        page.locator('#forward [data-id="W1[2,0]"]').dispatch_event("click")  # x[0] is 0
+        assert page.locator("li[data-stage=dW1] .weakest").text_content() == "Here the product becomes 0."
+        page.locator('#forward [data-id="W1[0,1]"]').dispatch_event("click")
+        assert page.locator(".weakest").count() == 1
+        share = values(page, "li[data-stage=da1] .weakest")
+        assert share == [abs(ours["da1"][0, 0]) / abs(ours["dz2"][0, 0])]
 
 
 def test_formulas_are_mathml_without_what_a_browser_would_take_for_markup():

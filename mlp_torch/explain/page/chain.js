@@ -41,6 +41,7 @@ const below = (chain, i) => (i === chain.factors.at(-1) && chain.kind !== "stage
 function factorItem(chain, i, k) {
   const factor = data.factors[i], [values, ...pair] = now().factors[i];
   const judged = now().verdicts[factor.stage], wrong = judged === "wrong";
+  const [weakest, share] = chain.name ? numbersOf(chain).slice(10) : [];
   const label = factor.rule === "start" ? "" : ` = ${factor.label}`;
   const shape = factor.shape.length ? factor.shape.join("×") : "1";
   return h("li", { class: `${k < chain.reused ? "reused" : "new"}${wrong ? " wrong" : ""}`, "data-stage": factor.stage },
@@ -52,7 +53,9 @@ function factorItem(chain, i, k) {
       h("dt", {}, "factor"),
       h("dd", { class: "factor" }, math(partial(factor.above, below(chain, i))), `${label} (${shape}) = `, numbers(values))),
     engines(factor.held, pair, judged),
-    wrong ? h("p", { class: "blame" }, now().notes[factor.stage]) : "");
+    wrong ? h("p", { class: "blame" }, now().notes[factor.stage]) : "",
+    k === weakest ? h("p", { class: "weakest" }, share === 0 ? "Here the product becomes 0." : "Here the product shrinks most: to ",
+      share === 0 ? "" : number(share, 3), share === 0 ? "" : " of what it was.") : "");
 }
 
 function factorList(chain) {

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from manual.trace import Stage, Trace
 from mlp_torch.explain.chain import Explanation, Factor, explain, to_units
@@ -98,14 +101,28 @@ class Chain:
         }
 
     def numbers(self, ours: Trace, theirs: Trace) -> list[Any]:
-        """Of an entry value, gradients, product, tolerance, |Δ|; of a unit its column of each stage."""
+        """Of an entry value, gradients, product and more (`answerEntry`); of a unit its column of each stage."""
         e = self.explanation
         if e is None:
             return [pair(ours[s][:FIRST, self.to], theirs[s][:FIRST, self.to], FIRST) for s in self.stages]
         value = ours[e.symbol][e.index]
         gap = abs(e.product - e.manual)
         found = [number(v) for v in (value, e.manual, e.autograd, e.product, e.tolerance, gap)]
-        return [*found, e.multiplies, e.row.verdict, e.row.equal, e.row.size]
+        place, share = weakest(e.factors)
+        return [*found, e.multiplies, e.row.verdict, e.row.equal, e.row.size, place, number(share)]
+
+
+def weakest(factors: Sequence[Factor]) -> tuple[int, float]:
+    """The factor that shrinks the product most, and to which part of it: its largest entry by the one before.
+
+    The first that makes the product 0, where one does; the loss's own gradient comes from nothing.
+    """
+    sizes = [float(np.abs(f.manual).max()) for f in factors]
+    if 0.0 in sizes:
+        return sizes.index(0.0), 0.0
+    shares = [after / before for before, after in pairwise(sizes)]
+    least = min(range(len(shares)), key=shares.__getitem__)
+    return least + 1, shares[least]
 
 
 def chains(moment: Moment, subject: Subject, drawn: Sequence[Sequence[int]]) -> Iterator[Chain]:
