@@ -101,7 +101,7 @@ class Chain:
         }
 
     def numbers(self, ours: Trace, theirs: Trace) -> list[Any]:
-        """Of an entry value, gradients, product and more (`answerEntry`); of a unit its column of each stage."""
+        """Of an entry what `answerEntry` shows, of a unit its column of each stage."""
         e = self.explanation
         if e is None:
             return [pair(ours[s][:FIRST, self.to], theirs[s][:FIRST, self.to], FIRST) for s in self.stages]
