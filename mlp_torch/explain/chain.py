@@ -143,9 +143,9 @@ def contract(factors: Sequence[tuple[str, Any]]) -> float:
     return float(product)
 
 
-def path(trace: Trace, parameter: str) -> list[Stage]:
-    """The stages from the loss's gradient to the parameter's: each one's first read is the one before."""
-    stages = [next(s for s in trace if s.parameter == parameter)]
+def path(trace: Trace, end: Stage) -> list[Stage]:
+    """The stages from the loss's gradient to that one: each one's first read is the one before."""
+    stages = [end]
     by_name = {s.name: s for s in trace}
     while stages[0].kind != "loss_gradient":
         stages.insert(0, by_name[stages[0].reads[0]])
@@ -153,29 +153,28 @@ def path(trace: Trace, parameter: str) -> list[Stage]:
 
 
 def explain(
-    ours: Trace, theirs: Trace, parameter: str, index: tuple[int, ...], title: str = ""
+    ours: Trace,
+    theirs: Trace,
+    parameter: str,
+    index: tuple[int, ...],
+    title: str = "",
+    report: ComparisonReport | None = None,
 ) -> Explanation:
     """Explain ∂L/∂parameter[index] from the manual trace and autograd's of the same leaves.
 
     `parameter` is a `state_dict` name and `index` valid for its shape. The backward pass is read, never
-    run again: a factor is its stage's own function on unit gradients.
+    run again: a factor is its stage's own function on unit gradients. `report` is the instrument's on
+    both traces, where there is one already.
     """
-    report = compare_traces(ours, theirs)
-    stages = path(ours, parameter)
+    report = report or compare_traces(ours, theirs)
+    stages = path(ours, _gradient(ours, parameter))
     end, units = last(stages[-1], ours, index)
-    locals_, columns = [end], [np.array(index)]
-    for stage in reversed(stages[1:-1]):
-        columns.insert(0, units)
-        locals_.insert(0, local(stage, ours, units))
-        if locals_[0].rule.startswith("nk"):
-            units = np.arange(ours[stage.reads[0]].shape[1])
-    columns.insert(0, units)
-    start = ours["dloss"][:, units]
-    locals_.insert(0, LocalDerivative(START, "∂loss", start, np.abs(start), 1))
+    above, columns = _descend(stages[:-1], ours, units)
+    locals_ = [*above, end]
     reused = _already(ours, stages[-1].layer)
     factors = tuple(
         _factor(s, part, c, ours, theirs, report, s.name in reused)
-        for s, part, c in zip(stages, locals_, columns, strict=True)
+        for s, part, c in zip(stages, locals_, [*columns, np.array(index)], strict=True)
     )
     scale = contract([(part.rule, part.magnitude) for part in locals_])
     limits = np.finfo(ours["z1"].dtype)
@@ -196,10 +195,42 @@ def explain(
     )
 
 
+def to_units(
+    ours: Trace, theirs: Trace, stage: str, units: Sequence[int], report: ComparisonReport
+) -> tuple[Factor, ...]:
+    """The factors from the loss down to the `units` of a stage that passes a gradient on, such as `dz1`."""
+    stages = path(ours, ours.stage(stage))
+    parts, columns = _descend(stages, ours, np.array(units))
+    reused = _already(ours, stages[-1].layer)
+    return tuple(
+        _factor(s, part, c, ours, theirs, report, s.name in reused)
+        for s, part, c in zip(stages, parts, columns, strict=True)
+    )
+
+
+def _gradient(trace: Trace, parameter: str) -> Stage:
+    return next(s for s in trace if s.parameter == parameter)
+
+
+def _descend(
+    stages: Sequence[Stage], trace: Trace, units: Array
+) -> tuple[list[LocalDerivative], list[Array]]:
+    """The local derivatives from the loss down to the last stage's `units`, and the units of each stage."""
+    locals_: list[LocalDerivative] = []
+    columns = [units]
+    for stage in reversed(stages[1:]):
+        locals_.insert(0, local(stage, trace, units))
+        if locals_[0].rule.startswith("nk"):
+            units = np.arange(trace[stage.reads[0]].shape[1])
+        columns.insert(0, units)
+    start = trace["dloss"][:, units]
+    return [LocalDerivative(START, "∂loss", start, np.abs(start), 1), *locals_], columns
+
+
 def _already(trace: Trace, layer: int) -> set[str]:
     """The stages that the weights of the layer above have needed already."""
     above = [s for s in trace if s.kind == "linear_backward_weight" and s.layer == layer + 1]
-    return {s.name for s in path(trace, str(above[0].parameter))} if above else set()
+    return {s.name for s in path(trace, above[0])} if above else set()
 
 
 def _factor(

@@ -35,6 +35,12 @@ def run(config: Explain) -> int:
     else:
         console = Terminal(highlight=False, soft_wrap=True)
         console.print(render(explanation))
+    if config.html is not None:
+        from mlp_torch.explain.page.write import write
+
+        write(found, explanation, config.html)
+        if not config.json and config.format == "text":
+            print(f"page: {config.html}")
     if config.plot is not None or config.tensorboard:
         pictures(found, explanation)
     return 0 if explanation.holds else 1

@@ -33,6 +33,8 @@ class Explain(Network):
     """Print one JSON object, with every number of every factor."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Save a picture of the network: values forward, gradients backward (.svg, .png or .pdf)."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write a page that draws the network and explains what is clicked; with --run, over its epochs."""
     tensorboard: bool = False
     """Write text and picture into the event file of --run."""
 
@@ -46,6 +48,10 @@ class Explain(Network):
             suffix = self.plot.suffix.lower()
             require(suffix in PICTURES, "--plot", self.plot, f"the name must end in {', '.join(PICTURES)}")
             require(self.plot.parent.is_dir(), "--plot", self.plot, f"there is no folder {self.plot.parent}")
+        if self.html is not None:
+            rule = "the name must end in .html"
+            require(self.html.suffix.lower() in (".html", ".htm"), "--html", self.html, rule)
+            require(self.html.parent.is_dir(), "--html", self.html, f"there is no folder {self.html.parent}")
         require(
             not self.tensorboard or self.run is not None,
             "--tensorboard",

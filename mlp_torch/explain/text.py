@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from manual.numbers import Array
+from manual.trace import Trace
 from mlp_torch.explain.chain import REUSE, Explanation, Factor
 from mlp_torch.verify.report import STYLES
 
@@ -43,8 +44,12 @@ def held(factor: Factor, explanation: Explanation) -> str:
     """The name of the product so far, `dz1[:,2]`, where not all units are needed."""
     if factor is explanation.factors[-1]:
         return f"d{explanation.entry}"
-    whole = explanation.traces[0][factor.stage].shape[1]
-    if len(factor.units) == 1 and whole > 1:
+    return held_units(factor, explanation.traces[0])
+
+
+def held_units(factor: Factor, trace: Trace) -> str:
+    """The same, of a factor that is not the last."""
+    if len(factor.units) == 1 and trace[factor.stage].shape[1] > 1:
         return f"{factor.stage}[:,{factor.units[0]}]"
     return factor.stage
 

@@ -19,6 +19,11 @@ def run(config: Lecture) -> int:
 
     if config.plot is not None:
         make_folder(config.plot.parent if config.to_file else config.plot)
+    pages = None
+    if config.html is not None:
+        from mlp_torch.lecture.html.pages import Pages
+
+        pages = Pages(config.html, config.steps(), config.walk())
     printer, started = Printer(), time.perf_counter()
     with threadpool_limits(1):  # the networks are small: a second thread would only be waited for
         for step in config.steps():
@@ -30,7 +35,11 @@ def run(config: Lecture) -> int:
             if config.plot is not None and page.draw is not None:
                 path = config.plot if config.to_file else config.plot / f"{step.name}.png"
                 save(page.draw, path)
-                printer.line(f"\nfigure: {path}\n  made by: {command(config, step, path)}")
+                printer.line(f"\nfigure: {path}\n  made by: {command(config, step.name, '--plot', path)}")
+            if pages is not None:
+                printer.line(f"\npage: {pages.add(step, page)}")
+    if pages is not None and config.html is not None:
+        printer.line(f"\nall pages: {pages.index(command(config, config.step, '--html', config.html))}")
     if len(config.steps()) > 1:
         printer.line(f"\n{len(config.steps())} steps in {time.perf_counter() - started:.0f} s")
         printer.line("one of them again: mlp lecture STEP, with its figure: --plot FILE.png")
@@ -44,9 +53,9 @@ def open_page(step: LectureStep, walk: Walk) -> Page:
     return function(walk)
 
 
-def command(config: Lecture, step: LectureStep, path: Path) -> str:
-    """The line that makes this figure again; times, where a figure shows them, differ."""
-    words = ["mlp", "lecture", step.name, "--plot", str(path)]
+def command(config: Lecture, step: str, flag: str, path: Path) -> str:
+    """The line that makes this figure or page again; times, where it shows them, differ."""
+    words = ["mlp", "lecture", *([] if step == "all" else [step]), flag, str(path)]
     words += ["--seed", str(config.seed)] if config.seed else []
     words += ["--data", config.data] if config.data != "digits" else []
     return shlex.join([*words, *(["--full"] if config.full else [])])

@@ -31,6 +31,8 @@ class Lecture:
     """Twenty seeds in place of five and twice the epochs where networks are trained: about ten minutes."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Save the figure of one step to a FILE (.png, .svg, .pdf), or those of all into a DIR as STEP.png."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the steps as pages into a DIR, with networks that explain what is clicked; see its index.html."""
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
@@ -43,6 +45,9 @@ class Lecture:
             require(suffix in ("", *SUFFIXES) or self.plot.is_dir(), "--plot", self.plot, rule)
             rule = "is one file, and this is the walk through all steps; name a step or a folder"
             require(not self.to_file or len(self.steps()) == 1, "--plot", self.plot, rule)
+        if self.html is not None:
+            rule = "is a file; name a folder"
+            require(not self.html.is_file(), "--html", self.html, rule)
 
     def steps(self) -> tuple[LectureStep, ...]:
         """The steps that are asked for. Raises UserError that names the nearest one."""

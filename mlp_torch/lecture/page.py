@@ -27,6 +27,15 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, and so stand to the right."""
+        columns = list(zip(*self.rows, strict=True)) or [() for _ in self.columns]
+        return tuple(
+            i > 0 and any(c[:1].isdigit() or c[:1] in "+-−" for c in cells if c)
+            for i, cells in enumerate(columns)
+        )
+
 
 @dataclass(frozen=True)
 class Slip:
@@ -124,10 +133,7 @@ class Printer:
     def _table(self, block: Table) -> None:
         self._print(Text(block.title, style="italic"))
         table = RichTable(box=None if self.plain else box.SIMPLE_HEAD, pad_edge=False)
-        for column, *cells in zip(block.columns, *block.rows, strict=True):
-            numeric = column != block.columns[0] and any(
-                c[:1].isdigit() or c[:1] in "+-−" for c in cells if c
-            )
+        for column, numeric in zip(block.columns, block.numeric, strict=True):
             table.add_column(Text(column), justify="right" if numeric else "left")
         for row in block.rows:
             table.add_row(*map(Text, row))

@@ -1,5 +1,6 @@
 """Step 9: XOR, which no single perceptron decides and which two layers do."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +30,24 @@ class Tried:
         return sum(r == 4 for r in self.right)
 
 
-def trained(hidden: tuple[int, ...], seed: int, epochs: int) -> tuple[MLP, float]:
-    """A tanh network trained by Adam on the four points, and its last loss."""
+def passes(hidden: tuple[int, ...], seed: int, epochs: int) -> Iterator[tuple[int, MLP, float]]:
+    """A tanh network that is trained by Adam on the four points: the pass, the live network, its loss."""
     model = MLP((2, *hidden, 1), activation="tanh", seed=seed)
-    engine, loss = ManualEngine(model, "bce_with_logits", Adam(model.parameters)), 0.0
+    engine = ManualEngine(model, "bce_with_logits", Adam(model.parameters))
+    yield 0, model, 0.0
     for epoch in fit(engine, X, Y, epochs=epochs, batch_size=4, lr=RATE, seed=seed):
-        loss = epoch.loss
+        yield epoch.epoch, model, epoch.loss
+
+
+def trained(hidden: tuple[int, ...], seed: int, epochs: int) -> tuple[MLP, float]:
+    """The network after its last pass, and its last loss."""
+    *_, (_, model, loss) = passes(hidden, seed, epochs)
     return model, loss
+
+
+def right(model: MLP) -> int:
+    """How many of the four points it decides right."""
+    return round(4 * (1 - zero_one(model.predict(X), Y, "binary")))
 
 
 def measure_xor(walk: Walk) -> dict[tuple[int, ...], Tried]:
@@ -43,8 +55,7 @@ def measure_xor(walk: Walk) -> dict[tuple[int, ...], Tried]:
     found = {}
     for hidden in HIDDEN:
         runs = [trained(hidden, seed, walk.epochs(300)) for seed in walk.repetitions]
-        right = [round(4 * (1 - zero_one(model.predict(X), Y, "binary"))) for model, _ in runs]
-        found[hidden] = Tried(right, float(np.mean([loss for _, loss in runs])))
+        found[hidden] = Tried([right(model) for model, _ in runs], float(np.mean([loss for _, loss in runs])))
     return found
 
 
@@ -110,9 +121,8 @@ def draw_xor(figure: Any, walk: Walk) -> None:
             ax.scatter(
                 *points.T, marker=marker, s=130, color="white", edgecolor="black", label=f"XOR = {value}"
             )
-        right = round(4 * (1 - zero_one(model.predict(X), Y, "binary")))
         name = f"{hidden[0]} hidden neurons" if hidden else "one perceptron"
-        ax.set(xlabel="x₁ (dimensionless)", title=f"{name}: {right} of 4 right")
+        ax.set(xlabel="x₁ (dimensionless)", title=f"{name}: {right(model)} of 4 right")
         ax.grid(visible=False)
     axes[0].set_ylabel("x₂ (dimensionless)")
     axes[1].legend(loc="upper right", fontsize=9)
