@@ -79,7 +79,8 @@ def _value(label: object, curve: Array) -> Any:
     content = curve.astype("<f4").tobytes()
     kind = metadata.create_summary_metadata(
         display_name=f"{label} against the rest",
-        description="Precision and recall at 201 thresholds of the probability, by scikit-learn.",
+        description="Precision (up) against recall (across) of the decision p ≥ 0, 0.005, … 1, one class "
+        "against the rest. The left end is the recall of the highest threshold that a sample reaches.",
         num_thresholds=curve.shape[1],
     )
     tensor = TensorProto(dtype="DT_FLOAT", tensor_shape=shape, tensor_content=content)

@@ -18,6 +18,7 @@ from tensorboard.plugins.projector import metadata
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from manual.numbers import Array
+from mlp_torch.board.pictures.mistakes import Decisions
 from mlp_torch.files import replace
 
 FOLDER = Path(metadata.PLUGINS_DIR, metadata.PLUGIN_ASSETS_NAME)
@@ -34,8 +35,8 @@ def write(
 ) -> int:
     """Put the embedding (N, size) of N samples into the place of the run's last one; the bytes it takes.
 
-    `columns` are what is known of each sample, at least two (truth, prediction), images (N, height, width)
-    grey, 0 white. Of more than 2,000 samples, or a million values, so many are taken evenly. Nothing is
+    `columns` are what is known of each sample (`known`), at least two, images (N, height, width) are drawn
+    with 0 as white. Of more than 2,000 samples, or a million values, so many are taken evenly. Nothing is
     written where no sample is left whose values are all finite. Raises OSError where it cannot be written.
     """
     rows = np.flatnonzero(np.isfinite(values).all(axis=1))
@@ -66,6 +67,31 @@ def write(
     return sum(map(len, files.values()))
 
 
+def known(found: Decisions) -> dict[str, list[str]]:
+    """What the Projector can label and colour a sample by: 4, or 4 → 9 for a mistake; truth and prediction.
+
+    Classes that are called by numbers are given a word: numbers would be coloured on one scale.
+    """
+    called = [label if _is_text(label) else f"class {label}" for label in map(str, found.labels)]
+    pairs = list(zip(found.truth.tolist(), found.decision.tolist(), strict=True))
+    names = [str(label) for label in found.labels]
+    return {
+        "sample": [names[i] if i == j else f"{names[i]} → {names[j]}" for i, j in pairs],
+        "truth": [called[i] for i, _ in pairs],
+        "predicted": [called[j] for _, j in pairs],
+        "decision": ["right" if i == j else "wrong" for i, j in pairs],
+        "loss": [f"{loss:.4g}" for loss in found.losses.tolist()],
+    }
+
+
+def _is_text(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return True
+    return False
+
+
 def sprite(images: Array) -> tuple[bytes, tuple[int, int]]:
     """(a PNG of all images (N, height, width), row by row in a square; width and height of each)."""
     least, most = SIDE
@@ -92,5 +118,4 @@ def _table(frame: pl.DataFrame, header: bool) -> bytes:
 
 def _cell(value: object) -> str:
     """A value as a cell of a file that knows no quotes."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()) or "(empty)"
+    return " ".join(str(value).split()) or "(empty)"

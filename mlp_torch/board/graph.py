@@ -5,7 +5,7 @@ they start from; a layer's are in one scope with its parameters, which bear the 
 layers.0 holds z1, a1, weight and bias. The formula of a stage is among its attributes.
 """
 
-import math
+from collections.abc import Sequence
 
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -37,14 +37,18 @@ def graph(
     `weighted`: the loss reads sample weights; `recipe`: with penalties the objective is a stage more.
     """
     stages = forward_stages(architecture, loss, reduction, training, weighted, recipe)
-    names, shapes = _leaves(architecture, loss)
+    names, nodes = {}, []
     read = {name for stage in stages for name in stage.reads}
-    nodes = [_node(names[leaf], *_kind(leaf), (), shapes[leaf]) for leaf in names if leaf in read]
+    for leaf, (name, says, shape) in _leaves(architecture, loss).items():
+        if leaf in read:
+            names[leaf] = name
+            nodes.append(_node(name, "parameter" if says else "input", says, (), shape))
     for stage in stages:
-        names[stage.name] = _place(stage)
+        names[stage.name] = name = _place(stage)
         size = () if stage.kind in ("loss", "penalty") else (BATCH, architecture.sizes[stage.layer])
-        inputs = tuple(names[name] for name in stage.reads)
-        nodes.append(_node(names[stage.name], stage.row or stage.kind, stage.formula, inputs, size))
+        nodes.append(
+            _node(name, stage.row or stage.kind, stage.formula, [names[n] for n in stage.reads], size)
+        )
     definition: bytes = GraphDef(node=nodes, versions=VersionDef(producer=22)).SerializeToString()
     return definition
 
@@ -54,39 +58,25 @@ def _place(stage: Stage) -> str:
     return stage.name if stage.kind in ("loss", "penalty") else f"layers.{stage.layer - 1}/{stage.name}"
 
 
-def _leaves(architecture: Architecture, loss: str) -> tuple[dict[str, str], dict[str, Shape]]:
-    """(node, shape) by the name that stages read: data, parameters and buffers, masks."""
+def _leaves(architecture: Architecture, loss: str) -> dict[str, tuple[str, str, Shape]]:
+    """(node, name in the state_dict, shape) by the name that stages read: data, parameters, masks."""
     sizes = architecture.sizes
-    labels = LOSSES[loss].target == "label"
-    names = {"x": "x", "y": "y", "weights": "sample_weights"}
-    shapes: dict[str, Shape] = {
-        "x": (BATCH, sizes[0]),
-        "y": (BATCH,) if labels else (BATCH, sizes[-1]),
-        "weights": (BATCH,),
+    y = (BATCH,) if LOSSES[loss].target == "label" else (BATCH, sizes[-1])
+    leaves: dict[str, tuple[str, str, Shape]] = {
+        "x": ("x", "", (BATCH, sizes[0])),
+        "y": ("y", "", y),
+        "weights": ("weights", "", (BATCH,)),
     }
-    for parameter, shape in (architecture.parameter_shapes() | architecture.buffer_shapes()).items():
-        part, index, kind = parameter.split(".")
-        inner = kind if part == "layers" else f"{part}.{kind}"
-        names[symbol(parameter)] = f"layers.{index}/{inner}"
-        shapes[symbol(parameter)] = shape
+    for name, shape in (architecture.parameter_shapes() | architecture.buffer_shapes()).items():
+        leaves[symbol(name)] = (f"layers.{name.split('.')[1]}/{symbol(name)}", name, shape)
     for i, size in enumerate(sizes[1:-1], start=1):
-        names[f"mask{i}"] = f"layers.{i - 1}/mask{i}"
-        shapes[f"mask{i}"] = (BATCH, size)
-    return names, shapes
+        leaves[f"mask{i}"] = (f"layers.{i - 1}/mask{i}", "", (BATCH, size))
+    return leaves
 
 
-def _kind(leaf: str) -> tuple[str, str]:
-    """(what the node is, in TensorFlow's word where it has one; what it is called in the formulas)."""
-    data = leaf in ("x", "y", "weights") or leaf.startswith("mask")
-    return ("Placeholder" if data else "Parameter"), leaf
-
-
-def _node(name: str, op: str, formula: str, inputs: tuple[str, ...], shape: Shape) -> NodeDef:
+def _node(name: str, op: str, says: str, inputs: Sequence[str], shape: Shape) -> NodeDef:
     dims = [TensorShapeProto.Dim(size=size) for size in shape]
-    attributes = {
-        "formula": AttrValue(s=formula.encode()),
-        "_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dims)])),
-    }
-    if op == "Parameter":
-        attributes["entries"] = AttrValue(i=math.prod(shape))
+    attributes = {"_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dims)]))}
+    if says:
+        attributes["name" if op == "parameter" else "formula"] = AttrValue(s=says.encode())
     return NodeDef(name=name, op=op, input=inputs, attr=attributes)
