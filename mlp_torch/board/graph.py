@@ -77,6 +77,6 @@ def _leaves(architecture: Architecture, loss: str) -> dict[str, tuple[str, str, 
 def _node(name: str, op: str, says: str, inputs: Sequence[str], shape: Shape) -> NodeDef:
     dims = [TensorShapeProto.Dim(size=size) for size in shape]
     attributes = {"_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dims)]))}
-    if says:
-        attributes["name" if op == "parameter" else "formula"] = AttrValue(s=says.encode())
+    if says:  # `placeholder` is text; bytes would be shown with their signs as octal numbers
+        attributes["name" if op == "parameter" else "formula"] = AttrValue(placeholder=says)
     return NodeDef(name=name, op=op, input=inputs, attr=attributes)

@@ -113,9 +113,9 @@ def panel(axes: Axes, name: str, group: Sequence[Gradient]) -> None:
     end = 1.6 * reach
     axes.plot([-end, end], [-end, end], color=GREY, linewidth=1)
     rows = _drawn(theirs, ours, off)
-    for mask, colour, size in ((~off[rows], BLUE, 5), (off[rows], VERMILION, 8)):
+    for mask, colour, size, alpha in ((~off[rows], BLUE, 5, 0.6), (off[rows], VERMILION, 9, 1.0)):
         at = rows[mask]
-        axes.plot(theirs[at], ours[at], "o", color=colour, ms=size, alpha=0.6, mew=0, rasterized=True)
+        axes.plot(theirs[at], ours[at], "o", color=colour, ms=size, alpha=alpha, mew=0, rasterized=True)
     decade = 10.0 ** np.floor(np.log10(reach)) if sizes.size else 1.0
     axes.set(xlim=(-end, end), ylim=(-end, end))
     for axis in (axes.xaxis, axes.yaxis):
@@ -129,7 +129,8 @@ def panel(axes: Axes, name: str, group: Sequence[Gradient]) -> None:
     axes.set_yticklabels([])
     axes.set_title(named(name), fontsize=TITLE, pad=3, color=VERMILION if off.any() else "black")
     lost = len(finite) - int(finite.sum())
-    said = f"{lost:,} no number" if lost else "" if sizes.size else "all 0"
+    nothing = f"all below {power(SMALLEST)}" if ours.any() or theirs.any() else "all 0"
+    said = f"{lost:,} not finite" if lost else "" if sizes.size else nothing
     axes.text(0.95, 0.07, said, ha="right", fontsize=SMALL, transform=axes.transAxes)
 
 
@@ -161,6 +162,8 @@ def named(stage: str) -> str:
 def power(value: float) -> str:
     """10⁻³ for .001."""
     exponent = round(float(np.log10(value)))
+    if exponent == 0:
+        return "1"
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
