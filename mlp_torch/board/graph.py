@@ -6,12 +6,17 @@ layers.0 holds z1, a1, weight and bias. The formula of a stage is among its attr
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.config_pb2 import RunMetadata
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
+from tensorboard.plugins.graph import metadata
 
 from manual.architecture import Architecture
 from manual.chain import forward_stages, symbol
@@ -31,8 +36,8 @@ def graph(
     training: bool = True,
     weighted: bool = False,
     recipe: Recipe = PLAIN,
-) -> bytes:
-    """The forward pass as a serialized GraphDef: what `Event.graph_def` takes.
+) -> Any:
+    """The forward pass as a summary for the tab Graphs, tag `network`.
 
     `weighted`: the loss reads sample weights; `recipe`: with penalties the objective is a stage more.
     """
@@ -49,8 +54,15 @@ def graph(
         nodes.append(
             _node(name, stage.row or stage.kind, stage.formula, [names[n] for n in stage.reads], size)
         )
-    definition: bytes = GraphDef(node=nodes, versions=VersionDef(producer=22)).SerializeToString()
-    return definition
+    definition = GraphDef(node=nodes, versions=VersionDef(producer=22))
+    # The summary of a function's graph, as TensorFlow 2 writes it; the event of a whole run's has no tag.
+    traced = RunMetadata(function_graphs=[RunMetadata.FunctionGraphs(pre_optimization_graph=definition)])
+    plugin = SummaryMetadata.PluginData(
+        plugin_name=metadata.PLUGIN_NAME_RUN_METADATA_WITH_GRAPH, content=b"1"
+    )
+    tensor = TensorProto(dtype="DT_STRING", string_val=[traced.SerializeToString()])
+    kind = SummaryMetadata(plugin_data=plugin)
+    return Summary(value=[Summary.Value(tag="network", metadata=kind, tensor=tensor)])
 
 
 def _place(stage: Stage) -> str:

@@ -17,7 +17,7 @@ from mlp_torch.board.pictures.style import BLUE, GREY, LABEL, SMALL, TITLE, VERM
 
 ACROSS, PANELS = 4, 12  # panels in a row, and in all; beyond, the last one holds all the others
 DRAWN = 4000  # entries of a panel: beyond, the furthest from y = x, the largest, and evenly drawn ones
-SMALLEST = 1e-280  # below it matplotlib's limits give out
+SMALLEST, LARGEST = 1e-280, 1e300  # below and beyond matplotlib's limits give out
 DECADES = 4.0  # that a panel shows on each side of 0
 NAMED = 12  # parameters that are named below the errors
 FLOOR, CEILING = 1e-5, 1e12  # errors below and above so much of their bound are drawn there
@@ -101,7 +101,7 @@ def _wrong(gradient: Gradient) -> bool:
 def panel(axes: Axes, name: str, group: Sequence[Gradient]) -> None:
     """The entries of some parameters, up: by hand, across: by autograd; those beyond the bound stand out."""
     theirs, ours, off = (np.concatenate(parts) for parts in zip(*map(_entries, group), strict=True))
-    finite = np.isfinite(theirs) & np.isfinite(ours)
+    finite = (np.abs(theirs) < LARGEST) & (np.abs(ours) < LARGEST)
     theirs, ours, off = theirs[finite], ours[finite], off[finite]
     sizes = np.abs(np.concatenate([theirs, ours]))
     sizes = sizes[sizes > SMALLEST]
