@@ -26,8 +26,8 @@ def binary(seed, n, weighted):
 def test_the_pr_curve_s_points_are_scikit_learn_s(seed, n, weighted):
     truth, p, w = binary(seed, n, weighted)
     *counts, precision, recall = pr_curve(truth, p, w)
-    for i, threshold in enumerate(np.linspace(0, 1, 201)):
-        decided = p >= threshold
+    for i in range(seed % 10, 201, 10):
+        decided = p >= np.linspace(0, 1, 201)[i]
         table = sk.confusion_matrix(truth, decided, sample_weight=w, labels=[False, True])
         (tn, fp), (fn, tp) = table / min(1, w.min())
         assert [c[i] for c in counts] == pytest.approx([tp, fp, tn, fn], rel=1e-9, abs=1e-9)
