@@ -84,6 +84,12 @@ def known(found: Decisions) -> dict[str, list[str]]:
     }
 
 
+def known_numbers(truth: Array, found: Array, losses: Array) -> dict[str, list[str]]:
+    """The same of a regression: truth, prediction and loss (N,), which are coloured on scales."""
+    columns = {"truth": truth, "predicted": found, "loss": losses}
+    return {name: [f"{value:.4g}" for value in values.tolist()] for name, values in columns.items()}
+
+
 def _is_text(label: str) -> bool:
     try:
         float(label)

@@ -51,6 +51,16 @@ def test_a_mistake_is_labelled_by_what_it_was_taken_for():
     }  # fmt: skip
 
 
+def test_of_a_regression_truth_prediction_and_loss_are_known(tmp_path):
+    numbers = np.array([1.5, -2e6])
+    embedding.write(tmp_path, np.eye(2), embedding.known_numbers(numbers, 2 * numbers, numbers**2))
+    assert read(tmp_path)[1] == [
+        ["truth", "predicted", "loss"],
+        ["1.5", "3", "2.25"],
+        ["-2e+06", "-4e+06", "4e+12"],
+    ]
+
+
 def test_labels_with_tabs_lines_and_quotes_stay_one_cell(tmp_path):
     embedding.write(tmp_path, np.eye(3), {"truth": ["a\tb", 'c\n"d"', ""], "predicted": ["日本", "x", "y"]})
     assert read(tmp_path)[1] == [["truth", "predicted"], ["a b", "日本"], ['c "d"', "x"], ["(empty)", "y"]]
