@@ -16,7 +16,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.pr_curve import metadata
 
 from manual.numbers import Array
-from mlp_torch.board.pictures.style import COLOURS, GREY, LABEL, SMALL, TITLE, sheet, shown
+from mlp_torch.board.pictures.style import COLOURS, GREY, LABEL, LINE, SMALL, TITLE, place, sheet, shown
 
 THRESHOLDS = 201  # TensorBoard's own number
 MOST = 10  # classes that have a curve
@@ -94,8 +94,8 @@ def roc(truth: Array, scores: Array, labels: Sequence[object], weights: Array | 
     """
     truth, scores, used = weighing(truth, scores, weights)
     figure = sheet(6.4)
-    axes = figure.add_axes((0.15, 0.13, 0.8, 0.78))
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    axes = place(figure, 0.15, 0.13, 0.8, 0.78)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=LINE)
     areas: list[float] = []
     for i, k in enumerate(compared(truth, len(labels))):
         fpr, tpr, _ = sk.roc_curve(truth == k, scores[:, k], sample_weight=used)

@@ -18,6 +18,8 @@ from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import shares
 
+FINE = 100  # pixels an inch of a file, at least: TensorBoard's pictures are coarser
+
 
 def draw(
     model: MLP,
@@ -57,7 +59,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     if suffix not in ("png", "svg", "pdf"):
         raise UserError(f"--plot {path}: the name must end in .png, .svg or .pdf")
     content = io.BytesIO()
-    figure.savefig(content, format=suffix)
+    figure.savefig(content, format=suffix, dpi=max(figure.dpi, FINE))
     try:
         replace(path, content.getvalue())
     except OSError as error:

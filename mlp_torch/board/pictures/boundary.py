@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from manual.numbers import Array
-from mlp_torch.board.pictures.style import COLOURS, LABEL, MARKERS, SIGNED, SMALL, TITLE, sheet, shown
+from mlp_torch.board.pictures.style import COLOURS, LABEL, MARKERS, SIGNED, SMALL, TITLE, place, sheet, shown
 
 SIDE = 120  # points of the grid on a side
 SAMPLES = 1000  # that are drawn
@@ -55,7 +55,7 @@ def boundary(
     x, truth = x[:SAMPLES], truth[:SAMPLES]
     figure = sheet(6.4)
     rows = -(-len(labels) // ACROSS) if len(labels) <= len(COLOURS) else 0
-    axes = figure.add_axes((0.15, 0.13, 0.81, 0.78 - 0.055 * rows))
+    axes = place(figure, 0.15, 0.13, 0.81, 0.78 - 0.055 * rows)
     if labels:
         _classes(axes, found, x, truth, around, labels)
     else:
@@ -83,7 +83,7 @@ def _classes(axes: Axes, p: Array, x: Array, truth: Array, around: Limits, label
         others = np.delete(p, k, axis=1).max(axis=1).reshape(side, side)
         lead = p[:, k].reshape(side, side) - others
         if (decision == k).any() and (decision != k).any() and np.isfinite(lead).all():
-            axes.contour(across, up, lead, [0.0], colors="black", linewidths=1.5, linestyles="-")
+            axes.contour(across, up, lead, [0.0], colors="black", linewidths=2, linestyles="-")
     size = float(np.clip(3000 / max(len(x), 1), 30, 150))
     for k, label in enumerate(labels):
         rows = truth == k

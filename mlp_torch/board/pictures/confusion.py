@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from manual.numbers import Array
-from mlp_torch.board.pictures.style import LABEL, RIGHT, SMALL, TITLE, WRONG, every, sheet, shown
+from mlp_torch.board.pictures.style import LABEL, RIGHT, SMALL, TITLE, WRONG, every, place, sheet, shown
 
 NUMBERED = 10  # classes whose cells carry their number
 LABELLED = 20  # classes on an axis that carry their name
@@ -26,7 +26,7 @@ def confusion(matrix: Array, labels: Sequence[object], name: str) -> Figure:
     words = [shown(label, 12 if k <= NUMBERED else 8) for label in labels]
     long = max(map(len, words)) > 2 or k > NUMBERED
     figure = sheet(6.4)
-    axes = figure.add_axes((0.23, 0.22, 0.7, 0.7) if long else (0.13, 0.12, 0.8, 0.8))
+    axes = place(figure, *((0.23, 0.22, 0.7, 0.7) if long else (0.13, 0.12, 0.8, 0.8)))
     for colours, hidden in ((RIGHT, ~right), (WRONG, right)):
         axes.imshow(np.ma.array(shares, mask=hidden), cmap=colours, vmin=0, vmax=1)
     axes.set_title(f"{int(np.trace(counts)):,} of {total:,} right" if total else "no samples", fontsize=TITLE)

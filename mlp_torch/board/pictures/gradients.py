@@ -13,7 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from manual.numbers import Array
-from mlp_torch.board.pictures.style import BLUE, GREY, LABEL, SMALL, TITLE, VERMILION, WIDTH, every, sheet
+from mlp_torch.board.pictures.style import (
+    BLUE,
+    GREY,
+    LABEL,
+    LINE,
+    SMALL,
+    TITLE,
+    VERMILION,
+    WIDTH,
+    every,
+    place,
+    sheet,
+)
 
 ACROSS, PANELS = 4, 12  # panels in a row, and in all; beyond, the last one holds all the others
 DRAWN = 4000  # entries of a panel: beyond, the furthest from y = x, the largest, and evenly drawn ones
@@ -66,9 +78,9 @@ def gradients(found: Mapping[str, Gradient], title: str) -> Figure:
         row, column = divmod(at, across)
         left = (WIDTH - side * across) / 2 + side * (column + 0.1)
         bottom = high - TOP - side * (row + 0.84)
-        axes = figure.add_axes((left / WIDTH, bottom / high, 0.8 * side / WIDTH, 0.66 * side / high))
+        axes = place(figure, left / WIDTH, bottom / high, 0.8 * side / WIDTH, 0.66 * side / high)
         panel(axes, name, [found[n] for n in group])
-    errors(figure.add_axes((0.14, 0.48 / high, 0.84, 1.6 / high)), found)
+    errors(place(figure, 0.14, 0.48 / high, 0.84, 1.6 / high), found)
     return figure
 
 
@@ -111,7 +123,7 @@ def panel(axes: Axes, name: str, group: Sequence[Gradient]) -> None:
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("symlog", linthresh=straight)
     end = 1.6 * reach
-    axes.plot([-end, end], [-end, end], color=GREY, linewidth=1)
+    axes.plot([-end, end], [-end, end], color=GREY, linewidth=LINE)
     rows = _drawn(theirs, ours, off)
     for mask, colour, size, alpha in ((~off[rows], BLUE, 5, 0.6), (off[rows], VERMILION, 9, 1.0)):
         at = rows[mask]
@@ -184,7 +196,7 @@ def errors(axes: Axes, found: Mapping[str, Gradient]) -> None:
         top = max(top, 10 * float(ends.max(initial=0)))
     for i in set(range(len(names))) - set(ours) - set(theirs):
         axes.text(i, 10 * FLOOR, "?", ha="center", fontsize=TITLE, color=GREY)
-    axes.axhline(1, color="black", linewidth=1.2, linestyle="--")
+    axes.axhline(1, color="black", linewidth=2, linestyle="--")
     axes.set_yscale("log")
     ticks = every(len(names), NAMED)
     axes.set_xticks(ticks, [named(names[i]) for i in ticks], fontsize=LABEL if len(names) <= 8 else 9)

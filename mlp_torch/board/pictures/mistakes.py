@@ -12,10 +12,12 @@ from mlp_torch.board.pictures.style import (
     BLUE,
     GREY,
     LABEL,
+    LINE,
     SIGNED,
     SMALL,
     TITLE,
     VERMILION,
+    place,
     sheet,
     shown,
 )
@@ -71,7 +73,7 @@ def as_images(x: Array, pixels: Pixels, found: Decisions, scale: tuple[float, fl
     figure.suptitle(found.title(rows), fontsize=TITLE, y=0.985)
     for at, (i, image) in enumerate(zip(rows, images, strict=True)):
         down, across = divmod(at, ACROSS)
-        axes = figure.add_axes((0.015 + 0.2475 * across, 0.68 - 0.315 * down, 0.2275, 0.2))
+        axes = place(figure, 0.015 + 0.2475 * across, 0.68 - 0.315 * down, 0.2275, 0.2)
         axes.imshow(image, cmap="gray_r", vmin=low, vmax=high if high > low else low + 1)
         axes.set(xticks=[], yticks=[])
         decided, said, right = found.words(int(i))
@@ -100,7 +102,7 @@ def as_columns(x: Array, names: Sequence[str], found: Decisions) -> Figure:
     reach = np.abs(np.nan_to_num(table)).max(axis=0, initial=0)
     columns = np.sort(np.argsort(-reach, kind="stable")[:COLUMNS])
     figure = sheet(6.4)
-    axes = figure.add_axes((0.38, 0.28, 0.5, 0.6))
+    axes = place(figure, 0.38, 0.28, 0.5, 0.6)
     image = axes.imshow(table[:, columns], cmap=SIGNED, vmin=-3, vmax=3, aspect="auto")
     part = "inputs" if len(columns) == x.shape[1] else f"{len(columns)} of {x.shape[1]:,} inputs"
     figure.suptitle(found.title(rows), fontsize=TITLE, y=0.98)
@@ -116,7 +118,7 @@ def as_columns(x: Array, names: Sequence[str], found: Decisions) -> Figure:
         tick.set_color(BLUE if right else VERMILION)
     named = [shown(names[i], 17) for i in columns]
     axes.set_xticks(range(len(columns)), named, rotation=90, fontsize=SMALL, parse_math=False)
-    bar = figure.colorbar(image, cax=figure.add_axes((0.9, 0.28, 0.03, 0.6)), extend="both")
+    bar = figure.colorbar(image, cax=place(figure, 0.9, 0.28, 0.03, 0.6), extend="both")
     bar.ax.tick_params(labelsize=SMALL)
     return figure
 
@@ -128,11 +130,11 @@ def regression(truth: Array, found: Array, name: str, losses: Array | None = Non
     """
     away = np.abs(found - truth) if losses is None else losses
     figure = sheet(6.4)
-    axes = figure.add_axes((0.19, 0.14, 0.77, 0.75))
+    axes = place(figure, 0.19, 0.14, 0.77, 0.75)
     every = np.concatenate([truth, found])
     finite = every[np.isfinite(every)]
     ends = [float(finite.min()), float(finite.max())] if finite.size else [0.0, 1.0]
-    axes.plot(ends, ends, color=GREY, linewidth=1)
+    axes.plot(ends, ends, color=GREY, linewidth=LINE)
     axes.scatter(truth, found, s=22, alpha=0.6, color=BLUE, linewidths=0)
     rows = [i for i in worst(away, MARKED) if np.isfinite(truth[i]) and np.isfinite(found[i])]
     axes.scatter(truth[rows], found[rows], s=110, facecolors="none", edgecolors=VERMILION, linewidths=2)

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
@@ -12,7 +13,8 @@ from matplotlib.ft2font import FT2Font
 from manual.numbers import Array
 from mlp_torch.lecture.figures import BLUE, COLOURS, MARKERS, VERMILION
 
-WIDTH, DPI = 6.4, 100  # inches and pixels an inch; a card of TensorBoard's shows half of the pixels
+WIDTH, DPI = 6.4, 75  # inches and pixels an inch: 480 pixels
+LINE = 1.5  # points: a card leaves out pixels, and with them lines that are thinner than two
 TITLE, LABEL, SMALL = 17, 14, 11  # points; SMALL is for what is read at full size alone
 GREY = "#767676"
 MISSING = "□"
@@ -30,6 +32,13 @@ WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", VERMILION])
 def sheet(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of that many inches."""
     return Figure(figsize=(width, height), dpi=DPI)
+
+
+def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place in the figure, in shares of its width and height."""
+    axes = figure.add_axes((left, bottom, width, height))
+    axes.spines[:].set_linewidth(LINE)
+    return axes
 
 
 @cache

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from manual.numbers import Array
 from mlp_torch.board.pictures.images import Pixels
-from mlp_torch.board.pictures.style import LABEL, SIGNED, SMALL, TITLE, every, sheet, shown, span
+from mlp_torch.board.pictures.style import LABEL, SIGNED, SMALL, TITLE, every, place, sheet, shown, span
 
 TILES = 144  # units that are drawn as tiles
 UNITS, INPUTS = 64, 40  # rows and columns of the heat map
@@ -26,7 +26,7 @@ def first_weights(
     reach = span(w) if limit is None else limit
     low, tall = (0.03, 0.85) if pixels else (0.3, 0.58)
     figure = sheet(6.4)
-    axes = figure.add_axes((0.03 if pixels else 0.13, low, 0.78 if pixels else 0.68, tall))
+    axes = place(figure, 0.03 if pixels else 0.13, low, 0.78 if pixels else 0.68, tall)
     drawn, said = _tiles(axes, w, pixels) if pixels else _heat(axes, w, names)
     image = axes.imshow(
         drawn,
@@ -37,7 +37,7 @@ def first_weights(
         aspect="equal" if pixels else "auto",
     )
     figure.suptitle(said, fontsize=TITLE, y=0.97)
-    bar = figure.colorbar(image, cax=figure.add_axes((0.84, low, 0.035, tall)))
+    bar = figure.colorbar(image, cax=place(figure, 0.84, low, 0.035, tall))
     bar.set_ticks([-reach, 0, reach], labels=[f"−{reach:.2g}", "0", f"{reach:.2g}"])
     bar.ax.tick_params(labelsize=LABEL)
     return figure
