@@ -1,7 +1,6 @@
 """`mlp evaluate`: the metrics of a run on the samples it was to be tested on, or on a table."""
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,14 +55,15 @@ def run(config: Evaluate) -> int:
     target = loaded.target
     labels = [str(c) for c in target.classes]
     if config.plot is not None:
+        from mlp_torch.board.pictures.confusion import confusion
+        from mlp_torch.board.pictures.mistakes import regression
         from mlp_torch.verify.plot import save_figure
 
-        truth = judged.split.labels if labels else judged.split.y[:, 0]
-        assert truth is not None
-        real = (truth, decision) if labels else (target.decode(truth), target.decode(decision))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a script that the font lacks is drawn as boxes
-            save_figure(metrics.picture(*real, matrix, labels, target.name), config.plot)
+        if matrix is not None:
+            figure = confusion(matrix, labels, target.name)
+        else:
+            figure = regression(target.decode(judged.split.y[:, 0]), target.decode(decision), target.name)
+        save_figure(figure, config.plot)
     if config.json:
         extra = {} if matrix is None else {"classes": labels, "confusion_matrix": matrix.tolist()}
         print(

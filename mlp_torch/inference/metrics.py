@@ -1,4 +1,4 @@
-"""How good decisions are, by scikit-learn, in numbers, tables and pictures."""
+"""How good decisions are, by scikit-learn, in numbers and tables."""
 
 import warnings
 from typing import Any
@@ -56,35 +56,3 @@ def table_of(matrix: Array, labels: list[str]) -> Any:
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(Text(label), *(f"{n:,}" if n else "·" for n in row))
     return table
-
-
-def picture(truth: Array, found: Array, matrix: Array | None, labels: list[str], name: str) -> Any:
-    """The confusion matrix, or predictions against the truth, as a figure."""
-    from matplotlib.figure import Figure
-
-    if matrix is None:
-        figure = Figure(figsize=(5, 5), layout="constrained")
-        axes = figure.add_subplot()
-        ends = [min(truth.min(), found.min()), max(truth.max(), found.max())]
-        axes.plot(ends, ends, color="0.6", linewidth=1)
-        axes.scatter(truth, found, s=9, alpha=0.6)
-        axes.set_xlabel(f"{name}, measured", parse_math=False)
-        axes.set_ylabel(f"{name}, predicted", parse_math=False)
-        return figure
-    size = 2 + 0.45 * len(labels)
-    figure = Figure(figsize=(max(4, size), max(3.6, size)), layout="constrained")
-    axes = figure.add_subplot()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=45 if max(map(len, labels)) > 3 else 0, parse_math=False)
-    axes.set_yticks(ticks, labels, parse_math=False)
-    axes.set_xlabel(f"{name}, predicted", parse_math=False)
-    axes.set_ylabel(f"{name}, truth", parse_math=False)
-    if len(labels) <= 20:
-        for i in ticks:
-            for j in ticks:
-                if matrix[i, j]:
-                    color = "white" if shares[i, j] > 0.5 else "black"
-                    axes.text(j, i, f"{matrix[i, j]:,}", ha="center", va="center", color=color, fontsize=8)
-    return figure

@@ -13,7 +13,6 @@ from mlp_torch.__main__ import main
 from mlp_torch.artifact import FILE
 from mlp_torch.errors import UserError
 from mlp_torch.inference.loaded import finite
-from mlp_torch.inference.metrics import picture
 from tests.mlp_torch.inference.tables import passengers, written
 from tests.mlp_torch.running import train
 
@@ -75,13 +74,6 @@ def test_names_and_labels_in_brackets_are_shown_as_they_stand(tmp_path, capsys, 
     assert not [w for w in recwarn.list if "Glyph" in str(w.message)]
     assert all(label in shown for label in set(labels))
     assert main(["runs", "--runs-dir", str(tmp_path / "runs")]) == 0
-
-
-@pytest.mark.parametrize("labels", [["$\\x$", "$10-$20"], []])
-def test_dollars_in_a_picture_are_dollars(tmp_path, labels):
-    matrix = np.eye(2, dtype=int) if labels else None
-    drawn = picture(np.arange(2.0), np.arange(2.0), matrix, labels, "$\\y$")
-    drawn.savefig(tmp_path / "c.png")
 
 
 def test_a_run_s_name_can_be_copied_from_a_narrow_terminal(run, tmp_path, capsys, monkeypatch):
