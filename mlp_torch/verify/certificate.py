@@ -9,7 +9,7 @@ import numpy as np
 from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.verify import local_losses, local_normalization, penalties
-from mlp_torch.verify.enclosure import proven
+from mlp_torch.verify.enclosure import UNDERFLOW, proven
 from mlp_torch.verify.local import RULES as LAYER_RULES
 from mlp_torch.verify.local import Context, Local, Rule
 from mlp_torch.verify.rounding import Rounding
@@ -130,7 +130,9 @@ def _compare(stage: Stage, value: Array, local: Local, r: Rounding) -> Judgement
         open_ |= ~check
     ratio[open_] = 0.0
     wrong = ratio > 1
-    between = (upper > bound) & off & ~wrong & ~open_
+    # no float lies within 2⁻¹⁰⁰ of another: an enclosure need not be narrower, where nothing is to round
+    grid = np.where(off, 0.0, 2.0**-100 * np.abs(value) + 2 * UNDERFLOW)
+    between = (upper > bound + grid) & ~wrong & ~open_
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratio), value.shape))
     kinks: tuple[tuple[int, ...], ...] = ()
     if local.kink is not None:

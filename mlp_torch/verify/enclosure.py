@@ -20,6 +20,7 @@ from manual.numbers import Array
 PRECISION = 128
 # Everything below this is absorbed by the allowance for underflow in `rounding.py`.
 UNDERFLOW = float(np.finfo(np.float64).tiny)
+LEAST = float(np.finfo(np.float64).smallest_subnormal)
 
 
 @contextmanager
@@ -119,7 +120,21 @@ def _slices(a: Array, axis: int, bits: int, count: int) -> tuple[list[Array], Ar
 
 
 def product(a: Array, b: Array) -> Enclosure:
-    """A @ b proven, for finite float64 a (M, K) and b (K, P).
+    """A @ b proven, for finite float64 a (M, K) and b (K, P), to some 2⁻⁶⁴ of |a| @ |b|."""
+    found, size = _of_slices(a, b), np.abs(a) @ np.abs(b)
+    none = size == 0  # of no products but such as are less than half of the least number
+    parts = [np.where(none, 0.0, part) for part in (found.hi, found.lo, found.radius)]
+    parts[2][none] = a.shape[1] * LEAST
+    rows, columns = np.nonzero(parts[2] > 2.0**-64 * size + a.shape[1] * UNDERFLOW)
+    if len(rows):  # the largest of a row and of a column meet nothing there
+        single = total(exact(a[rows].T) * b[:, columns], 0)
+        for part, better in zip(parts, (single.hi, single.lo, single.radius), strict=True):
+            part[rows, columns] = better
+    return Enclosure(*parts)
+
+
+def _of_slices(a: Array, b: Array) -> Enclosure:
+    """A @ b from BLAS: the radius is a part of the largest of a row times the largest of a column.
 
     With K entries a sum and slices of β bits, 2β + ⌈log₂ K⌉ ≤ 53 keeps every slice product exact in
     any order; the slices left out are bounded entry by entry by the radius.
@@ -176,9 +191,11 @@ def from_balls(values: list[Any], shape: tuple[int, ...]) -> Enclosure:
     hi = [float(v) for v in values]
     lo = [float(v - h) for v, h in zip(values, hi, strict=True)]
     radius = np.array([float(v.rad()) for v in values])
-    first = np.array(hi).reshape(shape)
-    slack = (radius * (1 + 2.0**-50)).reshape(shape) + 2.0**-104 * np.abs(first) + UNDERFLOW
-    return Enclosure(first, np.array(lo).reshape(shape), slack)
+    first, second = np.array(hi).reshape(shape), np.array(lo).reshape(shape)
+    radius = radius.reshape(shape)
+    slack = radius * (1 + 2.0**-50) + 2.0**-104 * np.abs(first) + UNDERFLOW
+    one = (second == 0) & (radius == 0)  # the float itself, but for less than the least number
+    return Enclosure(first, second, np.where(one, LEAST, slack))
 
 
 def mapped(function: Callable[[Any], Any], values: Array) -> Enclosure:

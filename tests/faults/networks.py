@@ -179,7 +179,8 @@ def _rough(z: Array, axis: int) -> float:
 def _inside(stage: Stage, reads: list[Array]) -> Array | float:
     """The size of what cancels inside a function, of which its value and its inputs' part tell nothing."""
     first, second = np.abs(reads[0]), np.abs(reads[1]) if len(reads) > 1 else np.zeros(())
-    largest = second.max() * (np.abs(reads[2]).max() if len(reads) > 2 else 1)
+    # a class is a number, and says nothing of the size
+    largest = (second.max() or 1.0) * (np.abs(reads[2]).max() if len(reads) > 2 else 1)
     if stage.kind == "activation":
         return 1 + first
     if stage.kind in ("activation_backward", "jacobian_product"):
@@ -223,6 +224,8 @@ def planted(found: Trace, name: str, rng: Draw, ordinary: bool) -> Trace | None:
     size = reach(stage, found.values)
     most = 1 + max(float(np.abs(found[read]).max()) for read in stage.reads)
     least = float(np.finfo(value.dtype).tiny) * 1e16  # what underflows may be multiplied by what is read
+    if "_norm_backward" in stage.kind:  # by z, and once more by x̂
+        most = most * most
     if not ordinary:  # where arrays span all decades, what is small may be underflow: of the largest, then
         size = np.full(size.shape, size.max())
     index = tuple(int(rng.integers(n)) for n in value.shape)

@@ -81,7 +81,7 @@ def filled(processes, disk: Path, arguments: str, set_up: str = "") -> bool:
     return ended.code != 0
 
 
-SIZES = (32, 64, 96, 192, 384, 2048)
+SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
 
 
 @pytest.mark.long
@@ -95,7 +95,9 @@ def test_a_full_disk_at_any_stage_of_training_costs_one_line_and_no_weights(engi
     assert not all(found)
 
 
-@pytest.mark.parametrize("size", [3000, 20_000])
+@pytest.mark.parametrize(
+    "size", [3000, 20_000, *(pytest.param(size, marks=pytest.mark.long) for size in (8000, 40_000))]
+)
 def test_a_file_that_may_not_grow_costs_one_line_and_no_weights(size, processes, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -160,7 +162,7 @@ def test_other_commands_on_a_full_disk_leave_what_was_there_and_one_line(process
         out = command.replace("--format torch", "--format torch --out m.pt2").replace(
             "--format onnx", "--format onnx --out m.onnx"
         )
-        for size in (4, 24):
+        for size in (4, 12, 24, 48):
             disk = small(size + commands.index(command) * 100)  # a name of its own
             subprocess.run(["mount", "-o", f"remount,size={size}k", disk], check=True)
             filled(processes, disk, out)

@@ -41,6 +41,7 @@ RUNS = {
         "--engine both --data iris --dropout 0.2 --verify-every 7 --checkpoint-every 5 --epochs 18",
 }  # fmt: skip
 KILLS = int(os.environ.get("MLP_KILLS", "200"))  # in all
+MORE = 20  # where none of them met a run at work
 FIRST = "cut/checkpoint.safetensors"
 # Every checkpoint is written, and takes so long that one kill in three comes while it is.
 SLOW = """
@@ -97,10 +98,14 @@ def of_all(name: str, processes, folder: Path, kills: int, seed: int) -> Counter
     line = ["train", *flags.split(), "--runs-dir", ".", "--name", "whole"]
     whole = processes.run(line, folder, once="whole/config.toml")
     assert whole.code == 0, whole.text
-    for _ in range(kills):
-        where = killed(processes, folder, flags, moments, whole)
-        found[where] += 1
+    while found.total() < kills or (met(found) == 0 and found.total() < kills + MORE):
+        found[killed(processes, folder, flags, moments, whole)] += 1
     return found
+
+
+def met(found: Counter[str]) -> int:
+    """The kills that met it at work."""
+    return found["in training"] + found["in saving"]
 
 
 @pytest.mark.parametrize("name", [n for n in RUNS if "both" in n])
@@ -114,4 +119,4 @@ def test_kills_at_random_moments_end_in_the_same_bits(name, processes, tmp_path,
     found = of_all(name, processes, tmp_path, -(-KILLS // len(RUNS)), 1)
     record_property("found", json.dumps(found))
     print(found)
-    assert KILLS < 100 or found["in training"] + found["in saving"] > 0
+    assert met(found) > 0
