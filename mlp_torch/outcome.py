@@ -142,6 +142,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
         return
     seconds = training.seconds
     print(f"\ngradient check passed: by hand and by autograd agree within rounding ({report.summary()})")
+    print(f"  {why_float64(config.dtype)}what these words mean: mlp explain certified")
     print(_test(test, data))
     for line in doubts(training, test):
         print(line)
@@ -153,6 +154,13 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
         print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
     print(f"run: {training.folder.path}")
     print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
+
+
+def why_float64(dtype: str) -> str:
+    """Why the check computes in another arithmetic than the training, where it does."""
+    if dtype == "float64":
+        return ""
+    return f"checked in float64, where rounding is too small to hide a slip, before training in {dtype}; "
 
 
 def same_bits(engine: str) -> str:

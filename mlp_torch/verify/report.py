@@ -134,7 +134,10 @@ class ComparisonReport:
             raise WrongGradientError(self.summary() + "\n" + "\n".join(self._accusations()))
 
     def _accusations(self) -> list[str]:
-        wrong = [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        named: dict[str, list[str]] = {}  # a stage and the gradient that it makes are one line
+        for row in self.wrong:
+            named.setdefault(row.blame() or row.note, []).append(row.name)
+        wrong = [f"{', '.join(names)}: {blame}" for blame, names in named.items()]
         return wrong or [f"{row.name} was not judged: {row.unjudged()}" for row in self.unjudged[:3]]
 
     def _kinks(self) -> list[str]:
@@ -179,13 +182,12 @@ class ComparisonReport:
         return {**head, **tail, **rows, "twin": twin, "twin_note": self.twin_note}
 
     def table(self) -> RenderableType:
-        """Tables of the parameters and the stages, for rich."""
-        parts: list[RenderableType] = [
-            self._rows("gradient", self.parameters),
-            self._rows("stage", self.stages),
-        ]
-        parts += [Text(line, style="red") for line in self._accusations()]
+        """For rich: what is wrong or at a kink, the twin's too, then tables of parameters and stages."""
+        parts: list[RenderableType] = [Text(line, style="red") for line in self._accusations()]
         parts += [Text(line, style="yellow") for line in self._kinks()]
+        if self.twin is not None:
+            parts += [Text(f"dyadic twin, {line}", style="red") for line in self.twin._accusations()]
+        parts += [self._rows("gradient", self.parameters), self._rows("stage", self.stages)]
         if self.twin is not None:
             parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
         elif self.twin_note:
@@ -210,7 +212,7 @@ class ComparisonReport:
         console.print(self.table())
         file = console.file
         assert isinstance(file, io.StringIO)
-        return "\n".join(line.rstrip() for line in [*file.getvalue().splitlines(), self.summary()])
+        return "\n".join(line.rstrip() for line in [self.summary(), *file.getvalue().splitlines()])
 
     __repr__ = __str__
 
