@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "compare": (Compare, "mlp_torch.verify.command:run"),
     "check": (Check, "mlp_torch.check.command:run"),
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
-    "explain": (Explain, "mlp_torch.explain.command:run"),
+    "explain": (Explain, "mlp_torch.explain.words:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
     "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
     "predict": (Predict, "mlp_torch.inference.predict:run"),

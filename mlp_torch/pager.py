@@ -30,7 +30,7 @@ class PagerFlag:
 
 
 def command() -> list[str]:
-    """The pager's words: `PAGER`'s, else `less`; none where PAGER is empty or cat, or nothing is installed."""
+    """The pager's words: `PAGER`'s, else `less`; none where PAGER is empty or cat, or not installed."""
     try:
         words = shlex.split(os.environ.get("PAGER", "less"))
     except ValueError:  # a quote without its other

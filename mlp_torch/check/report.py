@@ -99,7 +99,7 @@ class CheckReport:
     __repr__ = __str__  # what a REPL shows
 
     def _repr_html_(self) -> str:
-        """The report for a notebook: verdict and sentence, guilty lines, what else it may be, table, notes."""
+        """The report for a notebook: verdict and sentence, guilty lines, other faults, table, notes."""
         first, *more = (self.message or "").split("\n")
         parts = [html.preformatted("\n".join(self._blamed()))] if self.lines else []
         parts += [html.paragraph(line) for line in (*more, *self._further())]
