@@ -1,4 +1,4 @@
-"""`mlp explain WORD`: a word of the outputs in a sentence or two, at once; without one, a gradient's entry."""
+"""`mlp explain WORD`: a word of the outputs in a sentence or two, at once; without one, an entry."""
 
 import json
 
