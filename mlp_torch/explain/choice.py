@@ -47,7 +47,8 @@ def choose(found: Source) -> Choice:
     else:
         why = f"chosen: the largest entry of {name}{among}"
     if size == 0 and why:
-        why = f"it is 0{among}" if named else "every gradient is 0"
+        what = f"{'this entry' if named and '[' in named else name} is 0" if named else "every gradient is 0"
+        why = f"{what}{among}"
     return Choice(found, name, index, why)
 
 

@@ -9,7 +9,7 @@ from mlp_torch.explain.chain import REUSE, Explanation, Factor
 from mlp_torch.verify.report import STYLES
 
 FULL = 24  # entries that are printed one by one; a larger array shows its ends
-DIM, BOLD = "dim", "bold"
+DIM, BOLD, KILLS = "dim", "bold", "bold yellow"
 
 
 def numbers(array: Array, indent: int = 0) -> str:
@@ -67,6 +67,9 @@ def render(explanation: Explanation) -> RenderableType:
         Text.assemble((f"∂L/∂{explanation.entry}", BOLD), f"  {explanation.name}, {explanation.title}"),
         Text(f"L = {explanation.loss:.6g}"),
     ]
+    if found := explanation.killer:
+        factor = next(f for f in explanation.factors if f.stage == found.stage)
+        lines.append(Text(f"{derivative(factor, explanation)}: {found.mark}", style=KILLS))
     reused = [factor for factor in explanation.factors if factor.reused]
     for i, factor in enumerate(explanation.factors):
         if factor.reused and i == 0:
@@ -111,6 +114,8 @@ def _factor(factor: Factor, explanation: Explanation) -> list[Text]:
     ]
     if factor.values.size > 1:
         lines.append(Text(f"            {numbers(factor.values, 12)}"))
+    if mark := explanation.marked(factor):
+        lines.append(Text(f"            ↑ {mark}", style=KILLS))
     so_far = held(factor, explanation)
     if factor.manual.size == 1:
         found = f"manual {numbers(factor.manual)}   autograd {numbers(factor.autograd)}"
