@@ -156,7 +156,7 @@ class EngineEntry:
 ENGINES: dict[str, EngineEntry] = {
     "compiled": EngineEntry(
         _compiled,
-        "gradients by formulas derived by hand, in compiled code",
+        "gradients by formulas derived by hand, made machine code",
         "compiled",
         _compiled_unsupported,
     ),
@@ -193,8 +193,10 @@ def choose_engine(config: Train, architecture: Architecture, device: str) -> tup
         reason = ENGINES[name].unsupported(replace(config, device=device), architecture)
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
-            why = f"{ENGINES[name].computes}: the fastest{where} for a network of this size"
-            return name, "; ".join([why, *(f"{other} is faster, but {told}" for other, told in passed_over)])
+            why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
+            return name, "; ".join(
+                [why, *(f"{other} would be faster, but {told}" for other, told in passed_over)]
+            )
         passed_over.append((name, reason))
     reasons = "; ".join(f"not {name}: {reason}" for name, reason in passed_over)
     raise UserError(f"--engine auto: no engine can do this; {reasons}")

@@ -153,6 +153,9 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
         gap = training.largest_gap
         print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
     print(f"run: {training.folder.path}")
+    if not test.learnt:
+        path = shlex.quote(str(training.folder.path))
+        print(f"what becomes of its gradient, factor by factor: mlp explain --run {path}")
     print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
 
 

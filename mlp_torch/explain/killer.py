@@ -75,7 +75,9 @@ def _why(factor: "Factor", explanation: "Explanation") -> str:
         z = explanation.traces[0][name][:, list(factor.units)]
         state = "saturated" if factor.row in SATURATE else "off"
         if z.size == 1:
-            return f"{factor.row} is {state} at {name} = {z.item():.4g}"
+            whole = explanation.traces[0][name].shape[1] == 1
+            unit = name if whole else f"{name}[:,{factor.units[0]}]"
+            return f"{factor.row} is {state} at {unit} = {z.item():.4g}"
         return f"{factor.row} is {state} wherever something arrives, in {name} ({z.size} numbers)"
     by_kind = {
         "loss_gradient": "the prediction is right already, and the loss hardly asks for more",

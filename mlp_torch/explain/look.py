@@ -22,7 +22,9 @@ def heading(figure: Figure, e: Explanation, **place: Any) -> None:
 
 def lines(e: Explanation) -> list[str]:
     """The entry with its verdict, which sample and weights, and what kills the gradient, if anything."""
-    first = f"∂L/∂{e.entry} = {e.manual:.5g} by hand, {e.autograd:.5g} by autograd: {e.row.verdict}"
+    first = (
+        f"∂L/∂{e.entry} = {e.manual + 0.0:.5g} by hand, {e.autograd + 0.0:.5g} by autograd: {e.row.verdict}"
+    )
     found = [first, *textwrap.wrap(e.title, LETTERS)]
     if e.killer is not None:
         factor = next(f for f in e.factors if f.stage == e.killer.stage)

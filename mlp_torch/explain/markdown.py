@@ -134,10 +134,10 @@ def markdown(explanation: Explanation, formulas: bool = True) -> str:
         lines += [f"**{e.marked(f)}**", ""] if e.marked(f) else []
     state = "is the gradient" if e.multiplies else "is **not** the gradient"
     lines += [
-        f"Product: {in_text(e)} = {e.product:.10g}, which {state} "
+        f"Product: {in_text(e)} = {e.product + 0.0:.10g}, which {state} "
         f"(|Δ| {abs(e.product - e.manual):.1e}; rounding explains {e.tolerance:.1e}).",
         "",
-        f"Gradient: manual {e.manual:.10g}, autograd {e.autograd:.10g}: **{e.row.verdict}**.",
+        f"Gradient: manual {e.manual + 0.0:.10g}, autograd {e.autograd + 0.0:.10g}: **{e.row.verdict}**.",
     ]
     return "\n".join(lines)
 

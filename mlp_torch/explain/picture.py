@@ -4,6 +4,8 @@ A small network is drawn unit by unit; a larger one layer by layer, with the nor
 read the trace. Sign is told by colour and by line style, size by width; the entry's own path is black.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,9 +14,10 @@ from matplotlib.lines import Line2D
 from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.explain.chain import Explanation
-from mlp_torch.explain.look import DPI, ENTRY, NEGATIVE, POSITIVE, WIDTH, heading, lines
+from mlp_torch.explain.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, heading, lines
 from mlp_torch.explain.units import units
 
+LOUD = {"color": KILLS, "weight": "bold"}
 WIDEST, DEEPEST = 6, 4  # units in a layer and layers of a network that is drawn unit by unit
 FORWARD = ("linear", "batch_norm", "layer_norm", "batch_norm_evaluation", "activation", "dropout")
 
@@ -35,6 +38,7 @@ def layers(e: Explanation, depth: int) -> Figure:
     axes = figure.subplots()
     path = {factor.stage for factor in e.factors}
     gradient = _gradients(trace)
+    kills = e.killer.stage if e.killer is not None else ""
     for y, row in zip(range(depth, 0, -1), rows, strict=True):
         layer = row[0].layer
         boxes = [row[0].reads[0], *(s.name for s in row), *(["loss"] if row[0].layer == depth else [])]
@@ -45,9 +49,11 @@ def layers(e: Explanation, depth: int) -> Figure:
                 break
             down = gradient[f"d{name}"]
             _arrow(axes, x, y, 0.14, "->", _through(boxes[x + 1], trace), POSITIVE)
-            _arrow(axes, x, y, -0.14, "<-", f"‖{down}‖ {_norm(trace[down])}", NEGATIVE, down in path)
+            colour = KILLS if down == kills else ENTRY if down in path else NEGATIVE
+            _arrow(axes, x, y, -0.14, "<-", f"‖{down}‖ {_norm(trace[down])}", colour)
         text = f"layer {layer}:  ‖dW{layer}‖ {_norm(trace[f'dW{layer}'])}"
-        axes.text(-0.42, y + 0.43, text, fontsize=9, va="center")
+        own: dict[str, Any] = LOUD if kills == f"dW{layer}" else {}
+        axes.text(-0.42, y + 0.43, text, fontsize=9, va="center", **own)
     widest = max(len(row) + (row[0].layer == depth) for row in rows)
     axes.set(xlim=(-0.45, widest + 0.45), ylim=(0.5, depth + 0.65))
     axes.axis("off")
@@ -56,7 +62,9 @@ def layers(e: Explanation, depth: int) -> Figure:
         Line2D([], [], color=NEGATIVE, ls="--", label="backward: norm of the gradient"),
         Line2D([], [], color=ENTRY, lw=2.5, label=f"on the way to {e.entry}"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    if kills:
+        handles.append(Line2D([], [], color=KILLS, ls="--", lw=2.5, label="kills it"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     heading(figure, e)
     return figure
 
@@ -89,10 +97,9 @@ def _box(axes: Axes, x: int, y: int, name: str, trace: Trace, on_path: bool, fir
     axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=style, zorder=3)
 
 
-def _arrow(
-    axes: Axes, x: int, y: int, offset: float, style: str, label: str, colour: str, bold: bool = False
-) -> None:
-    line = {"arrowstyle": style, "color": ENTRY if bold else colour, "lw": 2 if bold else 1.2}
+def _arrow(axes: Axes, x: int, y: int, offset: float, style: str, label: str, colour: str) -> None:
+    line = {"arrowstyle": style, "color": colour, "lw": 2 if colour in (ENTRY, KILLS) else 1.2}
     line["ls"] = "-" if offset > 0 else "--"
     axes.annotate("", (x + 0.68, y + offset), (x + 0.32, y + offset), arrowprops=line)
-    axes.text(x + 0.5, y + 2.1 * offset, label, ha="center", va="center", fontsize=8, color=colour)
+    own: dict[str, Any] = LOUD if colour == KILLS else {"color": colour}
+    axes.text(x + 0.5, y + 2.1 * offset, label, ha="center", va="center", fontsize=8, **own)

@@ -13,8 +13,8 @@ DIM, BOLD, KILLS = "dim", "bold", "bold yellow"
 
 
 def numbers(array: Array, indent: int = 0) -> str:
-    """An array in six digits, its ends only where it is large."""
-    array = np.asarray(array, dtype=np.float64)
+    """An array in six digits, its ends only where it is large; a zero has no sign."""
+    array = np.asarray(array, dtype=np.float64) + 0.0
     if array.size == 1:
         return f"{array.item():.6g}"
     squeezed = array.reshape([n for n in array.shape if n > 1])
@@ -77,7 +77,7 @@ def render(explanation: Explanation) -> RenderableType:
         if not factor.reused and i == len(reused):
             lines += [Text(), Text(f"New for ∂L/∂{explanation.entry}", style=BOLD)]
         lines += _factor(factor, explanation)
-    value = f"{explanation.product:.10g}"
+    value = f"{explanation.product + 0.0:.10g}"
     state = "the gradient" if explanation.multiplies else "NOT the gradient"
     gap = abs(explanation.product - explanation.manual)
     lines += [
@@ -86,7 +86,7 @@ def render(explanation: Explanation) -> RenderableType:
         Text(f"          = {value}, {state}: |Δ| {gap:.1e}, rounding explains {explanation.tolerance:.1e}"),
         Text.assemble(
             ("gradient  ", BOLD),
-            f"manual {explanation.manual:.10g}   autograd {explanation.autograd:.10g}   ",
+            f"manual {explanation.manual + 0.0:.10g}   autograd {explanation.autograd + 0.0:.10g}   ",
             (explanation.row.verdict, STYLES[explanation.row.verdict]),
             f" ({explanation.row.equal} of {explanation.row.size} entries of the gradient bit-equal)",
         ),
