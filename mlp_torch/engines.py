@@ -156,7 +156,7 @@ class EngineEntry:
 ENGINES: dict[str, EngineEntry] = {
     "compiled": EngineEntry(
         _compiled,
-        "gradients by formulas derived by hand, made machine code",
+        "gradients by formulas derived by hand, in machine code",
         "compiled",
         _compiled_unsupported,
     ),

@@ -36,7 +36,7 @@ VERDICTS = {
         "that differ from call to call, or a point on a kink."
     ),
     "zero": "Verdict on one array of `mlp check`: your gradient is 0 throughout, and the true one is not.",
-    "hidden": "Verdict on one array of `mlp check`: a slip in it would not be seen, rounding is all there is.",
+    "hidden": "Verdict on one array of `mlp check`: a slip would not be seen: rounding is all there is.",
     "not judged": "A part that no verdict covers; the report says why.",
 }
 
