@@ -1,6 +1,6 @@
 """The factor that kills a gradient: by how much each one shrinks what arrives, and why the least does.
 
-gain = ‖g ⊙ f′‖ / ‖g‖        one number a unit: of what arrives, weighted as it arrives
+gain = ‖g · f′‖ / ‖g‖        one number a unit: of what arrives, weighted as it arrives
 gain = ‖W[:,c]‖ / √c         a matrix, cut to c columns: what a unit below is given (of Jacobians, the mean)
 gain = max |v|               the ends: the loss's own derivative, the input of the weight
 """

@@ -183,16 +183,25 @@ class ComparisonReport:
 
     def table(self) -> RenderableType:
         """For rich: what is wrong or at a kink, the twin's too, then tables of parameters and stages."""
-        parts: list[RenderableType] = [Text(line, style="red") for line in self._accusations()]
-        parts += [Text(line, style="yellow") for line in self._kinks()]
+        return Group(*(Text(line, style=style) for line, style in self._told()), *self._tables())
+
+    def _told(self) -> list[tuple[str, str]]:
+        """The lines about what is wrong or at a kink, the twin's too, each with its style."""
+        told = [(line, "red") for line in self._accusations()] + [(line, "yellow") for line in self._kinks()]
         if self.twin is not None:
-            parts += [Text(f"dyadic twin, {line}", style="red") for line in self.twin._accusations()]
-        parts += [self._rows("gradient", self.parameters), self._rows("stage", self.stages)]
+            told += [(f"dyadic twin, {line}", style) for line, style in self.twin._told()]
+        return told
+
+    def _tables(self) -> list[RenderableType]:
+        parts: list[RenderableType] = [
+            self._rows("gradient", self.parameters),
+            self._rows("stage", self.stages),
+        ]
         if self.twin is not None:
-            parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
+            parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), *self.twin._tables()]
         elif self.twin_note:
             parts.append(Text(self.twin_note))
-        return Group(*parts)
+        return parts
 
     def _head(self, kind: str) -> list[str]:
         left, right = self.engines
@@ -208,11 +217,13 @@ class ComparisonReport:
         return table
 
     def __str__(self) -> str:
+        """The summary and what is wrong, a line each, then the tables."""
         console = Console(file=io.StringIO(), width=118, no_color=True)
-        console.print(self.table())
+        console.print(Group(*self._tables()))
         file = console.file
         assert isinstance(file, io.StringIO)
-        return "\n".join(line.rstrip() for line in [self.summary(), *file.getvalue().splitlines()])
+        told = [self.summary(), *(line for line, _ in self._told())]
+        return "\n".join(line.rstrip() for line in [*told, *file.getvalue().splitlines()])
 
     __repr__ = __str__
 

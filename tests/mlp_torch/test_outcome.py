@@ -76,7 +76,12 @@ def test_a_step_that_forgets_the_weights_is_not_trained_with(runs, table, monkey
     gradient = Loss.gradient
     monkeypatch.setattr(Loss, "gradient", lambda s, o, y, r="mean", w=None: gradient(s, o, y, r))
     assert train(runs, f"--data {table} --sample-weight w --engine autograd --hidden 4") == 1
-    assert "the gradients are wrong" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "the gradients are wrong" in said.err
+    verdict, guilty, *rest = said.out.splitlines()
+    assert verdict.startswith("wrong: ")
+    assert "proven to be" in guilty
+    assert any(line.startswith("gradient ") for line in rest)
 
 
 @pytest.mark.parametrize(
