@@ -171,7 +171,7 @@ def _line(axes: Axes, start: Array, end: Array, arrow: str, colour: str, width: 
 def _unit(axes: Axes, point: Array, text: str, black: bool) -> None:
     edge: dict[str, Any] = {"mec": ENTRY, "mew": 2.5} if black else {"mec": "0.55", "mew": 1}
     axes.plot(*point, "o", ms=28, mfc="white", zorder=4, **edge)
-    _text(axes, point, text, 8 if len(text) < 6 else 6.5, 8)
+    _text(axes, point, text, 8 if len(text) < 6 else 6.5 if len(text) < 7 else 6, 8)
 
 
 def _text(axes: Axes, point: Array, text: str, size: float, above: int, **options: Any) -> None:
@@ -179,5 +179,9 @@ def _text(axes: Axes, point: Array, text: str, size: float, above: int, **option
 
 
 def two(value: float) -> str:
-    """Two digits; a zero has no sign."""
-    return f"{value + 0.0:.2g}"
+    """Two digits in at most seven letters: 5.1e-4 for 0.00051; a zero has no sign."""
+    text = f"{value + 0.0:.2g}"
+    if len(text.lstrip("-")) > 6 or "e" in text:
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text

@@ -18,7 +18,7 @@ from mlp_torch.pager import paged
 from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
-from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.report import STYLES, ComparisonReport
 
 REMEDY = "use --dtype float64, or smaller numbers"
 
@@ -66,7 +66,7 @@ def show(report: ComparisonReport) -> None:
     """The summary, then the tables; in colour on a terminal."""
     console = Terminal()
     if console.is_terminal:
-        console.print(report.summary(), highlight=False, soft_wrap=True)
+        console.print(report.summary(), style=STYLES[report.verdict], highlight=False, soft_wrap=True)
         console.print(report.table())
     else:
         print(report)
