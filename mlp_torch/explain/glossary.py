@@ -255,6 +255,8 @@ def find(word: str) -> dict[str, str]:
     for form in (asked, asked.removesuffix("s"), asked.removesuffix("es"), f"± {asked}"):
         if form in known:
             return {known[form]: WORDS[known[form]]}
+    if "." in word or "[" in word:
+        raise UserError(f"{word!r} is no word of the glossary; an entry of a gradient: --parameter {word!r}")
     inside = [name for form, name in known.items() if asked in form] if len(asked) > 2 else []
     near = inside or [known[form] for form in get_close_matches(asked, known, n=3, cutoff=0.6)]
     hint = f"did you mean {', '.join(map(repr, near[:4]))}? " if near else ""

@@ -166,6 +166,7 @@ def test_glossary_lists_all_words(capsys):
         ("certifed", "no word 'certifed' is in the glossary: did you mean 'certified'?"),
         ("qwertz", "no word 'qwertz' is in the glossary: `mlp explain glossary` lists all"),
         ("bound", "did you mean 'rounding bound', 'of bound', 'error over bound'?"),
+        ("layers.0.weight[2,0]", "an entry of a gradient: --parameter 'layers.0.weight[2,0]'"),
         ("certified --data xor", "certified: a word is explained by itself; leave the other flags out"),
     ],
 )
