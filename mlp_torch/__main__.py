@@ -7,10 +7,12 @@ it, is imported after its flags have been read and checked.
 import contextlib
 import importlib
 import io
+import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 import tyro
@@ -33,14 +35,17 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "compare": (Compare, "mlp_torch.verify.command:run"),
     "check": (Check, "mlp_torch.check.command:run"),
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
-    "explain": (Explain, "mlp_torch.explain.command:run"),
+    "explain": (Explain, "mlp_torch.explain.words:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
     "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
     "predict": (Predict, "mlp_torch.inference.predict:run"),
     "export": (Export, "mlp_torch.export.command:run"),
     "runs": (Runs, "mlp_torch.inference.listing:run"),
 }
-DESCRIPTION = "A multi-layer perceptron, its gradients by hand and by autograd, side by side."
+DESCRIPTION = (
+    "A multi-layer perceptron, its gradients by hand and by autograd, side by side. "
+    "mlp --version: the versions of all that computes."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +74,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 70
 
 
+def version() -> str:
+    """This program's version, and those of what computes; nothing of it is imported to say so."""
+    found = {}
+    for name in ("mlp-torch", "torch", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    ours, *others = (" ".join(item) for item in found.items())
+    return f"{ours} ({', '.join(others)}, Python {platform.python_version()})"
+
+
 def _run(given: Sequence[str]) -> int:
+    if list(given) == ["--version"]:
+        print(version())
+        return 0
     config = parse(given)
     config.check()
     module, _, function = COMMANDS[given[0]][1].partition(":")

@@ -23,6 +23,7 @@ from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.flags import flag_name, one_of, require, require_choice, require_folder_name
 from mlp_torch.objective import ObjectiveFlags
+from mlp_torch.pager import PagerFlag
 
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -275,7 +276,7 @@ class Train(ObjectiveFlags, Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(ObjectiveFlags, Network):
+class Compare(ObjectiveFlags, PagerFlag, Network):
     """Compare the hand-written gradients with autograd's, parameter by parameter, stage by stage.
 
     The losses are torch's: cross_entropy and bce_with_logits take logits, where `mlp check` takes

@@ -143,20 +143,31 @@ def _nothing(config: Train, architecture: Architecture) -> str | None:
 class EngineEntry:
     """One engine of `mlp train`: how it is built; `step` names the hand-written step it is judged by.
 
-    `unsupported(config, architecture)` says why it cannot do what the flags ask, or gives None.
+    `computes` says in a newcomer's words who makes the gradients. `unsupported(config, architecture)` says
+    why it cannot do what the flags ask, or gives None.
     """
 
     build: Callable[[Train, Architecture, str], Any]
+    computes: str
     step: str = "manual"
     unsupported: Callable[[Train, Architecture], str | None] = _nothing
 
 
 ENGINES: dict[str, EngineEntry] = {
-    "compiled": EngineEntry(_compiled, "compiled", _compiled_unsupported),
-    "torch": EngineEntry(_torch, "torch", _torch_unsupported),
-    "manual": EngineEntry(_manual, "buffered"),
-    "autograd": EngineEntry(_autograd, unsupported=_autograd_unsupported),
-    "both": EngineEntry(_both),
+    "compiled": EngineEntry(
+        _compiled,
+        "gradients by formulas derived by hand, in machine code",
+        "compiled",
+        _compiled_unsupported,
+    ),
+    "torch": EngineEntry(
+        _torch, "gradients by formulas derived by hand, on torch's kernels", "torch", _torch_unsupported
+    ),
+    "manual": EngineEntry(_manual, "gradients by formulas derived by hand, in NumPy", "buffered"),
+    "autograd": EngineEntry(
+        _autograd, "gradients by torch itself, the reference", unsupported=_autograd_unsupported
+    ),
+    "both": EngineEntry(_both, "gradients by hand and by torch itself, in lock-step"),
 }
 
 # The fastest first, up to so much work a step: what stands around the products costs less and less beside
@@ -169,19 +180,26 @@ FASTEST: tuple[tuple[float, tuple[str, ...]], ...] = (
 
 
 def choose_engine(config: Train, architecture: Architecture, device: str) -> tuple[str, str]:
-    """The engine that `auto` takes on that device, and why: the fastest that can do what is asked."""
+    """The engine that `auto` takes on that device, the fastest that can do what is asked, and in words why.
+
+    What would be faster and cannot be taken is said with its remedy.
+    """
     work = step_flops(architecture.sizes, config.batch_size)
     order = next(names for most, names in FASTEST if work < most)
     if device != "cpu" or config.fp32_precision != "ieee":
         order = ("torch", "autograd")
-    passed_over: list[str] = []
+    passed_over: list[tuple[str, str]] = []
     for name in order:
         reason = ENGINES[name].unsupported(replace(config, device=device), architecture)
         if reason is None:
-            why = f"the fastest here for steps of {work / 1e6:.3g} MFLOP on the {device}"
-            return name, "; ".join([why, *passed_over])
-        passed_over.append(f"not {name}: {reason}")
-    raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over)}")
+            where = "" if device == "cpu" else f" on {device}"
+            why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
+            return name, "; ".join(
+                [why, *(f"{other} would be faster, but {told}" for other, told in passed_over)]
+            )
+        passed_over.append((name, reason))
+    reasons = "; ".join(f"not {name}: {reason}" for name, reason in passed_over)
+    raise UserError(f"--engine auto: no engine can do this; {reasons}")
 
 
 def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:

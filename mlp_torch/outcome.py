@@ -151,6 +151,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
         return Outcome(folder.path, (kept_in,), report, training.interrupted)
     lines = [
         f"gradient check passed: by hand and by autograd agree within rounding ({report.summary()})",
+        f"  {why_float64(config.dtype)}what these words mean: mlp explain certified",
         _test(test, data),
         *doubts(training, test),
         f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {training.seconds:.1f} s "
@@ -159,8 +160,19 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     ]
     if config.engine == "both":
         lines.append(f"largest gap between the engines: {training.largest_gap:.1e} of a parameter's norm")
-    lines += [f"run: {folder.path}", f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}"]
+    lines.append(f"run: {folder.path}")
+    if not test.learnt:
+        path = shlex.quote(str(folder.path))
+        lines.append(f"what becomes of its gradient, factor by factor: mlp explain --run {path}")
+    lines.append(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
     return Outcome(folder.path, tuple(lines), report)
+
+
+def why_float64(dtype: str) -> str:
+    """Why the check computes in another arithmetic than the training, where it does."""
+    if dtype == "float64":
+        return ""
+    return f"checked in float64, where rounding is too small to hide a slip, before training in {dtype}; "
 
 
 def same_bits(engine: str) -> str:

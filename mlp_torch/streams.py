@@ -22,7 +22,7 @@ PLAIN = {
     "½": "1/2", "⅓": "1/3", "ℓ": "l", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps",
     "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
     "φ": "phi", "Δ": "Delta", "Φ": "Phi", "│": "|", "─": "-", "╭": "+", "╮": "+", "╰": "+", "╯": "+",
-    "━": "-", "█": "#", "•": "*",
+    "━": "-", "█": "#", "•": "*", "↑": "^",
 }  # fmt: skip
 NAME = "mlp_plain"  # of the answer to what cannot be encoded
 

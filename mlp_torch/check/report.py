@@ -84,9 +84,9 @@ class CheckReport:
             raise AssertionError(str(self))
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict}: {self.message}" if self.message else self.verdict]
-        lines[0] += self._seen()
-        lines += self._blamed()
+        """The verdict, the guilty lines, what else it may be; then the table of arrays, then the notes."""
+        first, *others = f"{self.verdict}: {self.message}".removesuffix(": ").split("\n")
+        lines = [first + self._seen(), *self._blamed(), *others, *self._further()]
         if self.arrays:
             table = [HEAD, *self._rows()]
             widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
@@ -94,15 +94,15 @@ class CheckReport:
                 "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
                 for line in table
             ]
-        return "\n".join([*lines, *self._further(), *self.notes])
+        return "\n".join([*lines, *self.notes])
 
     __repr__ = __str__  # what a REPL shows
 
     def _repr_html_(self) -> str:
-        """The report for a notebook: verdict and sentence, what else it may be, the table, the notes."""
+        """The report for a notebook: verdict and sentence, guilty lines, other faults, table, notes."""
         first, *more = (self.message or "").split("\n")
-        parts = [html.paragraph(line) for line in (*more, *self._further())]
-        parts += [html.preformatted("\n".join(self._blamed()))] if self.lines else []
+        parts = [html.preformatted("\n".join(self._blamed()))] if self.lines else []
+        parts += [html.paragraph(line) for line in (*more, *self._further())]
         parts += [html.table(HEAD, self._rows())] if self.arrays else []
         parts += [html.paragraph(note) for note in self.notes]
         return html.page(self.verdict, first + self._seen(), parts)

@@ -15,6 +15,7 @@ import numpy as np
 from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.explain.factors import LAST, LocalDerivative, last, local
+from mlp_torch.explain.killer import Killer, gains, killer
 from mlp_torch.verify.certificate import Verdict
 from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
@@ -117,6 +118,16 @@ class Explanation:
 
         return page(self)
 
+    @property
+    def killer(self) -> Killer | None:
+        """The factor that makes the product nearly 0, if one does."""
+        return killer(self)
+
+    def marked(self, factor: Factor) -> str:
+        """What is written beside a factor: why it kills the gradient, if it does."""
+        found = self.killer
+        return found.mark if found is not None and found.stage == factor.stage else ""
+
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints: multiply by `product = einsum(rule, product, values)` from the first on."""
         return {
@@ -131,7 +142,11 @@ class Explanation:
             "gradient": {"manual": self.manual, "autograd": self.autograd},
             "product": self.product,
             "tolerance": self.tolerance,
-            "factors": [factor.to_dict() for factor in self.factors],
+            "killer": None if self.killer is None else vars(self.killer),
+            "factors": [
+                factor.to_dict() | {"gain": gain}
+                for factor, gain in zip(self.factors, gains(self.factors), strict=True)
+            ],
         }
 
 

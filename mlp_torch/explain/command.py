@@ -7,10 +7,12 @@ import numpy as np
 
 from mlp_torch.errors import UserError
 from mlp_torch.explain.chain import Explanation, explain
+from mlp_torch.explain.choice import choose
 from mlp_torch.explain.config import Explain
-from mlp_torch.explain.source import Source, batch, locate, source, traces
+from mlp_torch.explain.source import Source, batch, source, traces
 from mlp_torch.explain.text import render
 from mlp_torch.machine import threads
+from mlp_torch.pager import paged
 from mlp_torch.terminal import Terminal
 
 
@@ -19,11 +21,13 @@ def run(config: Explain) -> int:
     found = source(config)
     sizes = found.model.architecture.sizes
     with threads(sizes, found.config.batch_size):
+        choice = choose(found)
+        found = choice.found
         ours, theirs = traces(found)
         if not np.isfinite(ours.loss):
-            raise UserError(f"the loss of --sample {config.sample} is {ours.loss}: no gradient to explain")
-        parameter, index = locate(config.parameter, ours)
-        explanation = explain(ours, theirs, parameter, index, title(found))
+            sample = found.config.sample
+            raise UserError(f"the loss of --sample {sample} is {ours.loss}: no gradient to explain")
+        explanation = explain(ours, theirs, choice.parameter, choice.index, title(found, choice.why))
     if not np.isfinite(explanation.product):
         raise UserError(f"∂L/∂{explanation.entry} is {explanation.product}: there is nothing to multiply")
     if config.json:
@@ -31,10 +35,11 @@ def run(config: Explain) -> int:
     elif config.format == "markdown":
         from mlp_torch.explain.markdown import markdown
 
-        print(markdown(explanation))
+        with paged(config):
+            print(markdown(explanation))
     else:
-        console = Terminal(highlight=False, soft_wrap=True)
-        console.print(render(explanation))
+        with paged(config):
+            Terminal(highlight=False, soft_wrap=True).print(render(explanation))
     if config.html is not None:
         from mlp_torch.explain.page.write import write
 
@@ -46,8 +51,8 @@ def run(config: Explain) -> int:
     return 0 if explanation.holds else 1
 
 
-def title(found: Source) -> str:
-    """Which samples and which weights, in words."""
+def title(found: Source, why: str) -> str:
+    """Which samples and which weights, in words, and why these."""
     config, n = found.config, len(found.data.train)
     samples = batch(config, n)
     which, several = f"sample {samples[0]}", ""
@@ -55,7 +60,8 @@ def title(found: Source) -> str:
         which = f"samples {', '.join(map(str, samples[:8]))}{' …' if len(samples) > 8 else ''}"
         several = " (one batch: batch_norm needs several)" if config.batch_size == 1 else " (one batch)"
     weights = "initial weights" if found.epoch is None else f"{config.run}, epoch {found.epoch}"
-    return f"{which} of the training data of {config.data}{several}, {weights}, {config.dtype}"
+    told = f"{which} of the training data of {config.data}{several}, {weights}, {config.dtype}"
+    return f"{told}; {why}" if why else told
 
 
 def pictures(found: Source, explanation: Explanation) -> None:

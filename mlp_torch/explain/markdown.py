@@ -120,7 +120,8 @@ def markdown(explanation: Explanation, formulas: bool = True) -> str:
     for f in e.factors:
         name = f"${partial(f.numerator, _below(f, e))}$" if formulas else f"∂{f.numerator}/∂{_below(f, e)}"
         cells = [name, shape(f.values), _short(f.values), held(f, e), _short(f.manual), _short(f.autograd)]
-        lines.append(f"| {' | '.join([*cells, f.verdict, REUSE if f.reused else ''])} |")
+        marks = "; ".join(mark for mark in (REUSE if f.reused else "", e.marked(f)) if mark)
+        lines.append(f"| {' | '.join([*cells, f.verdict, marks])} |")
     lines.append("")
     for f in e.factors:
         mark = f" ({REUSE}, for ∂L/∂W{layer_above(e)})" if f.reused else ""
@@ -130,12 +131,13 @@ def markdown(explanation: Explanation, formulas: bool = True) -> str:
             value = rf"{partial(f.numerator, _below(f, e))} = {matrix(f.values)}"
             lines += ["$$", line + value, "$$", ""]
         lines += [f"{f.note}", ""] if f.verdict == "wrong" else []
+        lines += [f"**{e.marked(f)}**", ""] if e.marked(f) else []
     state = "is the gradient" if e.multiplies else "is **not** the gradient"
     lines += [
-        f"Product: {in_text(e)} = {e.product:.10g}, which {state} "
+        f"Product: {in_text(e)} = {e.product + 0.0:.10g}, which {state} "
         f"(|Δ| {abs(e.product - e.manual):.1e}; rounding explains {e.tolerance:.1e}).",
         "",
-        f"Gradient: manual {e.manual:.10g}, autograd {e.autograd:.10g}: **{e.row.verdict}**.",
+        f"Gradient: manual {e.manual + 0.0:.10g}, autograd {e.autograd + 0.0:.10g}: **{e.row.verdict}**.",
     ]
     return "\n".join(lines)
 

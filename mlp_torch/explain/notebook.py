@@ -10,6 +10,7 @@ from manual.numbers import Array
 from mlp_torch import html
 from mlp_torch.explain import chain
 from mlp_torch.explain.chain import Explanation, Factor
+from mlp_torch.explain.choice import seen
 from mlp_torch.explain.source import locate
 from mlp_torch.explain.text import derivative, held, numbers, product, render, shape
 from mlp_torch.model import MLP
@@ -33,7 +34,7 @@ def explain(
     """Take one entry of ∂L/∂parameter apart into the factors of the chain rule, and multiply them again.
 
     `parameter` names it as the module does, `layers.0.weight[2,0]`; without indices its entry of largest
-    gradient, without anything that of the first layer's weight. x (N, in), y and `loss` are as `compare`
+    gradient, without anything that of the first parameter whose gradient is not 0. x (N, in), y and `loss` are as `compare`
     takes them; the model is run in the mode it is in, and stays as it is.
 
     Raises what `compare` raises, and UserError for a parameter that is not there.
@@ -42,7 +43,7 @@ def explain(
     theirs = trace(model, x, y, loss, reduction=reduction)
     masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
     ours = hand_written("manual", model, loss)(x, y, reduction=reduction, masks=masks)
-    name, index = locate(parameter, ours)
+    name, index = locate(parameter or seen(ours), ours)
     samples = "1 sample" if len(x) == 1 else f"{len(x)} samples"
     return chain.explain(ours, theirs, name, index, f"{samples}, {loss}, {x.dtype}")
 

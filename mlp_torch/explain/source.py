@@ -78,17 +78,29 @@ def with_run(config: Explain, run: Path, table: Mapping[str, Any]) -> Explain:
 
 
 def batch(config: Explain, n: int) -> Array:
-    """Which of n training samples: `--sample`, and the next ones where the batch holds more.
+    """Which of n training samples: `--sample` (0 as long as none is chosen), and the next ones of the batch.
 
     batch_norm cannot train on one sample, so it takes four where no `--batch-size` is given. Raises
     UserError for a sample that is not there.
     """
-    if config.sample >= n:
-        raise UserError(f"--sample {config.sample}: the training data has {n} samples, 0 to {n - 1}")
+    first = config.sample or 0
+    if first >= n:
+        raise UserError(f"--sample {first}: the training data has {n} samples, 0 to {n - 1}")
     size = config.batch_size
     if config.normalization == "batch_norm" and size == 1:
         size = BATCH_NORM_SAMPLES
-    return (config.sample + np.arange(min(size, n))) % n
+    return (first + np.arange(min(size, n))) % n
+
+
+def our_trace(found: Source) -> Trace:
+    """The hand-written trace, with the masks that `traces` will draw."""
+    samples = batch(found.config, len(found.data.train))
+    generator = found.model.generator.bit_generator
+    before = generator.state
+    try:
+        return found.model.trace(found.data.train.x[samples], found.data.train.y[samples], found.data.loss)
+    finally:
+        generator.state = before
 
 
 def traces(found: Source) -> tuple[Trace, Trace]:
@@ -101,19 +113,19 @@ def traces(found: Source) -> tuple[Trace, Trace]:
     return ours, trace(module, x, y, found.data.loss, masks=masks)
 
 
-def locate(text: str | None, trace: Trace) -> tuple[str, tuple[int, ...]]:
+def locate(text: str, trace: Trace) -> tuple[str, tuple[int, ...]]:
     """`layers.0.weight[2,0]` as a name and an index; without an index, the entry of largest gradient.
 
-    Nothing at all means the first layer's weight. Raises UserError with the nearest name or the range.
+    Raises UserError with the nearest name or the range.
     """
     gradients = trace.gradients
-    name, _, rest = (text or "layers.0.weight").replace(" ", "").partition("[")
+    name, _, rest = text.replace(" ", "").partition("[")
     try:
         choose("parameter", name, sorted(gradients))
     except ValueError as error:
         raise UserError(f"--parameter {text}: {error}") from None
     gradient = gradients[name]
-    if "[" not in (text or ""):
+    if "[" not in text:
         position = np.unravel_index(int(np.argmax(np.abs(gradient))), gradient.shape)
         return name, tuple(int(i) for i in position)
     ranges = " and ".join(f"0 to {size - 1}" for size in gradient.shape)

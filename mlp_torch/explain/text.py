@@ -10,12 +10,12 @@ from mlp_torch.explain.chain import REUSE, Explanation, Factor
 from mlp_torch.verify.report import STYLES
 
 FULL = 24  # entries that are printed one by one; a larger array shows its ends
-DIM, BOLD = "dim", "bold"
+DIM, BOLD, KILLS = "dim", "bold", "bold yellow"
 
 
 def numbers(array: Array, indent: int = 0) -> str:
-    """An array in six digits, its ends only where it is large."""
-    array = np.asarray(array, dtype=np.float64)
+    """An array in six digits, its ends only where it is large; a zero has no sign."""
+    array = np.asarray(array, dtype=np.float64) + 0.0
     if array.size == 1:
         return f"{array.item():.6g}"
     squeezed = array.reshape([n for n in array.shape if n > 1])
@@ -72,6 +72,9 @@ def render(explanation: Explanation) -> RenderableType:
         Text.assemble((f"∂L/∂{explanation.entry}", BOLD), f"  {explanation.name}, {explanation.title}"),
         Text(f"L = {explanation.loss:.6g}"),
     ]
+    if found := explanation.killer:
+        factor = next(f for f in explanation.factors if f.stage == found.stage)
+        lines.append(Text(f"{derivative(factor, explanation)}: {found.mark}", style=KILLS))
     reused = [factor for factor in explanation.factors if factor.reused]
     for i, factor in enumerate(explanation.factors):
         if factor.reused and i == 0:
@@ -79,7 +82,7 @@ def render(explanation: Explanation) -> RenderableType:
         if not factor.reused and i == len(reused):
             lines += [Text(), Text(f"New for ∂L/∂{explanation.entry}", style=BOLD)]
         lines += _factor(factor, explanation)
-    value = f"{explanation.product:.10g}"
+    value = f"{explanation.product + 0.0:.10g}"
     state = "the gradient" if explanation.multiplies else "NOT the gradient"
     gap = abs(explanation.product - explanation.manual)
     lines += [
@@ -88,7 +91,7 @@ def render(explanation: Explanation) -> RenderableType:
         Text(f"          = {value}, {state}: |Δ| {gap:.1e}, rounding explains {explanation.tolerance:.1e}"),
         Text.assemble(
             ("gradient  ", BOLD),
-            f"manual {explanation.manual:.10g}   autograd {explanation.autograd:.10g}   ",
+            f"manual {explanation.manual + 0.0:.10g}   autograd {explanation.autograd + 0.0:.10g}   ",
             (explanation.row.verdict, STYLES[explanation.row.verdict]),
             f" ({explanation.row.equal} of {explanation.row.size} entries of the gradient bit-equal)",
         ),
@@ -116,6 +119,8 @@ def _factor(factor: Factor, explanation: Explanation) -> list[Text]:
     ]
     if factor.values.size > 1:
         lines.append(Text(f"            {numbers(factor.values, 12)}"))
+    if mark := explanation.marked(factor):
+        lines.append(Text(f"            ↑ {mark}", style=KILLS))
     so_far = held(factor, explanation)
     if factor.manual.size == 1:
         found = f"manual {numbers(factor.manual)}   autograd {numbers(factor.autograd)}"

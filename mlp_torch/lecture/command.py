@@ -3,7 +3,7 @@
 import importlib
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mlp_torch.lecture.config import Lecture
@@ -11,10 +11,30 @@ from mlp_torch.lecture.figures import make_folder, save
 from mlp_torch.lecture.page import Page, Printer
 from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
+from mlp_torch.pager import paged
 
 
 def run(config: Lecture) -> int:
-    """Walk; 0 at the end. Raises UserError where a figure cannot be written."""
+    """Walk, or list the steps; 0 at the end. Raises UserError where a figure cannot be written."""
+    with paged(config):
+        if config.list:
+            print(listing(config.steps()))
+        else:
+            walk(config)
+    return 0
+
+
+def listing(steps: Iterable[LectureStep]) -> str:
+    """A line a step: number, name and title, and under it the titles of its slides."""
+    lines = []
+    for step in steps:
+        lines.append(f"{STEPS.index(step) + 1:2}  {step.name:<15}  {step.title}")
+        lines += [f"{'':21}slide “{slide}”" for slide in step.slides]
+    return "\n".join([*lines, "one of them: mlp lecture NAME, or its number; all: mlp lecture"])
+
+
+def walk(config: Lecture) -> None:
+    """Measure and show one step after the other."""
     from threadpoolctl import threadpool_limits
 
     if config.plot is not None:
@@ -43,7 +63,6 @@ def run(config: Lecture) -> int:
     if len(config.steps()) > 1:
         printer.line(f"\n{len(config.steps())} steps in {time.perf_counter() - started:.0f} s")
         printer.line("one of them again: mlp lecture STEP, with its figure: --plot FILE.png")
-    return 0
 
 
 def open_page(step: LectureStep, walk: Walk) -> Page:

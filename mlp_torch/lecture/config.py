@@ -13,16 +13,19 @@ from mlp_torch.flags import one_of, require, require_choice
 from mlp_torch.lecture.figures import SUFFIXES
 from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
+from mlp_torch.pager import PagerFlag
 
 CLASSES = tuple(name for name, row in DATASETS.items() if row.classes and row.split)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lecture:
+class Lecture(PagerFlag):
     """Walk through the lecture; every number is measured as it is shown, in two minutes for all ten steps."""
 
     step: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STEP")] = "all"
     """A step's number or name; all of them if not given."""
+    list: bool = False
+    """List the steps with their numbers, names, titles and slides; nothing is measured."""
     data: Annotated[str, one_of(CLASSES)] = "digits"
     """The data set of the experiments in the steps descent, hyperparameters and depth."""
     seed: int = 0

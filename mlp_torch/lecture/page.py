@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mlp_torch.pager import Paged
 from mlp_torch.terminal import Terminal
 
 
@@ -113,8 +114,9 @@ class Printer:
                 self._print(Text(block))
 
     def measuring(self) -> AbstractContextManager[object]:
-        """Around a step's measurements: a sign of life on a terminal, nothing off one."""
-        return nullcontext() if self.plain else self.console.status("measuring …")
+        """Around a step's measurements: a sign of life on a terminal, nothing off one or beside a pager."""
+        paging = isinstance(sys.stdout, Paged) and sys.stdout.pager is not None
+        return nullcontext() if self.plain or paging else Terminal(stderr=True).status("measuring …")
 
     def line(self, text: str) -> None:
         """One line as it is, however long."""

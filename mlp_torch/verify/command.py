@@ -14,9 +14,11 @@ from mlp_torch.errors import UserError
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import to_torch
 from mlp_torch.objective import prepared
+from mlp_torch.pager import paged
 from mlp_torch.steps import STEPS
 from mlp_torch.terminal import Terminal
 from mlp_torch.verify.comparison import compare
+from mlp_torch.verify.report import STYLES, ComparisonReport
 
 REMEDY = "use --dtype float64, or smaller numbers"
 
@@ -49,16 +51,22 @@ def run(config: Compare) -> int:
     if config.json:
         print(report.to_json())
     else:
-        console = Terminal()
-        if console.is_terminal:
-            console.print(report.table())
-            console.print(report.summary(), highlight=False, soft_wrap=True)
-        else:
-            print(report)
+        with paged(config):
+            show(report)
         if config.plot is not None:
-            console.print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
+            Terminal().print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
     if report.verdict != "wrong" and not report.passed:
         rows = [row for r in (report, report.twin) if r is not None for row in r.unjudged]
         names = ", ".join(row.name for row in rows)
         raise UserError(f"nothing is proven wrong, and not judged: {names} ({rows[0].unjudged()}); {REMEDY}")
     return 0 if report.passed else 1
+
+
+def show(report: ComparisonReport) -> None:
+    """The summary, then the tables; in colour on a terminal."""
+    console = Terminal()
+    if console.is_terminal:
+        console.print(report.summary(), style=STYLES[report.verdict], highlight=False, soft_wrap=True)
+        console.print(report.table())
+    else:
+        print(report)

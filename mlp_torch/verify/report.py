@@ -135,7 +135,10 @@ class ComparisonReport:
             raise WrongGradientError(self.summary() + "\n" + "\n".join(self._accusations()))
 
     def _accusations(self) -> list[str]:
-        wrong = [f"{row.name}: {row.blame() or row.note}" for row in self.wrong]
+        named: dict[str, list[str]] = {}  # a stage and the gradient that it makes are one line
+        for row in self.wrong:
+            named.setdefault(row.blame() or row.note, []).append(row.name)
+        wrong = [f"{', '.join(names)}: {blame}" for blame, names in named.items()]
         return wrong or [f"{row.name} was not judged: {row.unjudged()}" for row in self.unjudged[:3]]
 
     def _kinks(self) -> list[str]:
@@ -180,18 +183,26 @@ class ComparisonReport:
         return {**head, **tail, **rows, "twin": twin, "twin_note": self.twin_note}
 
     def table(self) -> RenderableType:
-        """Tables of the parameters and the stages, for rich."""
+        """For rich: what is wrong or at a kink, the twin's too, then tables of parameters and stages."""
+        return Group(*(Text(line, style=style) for line, style in self._told()), *self._tables())
+
+    def _told(self) -> list[tuple[str, str]]:
+        """The lines about what is wrong or at a kink, the twin's too, each with its style."""
+        told = [(line, "red") for line in self._accusations()] + [(line, "yellow") for line in self._kinks()]
+        if self.twin is not None:
+            told += [(f"dyadic twin, {line}", style) for line, style in self.twin._told()]
+        return told
+
+    def _tables(self) -> list[RenderableType]:
         parts: list[RenderableType] = [
             self._rows("gradient", self.parameters),
             self._rows("stage", self.stages),
         ]
-        parts += [Text(line, style="red") for line in self._accusations()]
-        parts += [Text(line, style="yellow") for line in self._kinks()]
         if self.twin is not None:
-            parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), self.twin.table()]
+            parts += [Text(""), Text(f"The dyadic twin: {self.twin_note}"), *self.twin._tables()]
         elif self.twin_note:
             parts.append(Text(self.twin_note))
-        return Group(*parts)
+        return parts
 
     def _head(self, kind: str) -> list[str]:
         left, right = self.engines
@@ -207,11 +218,13 @@ class ComparisonReport:
         return table
 
     def __str__(self) -> str:
+        """The summary and what is wrong, a line each, then the tables."""
         console = Terminal(file=io.StringIO(), width=118, no_color=True)
-        console.print(self.table())
+        console.print(Group(*self._tables()))
         file = console.file
         assert isinstance(file, io.StringIO)
-        return "\n".join(line.rstrip() for line in [*file.getvalue().splitlines(), self.summary()])
+        told = [self.summary(), *(line for line, _ in self._told())]
+        return "\n".join(line.rstrip() for line in [*told, *file.getvalue().splitlines()])
 
     __repr__ = __str__
 

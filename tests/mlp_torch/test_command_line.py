@@ -115,6 +115,30 @@ def test_help_imports_nothing_heavy():
         assert "usage: mlp" in done.stdout
 
 
+def test_version_names_the_versions_at_once(capfd):
+    import numpy
+    import torch
+
+    assert main(["--version"]) == 0
+    said = capfd.readouterr().out
+    python = ".".join(map(str, sys.version_info[:3]))
+    others = f"(torch {torch.__version__}, numpy {numpy.__version__}, Python {python})"
+    assert re.fullmatch(rf"mlp-torch \d\S+ {re.escape(others)}\n", said)
+
+
+def test_version_and_the_lectures_list_import_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from mlp_torch.__main__ import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "heavy = {'torch', 'sklearn', 'matplotlib', 'flint', 'tensorboard', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    for flags in (["--version"], ["lecture", "--list"]):
+        done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_flag_has_a_line_of_help(capsys):
     for command, (config, _) in COMMANDS.items():
         with pytest.raises(SystemExit):

@@ -1,12 +1,14 @@
 """The engines: together in lock-step, on their devices, with the same numbers for the same seed."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from manual.engine import ManualEngine
+from mlp_torch.config import Train
 from tests.mlp_torch.running import config, metrics, train, weights
 
 
@@ -93,6 +95,28 @@ def test_auto_takes_the_fastest_device_that_has_the_arithmetic(monkeypatch):
     assert resolve_device("auto", "float64") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto", "float64") == "cuda"
+
+
+@pytest.mark.parametrize("with_numba", [True, False])
+def test_the_engines_sentence_says_who_computes_by_what_and_the_remedy_and_no_numbers(
+    monkeypatch, with_numba
+):
+    import importlib.util
+
+    from mlp_torch.engines import choose_engine
+
+    numba = importlib.util.find_spec("numba")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: numba if with_numba else None)
+    flags = Train()
+    name, why = choose_engine(flags, flags.architecture(64, 10), "cpu")
+    assert "gradients by formulas derived by hand" in why
+    assert "the fastest here for a network of this size" in why
+    assert not re.search(r"\d|FLOP", why)
+    if not with_numba:
+        assert name == "manual"
+        assert why.endswith(
+            "compiled would be faster, but it needs numba: python -m pip install -e '.[fast]'"
+        )
 
 
 SMALL, LARGE = ((64, 128, 64, 10), 32), ((784, 2048, 2048, 10), 512)

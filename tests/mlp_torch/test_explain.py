@@ -17,6 +17,7 @@ from mlp_torch.explain import factors as rules
 from mlp_torch.explain.chain import REUSE, Explanation, contract, explain
 from mlp_torch.explain.markdown import markdown
 from mlp_torch.explain.picture import draw
+from mlp_torch.explain.units import two
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from tests.problems import DTYPES, Problem, faulty, problems
@@ -230,7 +231,8 @@ def test_a_small_network_is_drawn_unit_by_unit_and_a_large_one_by_layer():
     texts = [t.get_text() for axes in draw(small).axes for t in axes.texts]
     values = small.traces[0]
     for number in (*values["a1"][0], *values["dz1"][0], *values["W2"].ravel(), *values["dW2"].ravel()):
-        assert f"{number + 0.0:.2g}" in texts
+        assert two(number) in texts
+        assert float(two(number)) == pytest.approx(number, rel=0.06)
     large = explained(FIXED, "mse", "layers.0.weight", **EVERY_KIND)
     said = " ".join(t.get_text() for axes in draw(large).axes for t in axes.texts)
     for stage in ("dloss", "dh2", "dz1", "dW1"):

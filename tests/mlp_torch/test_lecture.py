@@ -98,6 +98,20 @@ def test_a_mistake_is_answered_in_one_line_with_exit_code_2(typed, says, capfd):
     assert err.startswith(f"mlp lecture: {says}")
 
 
+def test_list_shows_every_step_with_number_name_title_and_slides_and_measures_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("mlp_torch.lecture.command.open_page", None)
+    assert main(["lecture", "--list"]) == 0
+    said = capsys.readouterr().out
+    for number, step in enumerate(STEPS, start=1):
+        part = said.partition(f"{number:2}  {step.name} ")[2].partition(f"\n{number + 1:2}  ")[0]
+        assert step.title in part.splitlines()[0]
+        assert [slide for slide in step.slides if f"slide “{slide}”" not in part] == []
+    assert main(["lecture", "3", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(" 3  smallest ")
+    assert "forward" not in said
+
+
 def test_a_figure_that_cannot_be_written_is_one_line(tmp_path, capfd):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()

@@ -45,6 +45,25 @@ def test_every_engine_trains_by_the_whole_recipe_and_its_gradients_are_checked(r
     assert max(row["error_over_bound"] or 0 for row in rows) <= 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_why_the_check_is_in_float64_is_said_once_where_training_is_not(runs, dtype, capsys):
+    assert train(runs, f"--data xor --hidden 3 --epochs 1 --dtype {dtype}") == 0
+    said = capsys.readouterr().out
+    line = said.partition("gradient check passed")[2].splitlines()[1]
+    assert line.endswith("what these words mean: mlp explain certified")
+    assert said.count("checked in float64") == line.count("checked in float64") == (dtype == "float32")
+    assert said.count("before training in float32") == (dtype == "float32")
+
+
+def test_a_run_that_learns_nothing_says_how_to_see_what_becomes_of_its_gradient(runs, capsys):
+    for lr, learns in (("1", False), ("0.01", True)):  # at 1 every sigmoid is saturated
+        flags = f"--data moons --hidden 8 8 8 --activation sigmoid --epochs 10 --lr {lr}"
+        assert train(runs, flags, f"run-{lr}") == 0
+        said = capsys.readouterr().out
+        assert ("nothing was learnt" in said) != learns
+        assert (f"mlp explain --run {runs / f'run-{lr}'}" in said) != learns
+
+
 def test_both_engines_stay_together_by_the_whole_recipe(runs, table):
     flags = f"--data {table} --sample-weight w {ALL} --accumulate 2 --hidden 8 --epochs 5"
     assert train(runs, f"{flags} --engine both --dtype float64") == 0
@@ -57,7 +76,12 @@ def test_a_step_that_forgets_the_weights_is_not_trained_with(runs, table, monkey
     gradient = Loss.gradient
     monkeypatch.setattr(Loss, "gradient", lambda s, o, y, r="mean", w=None: gradient(s, o, y, r))
     assert train(runs, f"--data {table} --sample-weight w --engine autograd --hidden 4") == 1
-    assert "the gradients are wrong" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "the gradients are wrong" in said.err
+    verdict, guilty, *rest = said.out.splitlines()
+    assert verdict.startswith("wrong: ")
+    assert "proven to be" in guilty
+    assert any(line.startswith("gradient ") for line in rest)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,19 @@ def report(wrong: bool = False, **options: Any) -> ComparisonReport:
 def test_in_a_console_a_report_shows_itself_as_its_text(tier: str) -> None:
     found = report(tier=tier)
     assert repr(found) == str(found)
-    assert repr(found).splitlines()[-1] == found.summary()
+    assert repr(found).splitlines()[0] == found.summary()
+
+
+def test_the_verdict_stands_first_then_the_guilty_stages_then_the_tables() -> None:
+    found = report(wrong=True, tier="certified")
+    found = replace(found, twin=found)
+    text = str(found)
+    first, second, *rest = text.splitlines()
+    assert first == found.summary()
+    assert first.startswith("wrong: ")
+    assert second.startswith("dW2, layers.1.weight: autograd's dW2[")
+    head = next(i for i, line in enumerate(rest) if line.startswith("gradient "))
+    assert "dyadic twin, dW2, layers.1.weight: autograd's dW2[" in "\n".join(rest[:head])
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -1,0 +1,32 @@
+"""What the pictures of an explanation share: colours, width, heading."""
+
+import textwrap
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mlp_torch.explain.chain import Explanation
+from mlp_torch.explain.text import derivative
+
+# Okabe and Ito's blue, vermillion and reddish purple, which colour-blind readers can tell apart.
+POSITIVE, NEGATIVE, ZERO, ENTRY, KILLS = "#0072B2", "#D55E00", "#999999", "#000000", "#CC79A7"
+WIDTH, DPI = 8.0, 100  # inches and dots: readable at 800 px
+LETTERS = 112  # of the heading that fit into a line
+
+
+def heading(figure: Figure, e: Explanation, **place: Any) -> None:
+    """The heading on top of the figure; red where something is wrong."""
+    colour = "black" if e.holds else "#B00000"
+    figure.suptitle("\n".join(lines(e)), fontsize=9.5, color=colour, **place)
+
+
+def lines(e: Explanation) -> list[str]:
+    """The entry with its verdict, which sample and weights, and what kills the gradient, if anything."""
+    first = (
+        f"∂L/∂{e.entry} = {e.manual + 0.0:.5g} by hand, {e.autograd + 0.0:.5g} by autograd: {e.row.verdict}"
+    )
+    found = [first, *textwrap.wrap(e.title, LETTERS)]
+    if e.killer is not None:
+        factor = next(f for f in e.factors if f.stage == e.killer.stage)
+        found += textwrap.wrap(f"{derivative(factor, e)}: {e.killer.mark}", LETTERS)
+    return found
