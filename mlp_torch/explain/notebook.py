@@ -34,8 +34,8 @@ def explain(
     """Take one entry of ∂L/∂parameter apart into the factors of the chain rule, and multiply them again.
 
     `parameter` names it as the module does, `layers.0.weight[2,0]`; without indices its entry of largest
-    gradient, without anything that of the first parameter whose gradient is not 0. x (N, in), y and `loss` are as `compare`
-    takes them; the model is run in the mode it is in, and stays as it is.
+    gradient, without anything that of the first parameter whose gradient is not 0. x (N, in), y and `loss`
+    are as `compare` takes them; the model is run in the mode it is in, and stays as it is.
 
     Raises what `compare` raises, and UserError for a parameter that is not there.
     """

@@ -18,6 +18,7 @@ from manual.numbers import fingerprint
 from mlp_torch import artifact
 from mlp_torch.__main__ import main, parse
 from mlp_torch.explain.chain import contract
+from mlp_torch.explain.choice import choose
 from mlp_torch.explain.page import epochs
 from mlp_torch.explain.page.chains import Moment, Subject
 from mlp_torch.explain.page.document import LIMIT, fitting, spread
@@ -50,7 +51,7 @@ def found(flags):
     """The trace by hand and autograd's, of the same flags."""
     config = parse(["explain", *flags.split()])
     config.check()
-    return traces(source(config))
+    return traces(choose(source(config)).found)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from mlp_torch.flags import from_table
 from mlp_torch.outcome import Kept
 from mlp_torch.runs import METRICS
 from mlp_torch.training import Training
+from mlp_torch.verify.report import WrongGradientError
 
 LONGEST = 60.0  # seconds; a run that took longer is not repeated
 
@@ -55,7 +56,7 @@ def repeat(run: Path, most: int) -> Repeated:
     try:
         config = from_table(Train, kept.config)
         found = _train(config, wanted)
-    except (UserError, TypeError) as error:
+    except (UserError, WrongGradientError, TypeError) as error:
         return Repeated(note=f"no slider over the epochs: the run could not be repeated ({error})")
     again = found.get(kept.epoch)
     if again is None or fingerprint(again) != fingerprint(arrays):
@@ -89,7 +90,7 @@ def _length(run: Path) -> tuple[int, float]:
 
 def _train(config: Train, wanted: list[int]) -> dict[int, Weights]:
     """`mlp train` once more, in a folder of its own, up to the last epoch that is wanted."""
-    from mlp_torch.train import run
+    from mlp_torch.train import trained
 
     found: dict[int, Weights] = {}
 
@@ -103,9 +104,12 @@ def _train(config: Train, wanted: list[int]) -> dict[int, Weights]:
 
         found[0] = {name: value.copy() for name, value in training.engine.parameters().items()}
         training.after_epoch = after_epoch
-        with contextlib.suppress(_Enough):
-            yield
+        yield
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        run(replace(config, runs_dir=Path(folder), name="again", resume=None), watched)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.suppress(_Enough),
+    ):
+        trained(replace(config, runs_dir=Path(folder), name="again", resume=None), watched)
     return found
