@@ -1,0 +1,80 @@
+"""What the board is shown of a run at one moment: weights, gradients, and what they make of the data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+import manual
+from manual.architecture import Architecture
+from manual.numbers import Array
+from manual.trace import Trace
+from mlp_torch.config import Train
+from mlp_torch.data.splits import Data, Split
+
+MOST_SHOWN = 2000  # validation samples
+
+
+def sample(split: Split, most: int, seed: int) -> Split:
+    """At most so many samples, drawn from `seed`, in the order in which they stand; x in memory."""
+    n = len(split)
+    if n <= most and isinstance(split.x, np.ndarray):
+        return split
+    rows = np.arange(n)
+    if n > most:
+        rows = np.sort(np.random.default_rng([seed, 4]).choice(n, most, replace=False))
+    labels, weights = (None if v is None else v[rows] for v in (split.labels, split.weights))
+    return Split(split.x[rows], split.y[rows], labels, weights)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run between two epochs: `epoch` 0 is before the first, `step` counts updates from the run's start.
+
+    `predict` is the engine's, (N, in) → (N, out); `parameters` and buffers go by `state_dict` name,
+    `gradients` are those of the epoch's last batch, none before the first epoch. `scalars` are the curves'
+    values of the epoch, by tag. What is computed here is computed once, and only where it is asked for.
+    """
+
+    config: Train
+    data: Data
+    architecture: Architecture
+    loss: str
+    epoch: int
+    step: int
+    predict: Callable[[Array], Array]
+    parameters: Mapping[str, Array]
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
+
+    @cached_property
+    def shown(self) -> Split:
+        """The validation samples that are shown, at most 2,000, the same in every epoch."""
+        return sample(self.data.validation, MOST_SHOWN, self.config.seed)
+
+    @cached_property
+    def output(self) -> Array:
+        """The network's output (N, out) for them, in evaluation, by the engine."""
+        return self.predict(self.shown.x)
+
+    @cached_property
+    def model(self) -> manual.MLP:
+        """The NumPy network with these weights, in evaluation."""
+        a = self.architecture
+        model = manual.MLP(a.sizes, **a.options(), dtype=np.dtype(self.config.dtype))
+        for home in (model.parameters, model.buffers):
+            home |= {name: self.parameters[name] for name in home}
+        model.training = False
+        return model
+
+    @cached_property
+    def forward(self) -> Trace:
+        """Every stage of the forward pass for them, by the formulas."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.model.forward(self.shown.x)
+
+    @cached_property
+    def activations(self) -> dict[int, Array]:
+        """What every layer gives for them (N, size), by the layer's number from 1."""
+        return {i: self.forward[f"a{i}"] for i in range(1, self.architecture.depth + 1)}
