@@ -163,7 +163,7 @@ class Watch:
         """The context of `mlp_torch.train.run`."""
         import optuna
 
-        from mlp_torch.sweep import hparams
+        from mlp_torch.board import hparams
 
         add = training.folder.add
         metrics = hparams.METRICS if training.data.train.labels is not None else hparams.METRICS[:1]
