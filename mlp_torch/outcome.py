@@ -133,6 +133,10 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
     result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "fingerprint": mark}
     result["interrupted"] = bool(training.interrupted)
     training.folder.finish(result)
+    if not training.interrupted:
+        tested = {f"test/{name.removeprefix('test_')}": value for name, value in test.result().items()}
+        training.board.end(training.moment(kept, scalars=tested))
+        training.board.status = "SUCCESS"
     which = "the best in validation" if config.keep == "best" else "the last"
     if training.interrupted:
         kept_in = f"{weights_of(kept)}, {which} so far, are kept in {training.folder.path}"
@@ -152,7 +156,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
         gap = training.largest_gap
         print(f"largest gap between the engines: {gap:.1e} of a parameter's norm")
     print(f"run: {training.folder.path}")
-    print(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
+    print(f"curves: mlp board {shlex.quote(str(config.runs_dir))}")
 
 
 def same_bits(engine: str) -> str:

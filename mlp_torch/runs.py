@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import tomli_w
 import torch
-from matplotlib.figure import Figure
 
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact, content
@@ -147,19 +146,21 @@ class Run:
     def _weights(self, parameters: Mapping[str, Array], epoch: int) -> bytes:
         return content(parameters, {"epoch": str(epoch), **self.metadata})
 
-    def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
-        """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
+    def log(self, metrics: Mapping[str, float | None]) -> None:
+        """One epoch: a line of metrics.jsonl (NaN and Inf as null)."""
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
         self._add(METRICS, (json.dumps(finite) + "\n").encode())
-        self._event(lambda: self.events.scalars(scalars, int(metrics["epoch"] or 0)))
 
-    def show(self, tag: str, figure: Figure) -> None:
-        """A picture for TensorBoard's Images."""
-        self._event(lambda: self.events.figure(tag, figure))
-
-    def add(self, summary: Any) -> None:
+    def add(self, summary: Any, step: int = 0) -> None:
         """A summary as TensorBoard has them."""
-        self._event(lambda: self.events.add(summary))
+        try:
+            self.events.add(summary, step)
+        except OSError as error:
+            raise UnwritableError(self.events.path, error) from None
+
+    def put(self, name: str, content: bytes) -> None:
+        """A file beside the others, in the place of an earlier one."""
+        self._write(name, lambda: content)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Add the result to the configuration: a run without one was cut off."""
@@ -169,12 +170,6 @@ class Run:
     def close(self) -> None:
         """Close the event file."""
         self.events.close()
-
-    def _event(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OSError as error:
-            raise UnwritableError(self.events.path, error) from None
 
     def _add(self, name: str, line: bytes) -> None:
         """A line by one write; what the disk took of it half is taken away again."""

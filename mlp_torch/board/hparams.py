@@ -1,64 +1,102 @@
-"""TensorBoard's HParams tab: three summaries inside the trial's own event file, and no run beside it.
+"""TensorBoard's HParams tab: three summaries inside the run's own event file, and no run beside it.
 
-The experiment says which flags are searched and which curves are the metrics; the session's start holds
-the trial's values, its end how it ended. The metrics are the tags that every run logs.
+The experiment says which flags are shown and which curves are the metrics; the session's start holds the
+run's values, its end how it ended. TensorBoard takes the last point of a curve for the run's metric, and
+the first experiment that it finds for all runs that it shows, so that every run of `mlp train` says the same.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-from mlp_torch.sweep.space import Dimension, Raw
+from mlp_torch.board.values import Value
+from mlp_torch.config import Train
 
-METRICS = ("loss/validation", "accuracy/validation")
+if TYPE_CHECKING:
+    from mlp_torch.sweep.space import Dimension, Raw
 
-
-def experiment(dimensions: Sequence[Dimension], metrics: Sequence[str]) -> Any:
-    """The summary that is the same in every trial of a study."""
-    infos = []
-    for d in dimensions:
-        text = any(isinstance(parameter(d, raw), str) for raw in d.corners())
-        kind = api_pb2.DATA_TYPE_STRING if text else api_pb2.DATA_TYPE_FLOAT64
-        info = api_pb2.HParamInfo(name=d.flag, type=kind)
-        if not d.choices:
-            info.domain_interval.min_value, info.domain_interval.max_value = d.low, d.high
-        infos.append(info)
-    named = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
-    content = api_pb2.Experiment(hparam_infos=infos, metric_infos=named, time_created_secs=time.time())
-    return _summary(metadata.EXPERIMENT_TAG, experiment=content)
+LOSS, ACCURACY = "loss/validation", "accuracy/validation"
+TESTED = ("test/loss", "test/accuracy", "test/r2", "test/mae")  # of the weights that were kept
+SHOWN = (
+    "data", "engine", "hidden", "activation", "loss", "optimizer", "lr", "schedule", "warmup", "batch_size",
+    "epochs", "dropout", "normalization", "initialization", "momentum", "weight_decay", "l1", "l2",
+    "clip_norm", "clip_value", "label_smoothing", "class_weight", "dtype", "seed",
+)  # fmt: skip
+Parameter = float | str
+Status = Literal["SUCCESS", "FAILURE"]
 
 
-def start(dimensions: Sequence[Dimension], raw: Mapping[str, Raw], name: str) -> Any:
-    """The summary with a trial's values."""
-    content = plugin_data_pb2.SessionStartInfo(group_name=name, start_time_secs=time.time())
-    for d in dimensions:
-        value = parameter(d, raw[d.flag])
-        if isinstance(value, str):
-            content.hparams[d.flag].string_value = value
-        else:
-            content.hparams[d.flag].number_value = value
-    return _summary(metadata.SESSION_START_INFO_TAG, session_start_info=content)
+@dataclass(frozen=True)
+class HParams:
+    """What the tab shows of one run: values by flag, the ends of what was searched, the metrics' tags."""
+
+    values: Mapping[str, Parameter | None]
+    metrics: Sequence[str]
+    text: frozenset[str]
+    intervals: Mapping[str, tuple[float, float]]
+
+    def experiment(self) -> Value:
+        """The summary that is the same in every run."""
+        infos = []
+        for flag in self.values:
+            kind = api_pb2.DATA_TYPE_STRING if flag in self.text else api_pb2.DATA_TYPE_FLOAT64
+            info = api_pb2.HParamInfo(name=flag, type=kind)
+            if flag in self.intervals:
+                info.domain_interval.min_value, info.domain_interval.max_value = self.intervals[flag]
+            infos.append(info)
+        named = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in self.metrics]
+        content = api_pb2.Experiment(hparam_infos=infos, metric_infos=named, time_created_secs=time.time())
+        return _value(metadata.EXPERIMENT_TAG, experiment=content)
+
+    def start(self, name: str) -> Value:
+        """The summary with the run's values; a flag that was not given has none."""
+        content = plugin_data_pb2.SessionStartInfo(group_name=name, start_time_secs=time.time())
+        for flag, value in self.values.items():
+            if isinstance(value, str):
+                content.hparams[flag].string_value = value
+            elif value is not None:
+                content.hparams[flag].number_value = value
+        return _value(metadata.SESSION_START_INFO_TAG, session_start_info=content)
 
 
-def end(status: Literal["SUCCESS", "FAILURE"]) -> Any:
-    """The summary that closes a trial; a pruned one ends well, only earlier."""
+def end(status: Status) -> Value:
+    """The summary that closes a run; a pruned trial ends well, only earlier."""
     value = api_pb2.Status.Value(f"STATUS_{status}")
     content = plugin_data_pb2.SessionEndInfo(status=value, end_time_secs=time.time())
-    return _summary(metadata.SESSION_END_INFO_TAG, session_end_info=content)
+    return _value(metadata.SESSION_END_INFO_TAG, session_end_info=content)
 
 
-def parameter(dimension: Dimension, raw: Raw) -> float | str:
+def of_run(config: Train, classes: bool) -> HParams:
+    """Of a run of `mlp train`: its flags; the last validation scores, and the test's of the kept weights."""
+    values: dict[str, Parameter | None] = {}
+    for flag in SHOWN:
+        value = getattr(config, flag)
+        number = isinstance(value, int | float) or value is None
+        values[flag] = value if number else "-".join(map(str, value)) if flag == "hidden" else str(value)
+    known = (LOSS, ACCURACY, *TESTED[:2]) if classes else (LOSS, TESTED[0], *TESTED[2:])
+    return HParams(values, known, frozenset(f for f, v in values.items() if isinstance(v, str)), {})
+
+
+def of_trial(dimensions: "Sequence[Dimension]", raw: "Mapping[str, Raw]", classes: bool) -> HParams:
+    """Of a trial of a sweep: the flags that are searched."""
+    values = {d.flag: parameter(d, raw[d.flag]) for d in dimensions}
+    text = {d.flag for d in dimensions if any(isinstance(parameter(d, c), str) for c in d.corners())}
+    intervals = {d.flag: (float(d.low), float(d.high)) for d in dimensions if not d.choices}
+    return HParams(values, (LOSS, ACCURACY) if classes else (LOSS,), frozenset(text), intervals)
+
+
+def parameter(dimension: "Dimension", raw: "Raw") -> Parameter:
     """What HParams shows of a value: a number where all of the flag's values are, else its text."""
     values = [dimension.value(corner) for corner in dimension.corners()]
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     return float(raw) if numbers else str(raw)
 
 
-def _summary(tag: str, **content: Any) -> Any:
+def _value(tag: str, **content: Any) -> Value:
     data = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
     plugin = SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString())
-    value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR)
-    return Summary(value=[value])
+    return Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR)

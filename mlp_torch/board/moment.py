@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import manual
 from manual.architecture import Architecture
@@ -12,6 +13,7 @@ from manual.numbers import Array
 from manual.trace import Trace
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data, Split
+from mlp_torch.verify.report import ComparisonReport
 
 MOST_SHOWN = 2000  # validation samples
 
@@ -33,8 +35,10 @@ class Moment:
     """A run between two epochs: `epoch` 0 is before the first, `step` counts updates from the run's start.
 
     `predict` is the engine's, (N, in) → (N, out); `parameters` and buffers go by `state_dict` name,
-    `gradients` are those of the epoch's last batch, none before the first epoch. `scalars` are the curves'
-    values of the epoch, by tag. What is computed here is computed once, and only where it is asked for.
+    `before` are those of the epoch before; `gradients` are those of the epoch's last batch. `scalars` are
+    what the loop measured, by the curves' tags. `report` and `picture` are the check of the first batch.
+    What does not belong to the moment is empty or None. What is computed here is computed once, and only
+    where it is asked for.
     """
 
     config: Train
@@ -46,7 +50,10 @@ class Moment:
     predict: Callable[[Array], Array]
     parameters: Mapping[str, Array]
     gradients: Mapping[str, Array] = field(default_factory=dict)
+    before: Mapping[str, Array] = field(default_factory=dict)
     scalars: Mapping[str, float | None] = field(default_factory=dict)
+    report: ComparisonReport | None = None
+    picture: Callable[[], Figure] | None = None
 
     @cached_property
     def shown(self) -> Split:

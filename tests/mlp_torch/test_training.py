@@ -22,7 +22,7 @@ def test_the_defaults_reach_96_percent_on_digits(runs, engine, capsys):
     assert f"test accuracy {accuracy:.3f} on 360 images" in said
     assert "gradient check passed: " in said
     assert str(runs / "run") in said
-    assert f"tensorboard --logdir {runs}" in said
+    assert f"mlp board {runs}" in said
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,78 @@
+"""The board of one run: at each moment the parts of its level are made, and written by one write."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from mlp_torch.board import hparams
+from mlp_torch.board.moment import Moment
+from mlp_torch.board.parts import BEGINNING, END, MORE_OFTEN, PARTS, SCHEDULES, Part
+from mlp_torch.board.values import File, Value
+from mlp_torch.config import LEVELS, Train
+from mlp_torch.errors import UnwritableError
+from mlp_torch.runs import Run
+
+
+class Board:
+    """What TensorBoard is shown of a run, in the run's own event file.
+
+    `hparams` is what the tab HParams shows; `status` is how the run ends there, set by whoever ends it well.
+    All methods raise UnwritableError.
+    """
+
+    def __init__(self, folder: Run, config: Train, classes: bool) -> None:
+        level = LEVELS.index(config.log)
+        self.folder, self.config = folder, config
+        self.parts = [part for part in PARTS if LEVELS.index(part.level) <= level]
+        self.more_often = MORE_OFTEN if config.log == LEVELS[-1] else {}
+        self.hparams = hparams.of_run(config, classes)
+        self.status: hparams.Status = "FAILURE"
+        self.seen: set[str] = set()
+
+    def begin(self, moment: Moment) -> None:
+        """Before the first epoch; not of a run that goes on, whose file holds it."""
+        session = [self.hparams.experiment(), self.hparams.start(self.folder.path.name)]
+        self._show(moment, lambda part: part.when == BEGINNING, session)
+
+    def epoch(self, moment: Moment) -> None:
+        """After an epoch."""
+        epochs = self.config.epochs or 0
+
+        def due(part: Part) -> bool:
+            when = self.more_often.get(part.when, part.when)
+            return when in SCHEDULES and SCHEDULES[when](moment.epoch, epochs)
+
+        self._show(moment, due)
+
+    def end(self, moment: Moment) -> None:
+        """Of the weights that were kept."""
+        self._show(moment, lambda part: part.when == END)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """What is done in it is the run; HParams is told how it ended."""
+        try:
+            yield
+        except BaseException:
+            with suppress(UnwritableError):  # what is said is why the run ended
+                self._write([hparams.end(self.status)], 0)
+            raise
+        self._write([hparams.end(self.status)], 0)
+
+    def _show(self, moment: Moment, due: Callable[[Part], bool], session: list[Value] | None = None) -> None:
+        made = [m for part in self.parts if due(part) and part.applies(moment) for m in part.make(moment)]
+        values = [m for m in made if not isinstance(m, File)]
+        for m in made:
+            if isinstance(m, File):
+                self.folder.put(m.name, m.content)
+        self._write([*(session or []), *values], moment.epoch)
+
+    def _write(self, values: list[Value], step: int) -> None:
+        """What a curve or histogram is in words stands in its first point alone."""
+        for value in values:
+            if value.tag in self.seen and not value.HasField("tensor"):
+                value.ClearField("metadata")
+            self.seen.add(value.tag)
+        if values:
+            self.folder.add(Summary(value=values), step)

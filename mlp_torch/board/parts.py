@@ -1,0 +1,64 @@
+"""What the board is made of: one row a part, for which level, when, and of which runs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mlp_torch.board import figures, histograms, layout, scalars, texts
+from mlp_torch.board.moment import Moment
+from mlp_torch.board.values import File, Value
+
+BEGINNING, END = "beginning", "end"
+
+# When parts are shown while training: (epoch, epochs of the run) → whether after this one.
+SCHEDULES: dict[str, Callable[[int, int], bool]] = {
+    "every epoch": lambda epoch, epochs: True,
+    "doubling": lambda epoch, epochs: epoch & (epoch - 1) == 0 or epoch == epochs,  # 1, 2, 4, 8, …, last
+    "hundred": lambda epoch, epochs: epoch in (1, epochs) or epoch % max(1, -(-epochs // 100)) == 0,
+}
+MORE_OFTEN = {"doubling": "hundred"}  # at the fullest level
+
+
+def any_run(moment: Moment) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Part:
+    """One row: its name, the lowest level that shows it, when, what makes it, and for which runs it is.
+
+    `when` is BEGINNING (before the first epoch), a row of SCHEDULES, or END (of the weights kept).
+    """
+
+    name: str
+    level: str
+    when: str
+    make: Callable[[Moment], Iterable[Value | File]]
+    applies: Callable[[Moment], bool] = any_run
+
+
+def curves(measure: Callable[[Moment], Mapping[str, float | None]]) -> Callable[[Moment], list[Value]]:
+    """The points of what a function measures."""
+    return lambda moment: scalars.points(measure(moment))
+
+
+def checked(moment: Moment) -> bool:
+    return moment.report is not None
+
+
+PARTS: tuple[Part, ...] = (
+    Part("layout", "minimal", BEGINNING, layout.layout),
+    Part("about", "standard", BEGINNING, texts.about),
+    Part("configuration", "standard", BEGINNING, texts.configuration),
+    Part("data", "standard", BEGINNING, texts.data),
+    Part("gradient check", "standard", BEGINNING, texts.gradient_check, checked),
+    Part("margins of the first check", "standard", BEGINNING, curves(scalars.first_margins), checked),
+    Part("gradient picture", "standard", BEGINNING, figures.gradients, checked),
+    Part("curves", "minimal", "every epoch", curves(scalars.curves)),
+    Part("update ratios", "standard", "every epoch", curves(scalars.update_ratios)),
+    Part("dead units", "standard", "doubling", curves(scalars.dead_units)),
+    Part("weights", "standard", "doubling", histograms.weights),
+    Part("gradients", "standard", "doubling", histograms.gradients),
+    Part("activations", "standard", "doubling", histograms.activations),
+    Part("test", "minimal", END, curves(scalars.curves)),
+    Part("confusion", "standard", END, figures.confusion),
+)

@@ -1,0 +1,86 @@
+"""What the board is made of, as TensorBoard's own records: curves, histograms, pictures, text, layouts.
+
+`about` is Markdown that TensorBoard shows under the (i) of a card.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.plugins.text.metadata import PLUGIN_NAME as TEXT
+
+from manual.numbers import Array
+
+BINS = 30  # TensorBoard draws as many, however many there are
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a plugin reads beside the event file, under this name in the run's folder."""
+
+    name: str
+    content: bytes
+
+
+Value = Any  # Summary.Value, which protobuf makes at run time
+
+
+def described(plugin: str, about: str, content: bytes = b"") -> Any:
+    """Which plugin shows a value, and what it is in words; read from the first of a tag alone."""
+    data = SummaryMetadata.PluginData(plugin_name=plugin, content=content)
+    return SummaryMetadata(summary_description=about, plugin_data=data)
+
+
+def scalar(tag: str, value: float, about: str = "") -> Value:
+    """A point of a curve."""
+    return Summary.Value(tag=tag, simple_value=value, metadata=described("scalars", about))
+
+
+def histogram(tag: str, values: Array, about: str = "") -> Value:
+    """How many of the values lie where, in equal bins from the least to the greatest finite one."""
+    x = values.ravel()
+    least, greatest = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    if not np.isfinite(greatest - least):
+        x = x[np.isfinite(x)]
+        least, greatest = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    at = np.zeros(x.shape, np.intp)
+    if greatest > least:
+        at = np.minimum(((x - x.dtype.type(least)) * (BINS / (greatest - least))).astype(np.intp), BINS - 1)
+    counts = np.bincount(at, minlength=BINS if greatest > least else 1)
+    limits = np.linspace(least, greatest, len(counts) + 1)[1:]
+    total, squares = float(x.sum(dtype=np.float64)), float(np.square(x, dtype=np.float64).sum())
+    histo = HistogramProto(
+        min=least, max=greatest, num=x.size, sum=total, sum_squares=squares,
+        bucket_limit=limits.tolist(), bucket=counts.tolist(),
+    )  # fmt: skip
+    return Summary.Value(tag=tag, histo=histo, metadata=described("histograms", about))
+
+
+def png(tag: str, content: bytes, width: int, height: int, about: str = "") -> Value:
+    """A picture for the tab Images, already a PNG of that many pixels."""
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=content)
+    return Summary.Value(tag=tag, image=image, metadata=described("images", about))
+
+
+def figure(tag: str, drawn: Any, about: str = "") -> Value:
+    """A matplotlib figure for the tab Images."""
+    box = io.BytesIO()
+    drawn.savefig(box, format="png")
+    width, height = (round(float(side)) for side in drawn.get_size_inches() * drawn.dpi)
+    return png(tag, box.getvalue(), width, height, about)
+
+
+def text(tag: str, markdown: str, about: str = "") -> Value:
+    """Markdown for the tab Text."""
+    return strings(f"{tag}/text_summary", TEXT, markdown.encode(), about=about)
+
+
+def strings(tag: str, plugin: str, *contents: bytes, about: str = "", data: bytes = b"") -> Value:
+    """What a plugin keeps as bytes in a tensor of one dimension."""
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(contents))])
+    tensor = TensorProto(dtype="DT_STRING", string_val=contents, tensor_shape=shape)
+    return Summary.Value(tag=tag, metadata=described(plugin, about, data), tensor=tensor)
