@@ -1,9 +1,13 @@
 """`mlp board`: TensorBoard on the runs, in this process, so that both end together."""
 
+import json
 import logging
 import threading
 import webbrowser
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from tensorboard import default, program
 from tensorboard.data import server_ingester
@@ -14,7 +18,9 @@ from mlp_torch.errors import UserError
 from mlp_torch.interrupts import released
 
 RELOAD = 5  # seconds after which new epochs are looked for
+SAMPLES = {"scalars": 10_000} | dict.fromkeys(("images", "histograms", "text", "pr_curves"), 1000)
 TOGETHER = "#custom_scalars"  # the tab of train and validation in one chart
+FIRST = ("loss/train", "loss/validation")
 
 
 def run(config: ShowBoard) -> int:
@@ -36,13 +42,13 @@ def run(config: ShowBoard) -> int:
 def serve(runs_dir: Path, port: int | None) -> str:
     """Start TensorBoard in a thread, on the loopback interface; its address. Raises UserError."""
     tb_logging.get_logger().setLevel(logging.ERROR)
-    board = program.TensorBoard(plugins=default.get_plugins())
+    board = program.TensorBoard(plugins=default.get_plugins(), server_class=_server)
     board.configure(
         logdir=str(runs_dir.resolve()),
         host="127.0.0.1",
         port=port,
         reload_interval=RELOAD,
-        samples_per_plugin={"scalars": 10_000, "images": 0, "histograms": 0, "text": 0, "pr_curves": 0},
+        samples_per_plugin=SAMPLES,
         load_fast="true" if _fast() else "false",
         window_title=f"{runs_dir.resolve().name} · mlp board",
     )
@@ -54,6 +60,20 @@ def serve(runs_dir: Path, port: int | None) -> str:
         ) from None
     except program.TensorBoardServerException as error:
         raise UserError(f"--port {port}: TensorBoard cannot listen there ({error.msg})") from None
+
+
+def _server(app: Any, flags: Any) -> Any:
+    """TensorBoard's own, which shows the loss first: tags are sorted, but for cards that are pinned."""
+    cards = [{"plugin": "scalars", "tag": tag} for tag in FIRST]
+    pinned = "/?" + urlencode({"pinnedCards": json.dumps(cards, separators=(",", ":"))})
+
+    def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] != "/" or environ.get("QUERY_STRING"):
+            return app(environ, start_response)
+        start_response("302 Found", [("Location", pinned), ("Content-Length", "0")])
+        return [b""]
+
+    return program.create_port_scanning_werkzeug_server(answer, flags)
 
 
 def _fast() -> bool:

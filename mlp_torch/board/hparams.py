@@ -6,8 +6,8 @@ the first experiment that it finds for all runs that it shows, so that every run
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
@@ -26,25 +26,31 @@ SHOWN = (
     "epochs", "dropout", "normalization", "initialization", "momentum", "weight_decay", "l1", "l2",
     "clip_norm", "clip_value", "label_smoothing", "class_weight", "dtype", "seed",
 )  # fmt: skip
+FIRST = ("batch_size", "engine", "epochs", "hidden", "lr")  # as many as TensorBoard ticks at first
 Parameter = float | str
 Status = Literal["SUCCESS", "FAILURE"]
 
 
 @dataclass(frozen=True)
 class HParams:
-    """What the tab shows of one run: values by flag, the ends of what was searched, the metrics' tags."""
+    """What the tab shows of one run: values by flag, and the metrics' tags.
+
+    Of the flags `text` are those whose values are no numbers, `first` those that stand first, `intervals`
+    the ends of what was searched.
+    """
 
     values: Mapping[str, Parameter | None]
     metrics: Sequence[str]
     text: frozenset[str]
-    intervals: Mapping[str, tuple[float, float]]
+    first: Collection[str]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def experiment(self) -> Value:
         """The summary that is the same in every run."""
         infos = []
         for flag in self.values:
             kind = api_pb2.DATA_TYPE_STRING if flag in self.text else api_pb2.DATA_TYPE_FLOAT64
-            info = api_pb2.HParamInfo(name=flag, type=kind)
+            info = api_pb2.HParamInfo(name=flag, type=kind, differs=flag in self.first)
             if flag in self.intervals:
                 info.domain_interval.min_value, info.domain_interval.max_value = self.intervals[flag]
             infos.append(info)
@@ -78,7 +84,7 @@ def of_run(config: Train, classes: bool) -> HParams:
         number = isinstance(value, int | float) or value is None
         values[flag] = value if number else "-".join(map(str, value)) if flag == "hidden" else str(value)
     known = (LOSS, ACCURACY, *TESTED[:2]) if classes else (LOSS, TESTED[0], *TESTED[2:])
-    return HParams(values, known, frozenset(f for f, v in values.items() if isinstance(v, str)), {})
+    return HParams(values, known, frozenset(f for f, v in values.items() if isinstance(v, str)), FIRST)
 
 
 def of_trial(dimensions: "Sequence[Dimension]", raw: "Mapping[str, Raw]", classes: bool) -> HParams:
@@ -86,7 +92,7 @@ def of_trial(dimensions: "Sequence[Dimension]", raw: "Mapping[str, Raw]", classe
     values = {d.flag: parameter(d, raw[d.flag]) for d in dimensions}
     text = {d.flag for d in dimensions if any(isinstance(parameter(d, c), str) for c in d.corners())}
     intervals = {d.flag: (float(d.low), float(d.high)) for d in dimensions if not d.choices}
-    return HParams(values, (LOSS, ACCURACY) if classes else (LOSS,), frozenset(text), intervals)
+    return HParams(values, (LOSS, ACCURACY) if classes else (LOSS,), frozenset(text), values, intervals)
 
 
 def parameter(dimension: "Dimension", raw: "Raw") -> Parameter:

@@ -15,8 +15,8 @@ A step is an **epoch**: one pass over the training samples. Step 0 is before the
 measured there is measured on the initial weights; pictures made at the end stand at the epoch of the \
 weights that were kept.
 
-The loss of training and validation share a chart in the tab **Custom Scalars**; every curve says under its \
-(i) what it is."""
+Training and validation share a chart in the tab **Custom Scalars**; every curve, histogram and picture says \
+under its (i) what it is."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
@@ -38,7 +38,7 @@ def about(moment: Moment) -> list[Value]:
 
 def configuration(moment: Moment) -> list[Value]:
     """The flags as they were resolved, and of which versions the bits depend."""
-    rows = list(plain(asdict(moment.config)).items())
+    rows = [(flag, value) for flag, value in plain(asdict(moment.config)).items() if value != []]
     rows += [(f"version of {name}", version) for name, version in versions()["versions"].items()]
     shown = [(name, " ".join(map(str, v)) if isinstance(v, list) else v) for name, v in rows]
     return [text("configuration", table(("flag", "value"), shown))]

@@ -29,10 +29,17 @@ class File:
 Value = Any  # Summary.Value, which protobuf makes at run time
 
 
+CLASSES = {"scalars": "DATA_CLASS_SCALAR", "images": "DATA_CLASS_BLOB_SEQUENCE"}  # all others are tensors
+
+
 def described(plugin: str, about: str, content: bytes = b"") -> Any:
-    """Which plugin shows a value, and what it is in words; read from the first of a tag alone."""
+    """Which plugin shows a value, and what it is in words; read from the first of a tag alone.
+
+    TensorBoard's quick reader keeps the words only where the class of the data is named.
+    """
     data = SummaryMetadata.PluginData(plugin_name=plugin, content=content)
-    return SummaryMetadata(summary_description=about, plugin_data=data)
+    kind = CLASSES.get(plugin, "DATA_CLASS_TENSOR")
+    return SummaryMetadata(summary_description=about, plugin_data=data, data_class=kind)
 
 
 def scalar(tag: str, value: float, about: str = "") -> Value:
