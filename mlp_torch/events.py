@@ -4,7 +4,6 @@ A writer with a thread of its own loses what the disk refuses, and its caller wa
 records are TensorBoard's own; a file that is there is added to, so that a run that goes on stays one file.
 """
 
-import io
 import os
 import platform
 import time
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mlp_torch.files import append
+from mlp_torch.records import record
 
 
 def files(folder: Path) -> list[Path]:
@@ -31,18 +30,15 @@ class Events:
         self.path = found[-1] if found else folder / name
         self.file = self.path.open("ab", buffering=0)
         if not self.file.tell():
-            self._write([Event(wall_time=time.time(), file_version="brain.Event:2")])
+            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add(self, summary: Any, step: int = 0) -> None:
         """A summary as TensorBoard has them."""
-        self._write([Event(wall_time=time.time(), step=step, summary=summary)])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def close(self) -> None:
         self.file.close()
 
-    def _write(self, events: list[Any]) -> None:
+    def _write(self, event: Any) -> None:
         """By one write."""
-        box = io.BytesIO()
-        for event in events:
-            RecordWriter(box).write(event.SerializeToString())
-        append(self.file, box.getvalue())
+        append(self.file, record(event.SerializeToString()))

@@ -8,7 +8,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from mlp_torch.board import hparams
 from mlp_torch.board.moment import Moment
 from mlp_torch.board.parts import BEGINNING, END, MORE_OFTEN, PARTS, SCHEDULES, Part
-from mlp_torch.board.values import File, Value
+from mlp_torch.board.scalars import about
+from mlp_torch.board.values import File, Value, described
 from mlp_torch.config import LEVELS, Train
 from mlp_torch.errors import UnwritableError
 from mlp_torch.runs import Run
@@ -69,10 +70,13 @@ class Board:
         self._write([*(session or []), *values], moment.epoch)
 
     def _write(self, values: list[Value], step: int) -> None:
-        """What a curve or histogram is in words stands in its first point alone."""
+        """What a curve, a histogram or a picture is in words stands in its first point alone."""
         for value in values:
-            if value.tag in self.seen and not value.HasField("tensor"):
+            if value.tag not in self.seen:
+                self.seen.add(value.tag)
+                if value.HasField("simple_value"):
+                    value.metadata.CopyFrom(described("scalars", about(value.tag)))
+            elif not value.HasField("tensor"):
                 value.ClearField("metadata")
-            self.seen.add(value.tag)
         if values:
             self.folder.add(Summary(value=values), step)

@@ -9,13 +9,19 @@ from mlp_torch.board.values import File, Value
 
 BEGINNING, END = "beginning", "end"
 
+
+def spaced(epoch: int, epochs: int, least: int, most: int) -> bool:
+    """The first, the last, and between them as many epochs apart, at least `least`, `most` in all or so."""
+    return epoch in (1, epochs) or epoch % max(least, -(-epochs // most)) == 0
+
+
 # When parts are shown while training: (epoch, epochs of the run) → whether after this one.
 SCHEDULES: dict[str, Callable[[int, int], bool]] = {
     "every epoch": lambda epoch, epochs: True,
-    "doubling": lambda epoch, epochs: epoch & (epoch - 1) == 0 or epoch == epochs,  # 1, 2, 4, 8, …, last
-    "hundred": lambda epoch, epochs: epoch in (1, epochs) or epoch % max(1, -(-epochs // 100)) == 0,
+    "now and then": lambda epoch, epochs: spaced(epoch, epochs, 15, 20),
+    "often": lambda epoch, epochs: spaced(epoch, epochs, 1, 100),
 }
-MORE_OFTEN = {"doubling": "hundred"}  # at the fullest level
+MORE_OFTEN = {"now and then": "often"}  # at the fullest level
 
 
 def any_run(moment: Moment) -> bool:
@@ -52,13 +58,13 @@ PARTS: tuple[Part, ...] = (
     Part("data", "standard", BEGINNING, texts.data),
     Part("gradient check", "standard", BEGINNING, texts.gradient_check, checked),
     Part("margins of the first check", "standard", BEGINNING, curves(scalars.first_margins), checked),
-    Part("gradient picture", "standard", BEGINNING, figures.gradients, checked),
+    Part("gradient picture", "full", BEGINNING, figures.gradients, checked),
     Part("curves", "minimal", "every epoch", curves(scalars.curves)),
     Part("update ratios", "standard", "every epoch", curves(scalars.update_ratios)),
-    Part("dead units", "standard", "doubling", curves(scalars.dead_units)),
-    Part("weights", "standard", "doubling", histograms.weights),
-    Part("gradients", "standard", "doubling", histograms.gradients),
-    Part("activations", "standard", "doubling", histograms.activations),
+    Part("dead units", "standard", "now and then", curves(scalars.dead_units)),
+    Part("weights", "standard", "now and then", histograms.weights),
+    Part("gradients", "standard", "now and then", histograms.gradients),
+    Part("activations", "standard", "now and then", histograms.activations),
     Part("test", "minimal", END, curves(scalars.curves)),
-    Part("confusion", "standard", END, figures.confusion),
+    Part("confusion", "full", END, figures.confusion),
 )

@@ -39,7 +39,7 @@ def about(tag: str) -> str:
 
 def points(values: Mapping[str, float | None]) -> list[Value]:
     """One point of each curve; None is left out."""
-    return [scalar(tag, value, about(tag)) for tag, value in values.items() if value is not None]
+    return [scalar(tag, value) for tag, value in values.items() if value is not None]
 
 
 def curves(moment: Moment) -> Mapping[str, float | None]:
@@ -58,8 +58,8 @@ def update_ratios(moment: Moment) -> dict[str, float | None]:
 
 
 def _ratio(now: Array, before: Array) -> float | None:
-    norm = float(np.linalg.norm(before))
-    return float(np.linalg.norm(now - before)) / norm if norm > 0 else None
+    moved, norm = (float(np.linalg.norm(a.ravel())) for a in (now - before, before))
+    return moved / norm if norm > 0 else None
 
 
 def dead_units(moment: Moment) -> dict[str, float | None]:

@@ -4,6 +4,7 @@
 """
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from tensorboard.plugins.text.metadata import PLUGIN_NAME as TEXT
 from manual.numbers import Array
 
 BINS = 30  # TensorBoard draws as many, however many there are
+LIMITS = np.arange(1, BINS + 1)
+LARGEST = 8e307  # of which the double is still finite
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,37 @@ def described(plugin: str, about: str, content: bytes = b"") -> Any:
     return SummaryMetadata(summary_description=about, plugin_data=data, data_class=kind)
 
 
-def scalar(tag: str, value: float, about: str = "") -> Value:
-    """A point of a curve."""
-    return Summary.Value(tag=tag, simple_value=value, metadata=described("scalars", about))
+def scalar(tag: str, value: float) -> Value:
+    """A point of a curve; the board says in the first one what it is."""
+    return Summary.Value(tag=tag, simple_value=value)
 
 
 def histogram(tag: str, values: Array, about: str = "") -> Value:
     """How many of the values lie where, in equal bins from the least to the greatest finite one."""
-    x = values.ravel()
-    least, greatest = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
-    if not np.isfinite(greatest - least):
-        x = x[np.isfinite(x)]
-        least, greatest = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
-    at = np.zeros(x.shape, np.intp)
-    if greatest > least:
-        at = np.minimum(((x - x.dtype.type(least)) * (BINS / (greatest - least))).astype(np.intp), BINS - 1)
-    counts = np.bincount(at, minlength=BINS if greatest > least else 1)
-    limits = np.linspace(least, greatest, len(counts) + 1)[1:]
-    total, squares = float(x.sum(dtype=np.float64)), float(np.square(x, dtype=np.float64).sum())
+    x = values.ravel().astype(np.float64)
+    least, width = _extent(x)
+    if not math.isfinite(width):
+        x = x[np.isfinite(x)].clip(-LARGEST, LARGEST)
+        least, width = _extent(x)
+    if width > 0:
+        at = ((x - least) / width * BINS).astype(np.intp)
+        *counts, last = np.bincount(at, minlength=BINS + 1).tolist()  # the greatest lies on the last limit
+        counts[-1] += last
+    else:
+        counts = [len(x)]
+    limits = (least + LIMITS * (width / BINS)).tolist() if width > 0 else [least]
     histo = HistogramProto(
-        min=least, max=greatest, num=x.size, sum=total, sum_squares=squares,
-        bucket_limit=limits.tolist(), bucket=counts.tolist(),
+        min=least, max=least + width, num=len(x), bucket_limit=limits, bucket=counts,
     )  # fmt: skip
     return Summary.Value(tag=tag, histo=histo, metadata=described("histograms", about))
+
+
+def _extent(x: Array) -> tuple[float, float]:
+    """The least value, and how far it is to the greatest; of no values 0."""
+    if not x.size:
+        return 0.0, 0.0
+    least = float(x.min())
+    return least, float(x.max()) - least  # Python's floats, which overflow without a warning
 
 
 def png(tag: str, content: bytes, width: int, height: int, about: str = "") -> Value:
