@@ -132,11 +132,10 @@ def summarize(training: "Training", report: "ComparisonReport") -> None:
     mark = fingerprint(kept.parameters)
     result: dict[str, Any] = {"epoch": kept.epoch, **test.result(), "fingerprint": mark}
     result["interrupted"] = bool(training.interrupted)
-    training.folder.finish(result)
     if not training.interrupted:
         tested = {f"test/{name.removeprefix('test_')}": value for name, value in test.result().items()}
         training.board.end(training.moment(kept, scalars=tested))
-        training.board.status = "SUCCESS"
+    training.folder.finish(result)  # last: a run that is cut before it goes on
     which = "the best in validation" if config.keep == "best" else "the last"
     if training.interrupted:
         kept_in = f"{weights_of(kept)}, {which} so far, are kept in {training.folder.path}"

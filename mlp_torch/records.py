@@ -18,7 +18,7 @@ BLOCK = 128  # bytes
 
 def _tables() -> Array:
     """T (BLOCK, 256)."""
-    first = np.arange(256, dtype=np.uint32)
+    first: Array = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         first = (first >> 1) ^ np.where(first & 1, np.uint32(POLYNOMIAL), np.uint32(0))
     tables = [first]

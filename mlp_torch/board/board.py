@@ -18,8 +18,8 @@ from mlp_torch.runs import Run
 class Board:
     """What TensorBoard is shown of a run, in the run's own event file.
 
-    `hparams` is what the tab HParams shows; `status` is how the run ends there, set by whoever ends it well.
-    All methods raise UnwritableError.
+    `hparams` is what the tab HParams shows; `status` is how the run ends there if it does not reach its
+    end, None once it has. All methods raise UnwritableError.
     """
 
     def __init__(self, folder: Run, config: Train, classes: bool) -> None:
@@ -28,7 +28,7 @@ class Board:
         self.parts = [part for part in PARTS if LEVELS.index(part.level) <= level]
         self.more_often = MORE_OFTEN if config.log == LEVELS[-1] else {}
         self.hparams = hparams.of_run(config, classes)
-        self.status: hparams.Status = "FAILURE"
+        self.status: hparams.Status | None = "FAILURE"
         self.seen: set[str] = set()
 
     def begin(self, moment: Moment) -> None:
@@ -47,19 +47,19 @@ class Board:
         self._show(moment, due)
 
     def end(self, moment: Moment) -> None:
-        """Of the weights that were kept."""
-        self._show(moment, lambda part: part.when == END)
+        """Of the weights that were kept; the run has ended well."""
+        self._show(moment, lambda part: part.when == END, [hparams.end("SUCCESS")])
+        self.status = None
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """What is done in it is the run; HParams is told how it ended."""
+        """What is done in it is the run; HParams is told how it ended, where it did not reach its end."""
         try:
             yield
-        except BaseException:
-            with suppress(UnwritableError):  # what is said is why the run ended
-                self._write([hparams.end(self.status)], 0)
-            raise
-        self._write([hparams.end(self.status)], 0)
+        finally:
+            if self.status is not None:
+                with suppress(UnwritableError):  # what is said is why the run ended
+                    self._write([hparams.end(self.status)], 0)
 
     def _show(self, moment: Moment, due: Callable[[Part], bool], session: list[Value] | None = None) -> None:
         made = [m for part in self.parts if due(part) and part.applies(moment) for m in part.make(moment)]
