@@ -13,7 +13,7 @@ from tensorboard import default, program
 from tensorboard.data import server_ingester
 from tensorboard.util import tb_logging
 
-from mlp_torch.board.config import ShowBoard
+from mlp_torch.board.config import HOST, ShowBoard
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import released
 
@@ -45,7 +45,7 @@ def serve(runs_dir: Path, port: int | None) -> str:
     board = program.TensorBoard(plugins=default.get_plugins(), server_class=_server)
     board.configure(
         logdir=str(runs_dir.resolve()),
-        host="127.0.0.1",
+        host=HOST,
         port=port,
         reload_interval=RELOAD,
         samples_per_plugin=SAMPLES,
@@ -54,12 +54,8 @@ def serve(runs_dir: Path, port: int | None) -> str:
     )
     try:
         return str(board.launch())
-    except program.TensorBoardPortInUseError:
-        raise UserError(
-            f"--port {port}: is taken; choose another, or leave it out for one that is free"
-        ) from None
     except program.TensorBoardServerException as error:
-        raise UserError(f"--port {port}: TensorBoard cannot listen there ({error.msg})") from None
+        raise UserError(f"TensorBoard cannot listen: {error.msg}; choose another --port") from None
 
 
 def _server(app: Any, flags: Any) -> Any:

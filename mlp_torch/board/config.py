@@ -1,5 +1,7 @@
 """The flags of `mlp board`."""
 
+import errno
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,8 @@ import tyro
 
 from mlp_torch.errors import UserError
 from mlp_torch.flags import require
+
+HOST = "127.0.0.1"  # nobody else's machine sees the runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +35,15 @@ class ShowBoard:
             raise UserError(f"{folder}: holds no runs; `mlp train --runs-dir {folder}` makes one")
         if self.port is not None:
             require(1 <= self.port <= 65535, "--port", self.port, "must lie in 1 … 65535")
+            self._bind(self.port)
+
+    def _bind(self, port: int) -> None:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((HOST, port))
+            except OSError as error:
+                why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+                raise UserError(
+                    f"--port {port}: {why}; choose another, or leave it out for one that is free"
+                ) from None
