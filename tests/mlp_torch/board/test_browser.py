@@ -103,7 +103,7 @@ def test_in_every_tab_each_part_is_drawn_and_no_error_is_said(browser, address):
 def coloured(picture: bytes) -> int:
     """The pixels of a screenshot that are no grey."""
     pixels = imread(io.BytesIO(picture))[..., :3]
-    return int((np.ptp(pixels, axis=-1) > 0.2).sum())
+    return int((np.ptp(pixels, axis=-1) > 0.1).sum())
 
 
 @pytest.mark.parametrize("width", [800, 1500])
