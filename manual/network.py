@@ -153,18 +153,14 @@ class MLP:
         gradients = trace.gradients
         return trace.objective, {name: gradients[name] for name in self.parameters}
 
-    def forward(self, x: Array) -> Trace:
-        """The record of the forward pass alone in evaluation: no dropout, running statistics. x (N, in)."""
+    def predict(self, x: Array) -> Array:
+        """The network's output (N, out) in evaluation: no dropout, running statistics."""
         stages = forward_stages(self.architecture, "mse", "mean", training=False)[:-1]
         training, self.training = self.training, False
         try:
-            return run(stages, self.leaves(x))
+            return np.asarray(run(stages, self.leaves(x))[stages[-1].name])
         finally:
             self.training = training
-
-    def predict(self, x: Array) -> Array:
-        """The network's output (N, out) in evaluation: no dropout, running statistics."""
-        return np.asarray(self.forward(x)[f"a{self.architecture.depth}"])
 
     def update_buffers(self, trace: Trace, momentum: float = 0.1) -> None:
         """running ← (1 − momentum) running + momentum · batch statistic, as torch does."""

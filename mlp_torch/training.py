@@ -52,6 +52,8 @@ class Training:
     ) -> None:
         self.config, self.data, self.folder = config, data, folder
         self.board = Board(folder, config, data.train.labels is not None)
+        self.architecture = config.architecture(data.inputs, data.outputs)
+        self.batches = batch_counts(data.train.x, config.batch_size, data.train.weights)
         self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
         self.interrupted, self.largest_gap = 0, 0.0
         self.after_epoch: Callable[[Kept, float | None], None] | None = None
@@ -126,7 +128,7 @@ class Training:
             batch_size=config.batch_size,
             lr=config.lr,
             schedule=config.schedule,
-            warmup_steps=config.warmup * batch_counts(train.x, config.batch_size, train.weights),
+            warmup_steps=config.warmup * self.batches,
             seed=config.seed,
             start=self.position,
             every=-(-every // config.accumulate) * config.accumulate if every else None,
@@ -167,11 +169,8 @@ class Training:
 
     def moment(self, kept: Kept, **more: Any) -> Moment:
         """What the board is shown of these weights, which are the engine's own now."""
-        config, data = self.config, self.data
-        step = kept.epoch * batch_counts(data.train.x, config.batch_size, data.train.weights)
-        architecture = config.architecture(data.inputs, data.outputs)
-        shown = (config, data, architecture, data.loss, kept.epoch, step)
-        return Moment(*shown, self.engine.predict, kept.parameters, **more)
+        shown = (self.config, self.data, self.architecture, self.data.loss, kept.epoch)
+        return Moment(*shown, kept.epoch * self.batches, self.engine.predict, kept.parameters, **more)
 
     def end_epoch(self, epoch: Epoch, spent: float | None) -> tuple[float, float | None]:
         """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy.

@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from matplotlib.figure import Figure
 
-import manual
 from manual.architecture import Architecture
+from manual.chain import forward_stages, symbol
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.trace import Trace, run
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.verify.report import ComparisonReport
@@ -66,20 +66,12 @@ class Moment:
         return self.predict(self.shown.x)
 
     @cached_property
-    def model(self) -> manual.MLP:
-        """The NumPy network with these weights, in evaluation."""
-        a = self.architecture
-        model = manual.MLP(a.sizes, **a.options(), dtype=np.dtype(self.config.dtype))
-        for home in (model.parameters, model.buffers):
-            home |= {name: self.parameters[name] for name in home}
-        model.training = False
-        return model
-
-    @cached_property
     def forward(self) -> Trace:
-        """Every stage of the forward pass for them, by the formulas."""
+        """Every stage of the forward pass for them in evaluation, by the rows of the chain rule."""
+        stages = forward_stages(self.architecture, "mse", "mean", training=False)[:-1]
+        named = {symbol(name): value for name, value in self.parameters.items()}
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.model.forward(self.shown.x)
+            return run(stages, {"x": self.shown.x, **named})
 
     @cached_property
     def activations(self) -> dict[int, Array]:

@@ -49,16 +49,13 @@ def curves(moment: Moment) -> Mapping[str, float | None]:
 
 # ‖θ − θ before‖ / ‖θ before‖
 def update_ratios(moment: Moment) -> dict[str, float | None]:
-    """How far the epoch moved each parameter; None where it was 0 or is a running statistic."""
-    return {
-        f"update_ratio/{name}": _ratio(moment.parameters[name], moment.before[name])
-        for name in moment.architecture.parameter_shapes()
-        if name in moment.before
-    }
+    """How far the epoch moved each parameter; None where all of it was 0. Running statistics are none."""
+    now, before = moment.parameters, moment.before
+    return {f"update_ratio/{name}": _ratio(now[name], before[name]) for name in moment.gradients}
 
 
 def _ratio(now: Array, before: Array) -> float | None:
-    moved, norm = (float(np.linalg.norm(a.ravel())) for a in (now - before, before))
+    moved, norm = (float(a @ a) ** 0.5 for a in ((now - before).ravel(), before.ravel()))
     return moved / norm if norm > 0 else None
 
 

@@ -1,6 +1,5 @@
 """The tab Text: what is shown where, the run's flags, its data, and the check of its gradients."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -10,6 +9,7 @@ from mlp_torch.runs import plain, versions
 from mlp_torch.terminal import counted
 
 MOST_COLUMNS = 200
+ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>#|~&!"})
 ABOUT = """\
 A step is an **epoch**: one pass over the training samples. Step 0 is before the first, so that what is \
 measured there is measured on the initial weights; pictures made at the end stand at the epoch of the \
@@ -28,7 +28,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable
 
 
 def _cell(cell: object) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(str(cell).split()))
+    return " ".join(str(cell).split()).translate(ESCAPED)
 
 
 def about(moment: Moment) -> list[Value]:

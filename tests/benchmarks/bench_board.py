@@ -6,7 +6,8 @@
 All runs are of one seed, in one warm process, the levels in turn, in an order that turns round each time.
 What a level costs is its seconds less those of `minimal` in the same round, held against `minimal`'s: of
 the training (all epochs, with their evaluation and files) and of the whole command, from the flags to the
-last picture. Figures are medians over the rounds. Below, each part by itself, as the level `full` makes it.
+last picture. Figures are medians over the rounds, seconds those of the processor, which other programs on the
+machine move least. Below, each part by itself, as the level `full` makes it.
 """
 
 import argparse
@@ -46,9 +47,9 @@ def clocked(spent: list[float]) -> Iterator[None]:
     train = Training.train
 
     def timed(self: Training) -> None:
-        started = time.perf_counter()
+        started = time.process_time()
         train(self)
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
 
     with patch.object(Training, "train", timed):
         yield
@@ -58,11 +59,11 @@ def once(engine: str, level: str, folder: Path) -> Seconds:
     """One run of `mlp train` on digits."""
     spent: list[float] = []
     name = f"{engine}-{level}-{time.time_ns()}"
-    started = time.perf_counter()
+    started = time.process_time()
     with clocked(spent), contextlib.redirect_stdout(io.StringIO()):
         code = run(Train(engine=engine, log=level, runs_dir=folder, name=name))
     assert code == 0
-    return Seconds(spent[0], time.perf_counter() - started)
+    return Seconds(spent[0], time.process_time() - started)
 
 
 def rounds(engine: str, levels: tuple[str, ...], count: int, folder: Path) -> list[dict[str, Seconds]]:
@@ -86,9 +87,9 @@ def parts(engine: str, folder: Path) -> dict[str, list[float]]:
 
     def clock(part: Part) -> Part:
         def make(moment: Moment) -> list[Any]:
-            started = time.perf_counter()
+            started = time.process_time()
             made = list(part.make(moment))
-            found[part.name].append(time.perf_counter() - started)
+            found[part.name].append(time.process_time() - started)
             return made
 
         return replace(part, make=make)

@@ -89,7 +89,7 @@ def test_a_run_folder_holds_configuration_metrics_events_weights_and_checkpoints
 def test_tensorboard_finds_every_curve(runs):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert train(runs, "--data moons --epochs 3 --hidden 4 --engine both") == 0
+    assert train(runs, "--data moons --epochs 3 --hidden 4 --engine both --log minimal") == 0
     events = EventAccumulator(str(runs / "run"))
     events.Reload()
     parameters = [f"layers.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")]
@@ -100,6 +100,9 @@ def test_tensorboard_finds_every_curve(runs):
         "accuracy/train",
         "accuracy/validation",
         "learning_rate",
+        "throughput/samples_per_second",
+        "test/loss",
+        "test/accuracy",
         *(f"{family}/{name}" for family in families for name in parameters),
     }
     curve = events.Scalars("loss/validation")
