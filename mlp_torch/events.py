@@ -7,6 +7,7 @@ records are TensorBoard's own; a file that is there is added to, so that a run t
 import os
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ class Events:
         if not self.file.tell():
             self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
-    def add(self, summary: Any, step: int = 0) -> None:
-        """A summary as TensorBoard has them."""
-        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+    def add(self, values: Iterable[Any], step: int = 0) -> None:
+        """Values as TensorBoard has them (`mlp_torch.board.values`), all in one record."""
+        event = Event(wall_time=time.time(), step=step)
+        event.summary.value.extend(values)
+        self._write(event)
 
     def close(self) -> None:
         self.file.close()

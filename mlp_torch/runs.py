@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,10 @@ class Run:
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
         self._add(METRICS, (json.dumps(finite) + "\n").encode())
 
-    def add(self, summary: Any, step: int = 0) -> None:
-        """A summary as TensorBoard has them."""
+    def add(self, values: Iterable[Any], step: int = 0) -> None:
+        """Values as TensorBoard has them, in one record."""
         try:
-            self.events.add(summary, step)
+            self.events.add(values, step)
         except OSError as error:
             raise UnwritableError(self.events.path, error) from None
 

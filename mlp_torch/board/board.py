@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tensorboard.compat.proto.summary_pb2 import Summary
-
 from mlp_torch.board import hparams
 from mlp_torch.board.moment import Moment
 from mlp_torch.board.parts import BEGINNING, END, MORE_OFTEN, PARTS, SCHEDULES, Part
@@ -79,4 +77,4 @@ class Board:
             elif not value.HasField("tensor"):
                 value.ClearField("metadata")
         if values:
-            self.folder.add(Summary(value=values), step)
+            self.folder.add(values, step)

@@ -1,7 +1,6 @@
 """The tab Text: what is shown where, the run's flags, its data, and the check of its gradients."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 from mlp_torch.board.moment import Moment
 from mlp_torch.board.values import Value, text
@@ -38,7 +37,7 @@ def about(moment: Moment) -> list[Value]:
 
 def configuration(moment: Moment) -> list[Value]:
     """The flags as they were resolved, and of which versions the bits depend."""
-    rows = [(flag, value) for flag, value in plain(asdict(moment.config)).items() if value != []]
+    rows = [(flag, value) for flag, value in plain(vars(moment.config)).items() if value != []]
     rows += [(f"version of {name}", version) for name, version in versions()["versions"].items()]
     shown = [(name, " ".join(map(str, v)) if isinstance(v, list) else v) for name, v in rows]
     return [text("configuration", table(("flag", "value"), shown))]

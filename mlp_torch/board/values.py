@@ -6,6 +6,7 @@
 import io
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ Value = Any  # Summary.Value, which protobuf makes at run time
 CLASSES = {"scalars": "DATA_CLASS_SCALAR", "images": "DATA_CLASS_BLOB_SEQUENCE"}  # all others are tensors
 
 
+@cache
 def described(plugin: str, about: str, content: bytes = b"") -> Any:
     """Which plugin shows a value, and what it is in words; read from the first of a tag alone.
 

@@ -63,8 +63,6 @@ def pictures(found: Source, explanation: Explanation) -> None:
         if not config.json and config.format == "text":
             print(f"picture: {config.plot}")
     if config.tensorboard and config.run is not None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
         from mlp_torch.board import values
         from mlp_torch.events import Events
         from mlp_torch.explain.markdown import markdown
@@ -73,7 +71,7 @@ def pictures(found: Source, explanation: Explanation) -> None:
             tag = f"explain/{explanation.name}"
             with contextlib.closing(Events(config.run, ".explain")) as events:
                 shown = [values.text(tag, markdown(explanation, formulas=False)), values.figure(tag, figure)]
-                events.add(Summary(value=shown), found.epoch or 0)
+                events.add(shown, found.epoch or 0)
         except OSError as error:
             raise UserError(
                 f"--tensorboard: {config.run} cannot be written into ({error.strerror})"

@@ -4,10 +4,11 @@
     python tests/benchmarks/bench_board.py --rounds 40   # steadier
 
 All runs are of one seed, in one warm process, the levels in turn, in an order that turns round each time.
-What a level costs is its seconds less those of `minimal` in the same round, held against `minimal`'s: of
-the training (all epochs, with their evaluation and files) and of the whole command, from the flags to the
-last picture. Figures are medians over the rounds, seconds those of the processor, which other programs on the
-machine move least. Below, each part by itself, as the level `full` makes it.
+Seconds are those of the processor in the main thread, which other programs on the machine move least: of
+the training (all epochs, with their evaluation and files), and of the board within the run (what it is
+shown at the beginning, after epochs and at the end, made and written). What a level costs is what its board
+takes more than that of `minimal` in the same round, held against `minimal`'s training. Figures are medians
+over the rounds. Below, each part by itself, as the level `full` makes it.
 """
 
 import argparse
@@ -35,35 +36,41 @@ ENGINES = ("compiled", "manual")
 
 @dataclass(frozen=True)
 class Seconds:
-    """Of one run: all epochs, and the whole command."""
+    """Of one run: all epochs, and what the board took, in them, before and after."""
 
     training: float
-    command: float
+    board: float
 
 
 @contextlib.contextmanager
-def clocked(spent: list[float]) -> Iterator[None]:
-    """The seconds of `Training.train` are added to `spent`."""
-    train = Training.train
+def clocked(kind: type, *methods: str) -> Iterator[list[float]]:
+    """The seconds of each call of these methods, as they come."""
+    spent: list[float] = []
 
-    def timed(self: Training) -> None:
-        started = time.process_time()
-        train(self)
-        spent.append(time.process_time() - started)
+    def clock(method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any) -> Any:
+            started = time.thread_time()
+            try:
+                return method(*given)
+            finally:
+                spent.append(time.thread_time() - started)
 
-    with patch.object(Training, "train", timed):
-        yield
+        return timed
+
+    with contextlib.ExitStack() as patches:
+        for name in methods:
+            patches.enter_context(patch.object(kind, name, clock(getattr(kind, name))))
+        yield spent
 
 
 def once(engine: str, level: str, folder: Path) -> Seconds:
     """One run of `mlp train` on digits."""
-    spent: list[float] = []
-    name = f"{engine}-{level}-{time.time_ns()}"
-    started = time.process_time()
-    with clocked(spent), contextlib.redirect_stdout(io.StringIO()):
-        code = run(Train(engine=engine, log=level, runs_dir=folder, name=name))
+    config = Train(engine=engine, log=level, runs_dir=folder, name=f"{engine}-{level}-{time.time_ns()}")
+    shown = clocked(board.Board, "begin", "epoch", "end")
+    with clocked(Training, "train") as training, shown as spent, contextlib.redirect_stdout(io.StringIO()):
+        code = run(config)
     assert code == 0
-    return Seconds(spent[0], time.process_time() - started)
+    return Seconds(sum(training), sum(spent))
 
 
 def rounds(engine: str, levels: tuple[str, ...], count: int, folder: Path) -> list[dict[str, Seconds]]:
@@ -75,10 +82,10 @@ def rounds(engine: str, levels: tuple[str, ...], count: int, folder: Path) -> li
     return found[1:]
 
 
-def cost(found: Iterable[Mapping[str, Seconds]], level: str, what: str) -> tuple[float, float]:
-    """What a level adds to `minimal`: seconds, and their share of it."""
-    pairs = [(getattr(one[level], what), getattr(one[LEVELS[0]], what)) for one in found]
-    return median(a - b for a, b in pairs), median(a / b for a, b in pairs) - 1
+def cost(found: Iterable[Mapping[str, Seconds]], level: str) -> tuple[float, float]:
+    """What a level's board takes more than `minimal`'s: seconds, and their share of its training."""
+    pairs = [(one[level].board - one[LEVELS[0]].board, one[LEVELS[0]].training) for one in found]
+    return median(more for more, _ in pairs), median(more / training for more, training in pairs)
 
 
 def parts(engine: str, folder: Path) -> dict[str, list[float]]:
@@ -87,9 +94,9 @@ def parts(engine: str, folder: Path) -> dict[str, list[float]]:
 
     def clock(part: Part) -> Part:
         def make(moment: Moment) -> list[Any]:
-            started = time.process_time()
+            started = time.thread_time()
             made = list(part.make(moment))
-            found[part.name].append(time.process_time() - started)
+            found[part.name].append(time.thread_time() - started)
             return made
 
         return replace(part, make=make)
@@ -112,16 +119,16 @@ def report(count: int, say: Callable[[str], None] = print) -> None:
         for engine in ENGINES:
             found = rounds(engine, LEVELS, count, folder)
             for level in LEVELS:
-                cells = [engine, level]
-                for what in ("training", "command"):
-                    more, share = cost(found, level, what)
-                    whole = median(getattr(one[level], what) for one in found)
-                    cells += [f"{whole * 1e3:.0f} ms", f"{more * 1e3:+.1f} ms", f"{share:+.1%}"]
-                rows.append(cells)
-        say(table(("engine", "--log", "training", "more", "share", "command", "more", "share"), rows))
-        shown = parts(ENGINES[0], folder)
+                more, share = cost(found, level)
+                training, shown = (median(getattr(r[level], f) for r in found) for f in ("training", "board"))
+                cells = (f"{training * 1e3:.0f} ms", f"{shown * 1e3:.1f} ms", f"{more * 1e3:.1f} ms")
+                rows.append((engine, level, *cells, f"{share:.1%}"))
+        say(table(("engine", "--log", "training", "board", "more", "of training"), rows))
+        found_parts = parts(ENGINES[0], folder)
         level = {part.name: part.level for part in PARTS}
-        made = [(name, level[name], str(len(s)), f"{median(s) * 1e3:.2f} ms") for name, s in shown.items()]
+        made = [
+            (name, level[name], str(len(s)), f"{median(s) * 1e3:.2f} ms") for name, s in found_parts.items()
+        ]
         say("\n" + table(("part", "from level", "times in `full`", "each, made"), made))
 
 
