@@ -11,8 +11,8 @@ BEGINNING, END = "beginning", "end"
 
 
 def spaced(epoch: int, epochs: int, least: int, most: int) -> bool:
-    """The first, the last, and between them as many epochs apart, at least `least`, `most` in all or so."""
-    return epoch in (1, epochs) or epoch % max(least, -(-epochs // most)) == 0
+    """The last, and before it those as many epochs apart, at least `least`, `most` in all or so."""
+    return epoch == epochs or epoch % max(least, -(-epochs // most)) == 0
 
 
 # When parts are shown while training: (epoch, epochs of the run) → whether after this one.
