@@ -129,7 +129,7 @@ def test_the_check_sees_parts_that_are_left_out(browser, tmp_path, monkeypatch):
     with started(tmp_path) as address, opened(browser) as (page, _):
         page.goto(address)
         page.wait_for_selector("line-chart canvas")
-        found = {tab: missing(page, page.url.partition("#")[0], tab, 2) for tab in ("images", "histograms")}
+        found = {tab: missing(page, page.url.partition("#")[0], tab, 1) for tab in ("images", "histograms")}
     assert found == {"images": ["confusion_matrix"], "histograms": TABS["histograms"][2]}
 
 
