@@ -8,7 +8,7 @@ from mlp_torch.runs import plain, versions
 from mlp_torch.terminal import counted
 
 MOST_COLUMNS = 200
-CHECKED = ("gradient", "equal", "max |Δ|", "of bound", "verdict")  # more are broken into letters
+CHECKED = ("gradient", "equal", "of bound", "verdict")  # more columns are broken into letters
 ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>#|~&!"})
 ABOUT = """\
 A step is an **epoch**: one pass over the training samples. Step 0 is before the first, so that what is \
