@@ -19,6 +19,7 @@ import tyro
 
 from manual.architecture import choose
 from mlp_torch import streams
+from mlp_torch.board.config import ShowBoard
 from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
     "predict": (Predict, "mlp_torch.inference.predict:run"),
     "export": (Export, "mlp_torch.export.command:run"),
+    "board": (ShowBoard, "mlp_torch.board.command:run"),
     "runs": (Runs, "mlp_torch.inference.listing:run"),
 }
 DESCRIPTION = (

@@ -33,6 +33,7 @@ HAND_WRITTEN = ("manual", "buffered", "compiled", "torch")
 PRECISIONS = ("ieee", "tf32", "bf16")
 KEEP = ("best", "last")
 TIERS = ("all", "exact", "certified")
+LEVELS = ("minimal", "standard", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +159,8 @@ class Train(ObjectiveFlags, Network):
     """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
     """Judge the gradients while training, every so many steps; TensorBoard shows error over bound."""
+    log: Annotated[str, one_of(LEVELS)] = "standard"
+    """What TensorBoard is shown: minimal, curves alone; standard, what costs little; full, everything."""
     name: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     """Name of the run's folder; if not given, made of data, engine and time."""
     runs_dir: Path = Path("runs")
@@ -173,14 +176,11 @@ class Train(ObjectiveFlags, Network):
         require_choice("--engine", "engine", self.engine, ENGINES)
         require_choice("--optimizer", "optimizer", self.optimizer, OPTIMIZERS)
         require_choice("--schedule", "schedule", self.schedule, SCHEDULES)
+        require_choice("--log", "level", self.log, LEVELS)
         if self.epochs is not None:
             require(self.epochs >= 1, "--epochs", self.epochs, "must be at least 1")
-        require(
-            math.isfinite(self.lr) and self.lr > 0,
-            "--lr",
-            self.lr,
-            "must be a finite number above 0, such as 0.003",
-        )
+        good = math.isfinite(self.lr) and self.lr > 0
+        require(good, "--lr", self.lr, "must be a finite number above 0, such as 0.003")
         require(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and below 1")
         decay = self.weight_decay or 0.0
         good = math.isfinite(decay) and decay >= 0

@@ -143,7 +143,11 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     config, data, kept, folder = training.config, training.data, training.kept, training.folder
     test = scores(training, data.test)
     mark = fingerprint(kept.parameters)
-    interrupted = bool(training.interrupted)
+    interrupted, seconds = bool(training.interrupted), training.seconds
+    if not interrupted:
+        tested = {f"test/{name.removeprefix('test_')}": value for name, value in test.result().items()}
+        training.board.end(training.moment(kept, scalars=tested))
+    # last: a run that is cut before it goes on
     folder.finish({"epoch": kept.epoch, **test.result(), "fingerprint": mark, "interrupted": interrupted})
     which = "the best in validation" if config.keep == "best" else "the last"
     if interrupted:
@@ -154,7 +158,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
         f"  {why_float64(config.dtype)}what these words mean: mlp explain certified",
         _test(test, data),
         *doubts(training, test),
-        f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {training.seconds:.1f} s "
+        f"{weights_of(kept)} are kept, {which} of {training.last.epoch} in {seconds:.1f} s "
         f"(--keep {config.keep})",
         f"fingerprint of these weights: {mark}{same_bits(config.engine)}",
     ]
@@ -164,7 +168,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     if not test.learnt:
         path = shlex.quote(str(folder.path))
         lines.append(f"what becomes of its gradient, factor by factor: mlp explain --run {path}")
-    lines.append(f"curves: tensorboard --logdir {shlex.quote(str(config.runs_dir))}")
+    lines.append(f"curves: mlp board {shlex.quote(str(config.runs_dir))}")
     return Outcome(folder.path, tuple(lines), report)
 
 

@@ -15,7 +15,14 @@ from mlp_torch.flags import flag_name, from_table
 from mlp_torch.lock import Lock
 from mlp_torch.runs import plain, versions
 
-FREE = ("resume", "epochs", "name", "runs_dir", "checkpoint_every")  # flags that the steps do not depend on
+FREE = (
+    "resume",
+    "epochs",
+    "name",
+    "runs_dir",
+    "checkpoint_every",
+    "log",
+)  # flags that the steps do not depend on
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ def begun(config: Train) -> Begun:
         flags = replace(
             saved, resume=None, epochs=epochs, name=folder.resolve().name, runs_dir=folder.parent,
             checkpoint_every=config.checkpoint_every or saved.checkpoint_every,
+            log=saved.log if config.log == Train.log else config.log,
         )  # fmt: skip
         result = _table(table, "result")
         if result and not result.get("interrupted") and epochs == saved.epochs:

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import tomli_w
 import torch
-from matplotlib.figure import Figure
 
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact, content
@@ -147,19 +146,25 @@ class Run:
     def _weights(self, parameters: Mapping[str, Array], epoch: int) -> bytes:
         return content(parameters, {"epoch": str(epoch), **self.metadata})
 
-    def log(self, metrics: Mapping[str, float | None], scalars: Mapping[str, float | None]) -> None:
-        """One epoch: a line of metrics.jsonl (NaN and Inf as null) and TensorBoard's scalars."""
+    def log(self, metrics: Mapping[str, float | None]) -> None:
+        """One epoch: a line of metrics.jsonl (NaN and Inf as null)."""
         finite = {n: v if v is None or math.isfinite(v) else None for n, v in metrics.items()}
         self._add(METRICS, (json.dumps(finite) + "\n").encode())
-        self._event(lambda: self.events.scalars(scalars, int(metrics["epoch"] or 0)))
 
-    def show(self, tag: str, figure: Figure) -> None:
-        """A picture for TensorBoard's Images."""
-        self._event(lambda: self.events.figure(tag, figure))
+    def add(self, values: Iterable[Any], step: int = 0) -> None:
+        """Values as TensorBoard has them, in one record."""
+        try:
+            self.events.add(values, step)
+        except OSError as error:
+            raise UnwritableError(self.events.path, error) from None
 
-    def add(self, summary: Any) -> None:
-        """A summary as TensorBoard has them."""
-        self._event(lambda: self.events.add(summary))
+    def put(self, name: str, content: bytes) -> None:
+        """A file in the place of an earlier one; the name may have folders in it."""
+        try:
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableError(self.path / name, error) from None
+        self._write(name, lambda: content)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Add the result to the configuration: a run without one was cut off."""
@@ -169,12 +174,6 @@ class Run:
     def close(self) -> None:
         """Close the event file."""
         self.events.close()
-
-    def _event(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OSError as error:
-            raise UnwritableError(self.events.path, error) from None
 
     def _add(self, name: str, line: bytes) -> None:
         """A line by one write; what the disk took of it half is taken away again."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,12 +117,13 @@ def trained(
             alone = around is contextlib.nullcontext  # in a sweep it would cost more than many a trial
             training = Training(config, data, engine, folder, start, keeps_checkpoints=alone)
             try:
-                with threads(architecture.sizes, at_once, config.engine in ON_CPU):
-                    if alone and start is None:
-                        folder.show("gradient_check", picture(engine, data, config))
-                    with around(training):
-                        training.train()
-                        return summarize(training, report)
+                at_work = threads(architecture.sizes, at_once, config.engine in ON_CPU)
+                with at_work, around(training), training.board.session():
+                    if start is None:
+                        drawn = partial(picture, engine, data, config)
+                        training.board.begin(training.moment(training.last, report=report, picture=drawn))
+                    training.train()
+                    return summarize(training, report)
             except UnwritableError as error:
                 raise error.saying(training.rescue()) from None
             except WrongGradientError as error:

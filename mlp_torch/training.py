@@ -1,9 +1,9 @@
 """One training run: the loop is `manual.training.fit`; what is kept after each epoch, and when to stop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from manual.batches import batch_counts
 from manual.engine import State
 from manual.training import Epoch, NotFiniteError, Position, fit
 from mlp_torch.autograd import BothEngine
+from mlp_torch.board.board import Board
+from mlp_torch.board.moment import Moment
+from mlp_torch.board.scalars import margins
 from mlp_torch.checkpoint import Checkpoint, Writer
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data
@@ -22,6 +25,16 @@ from mlp_torch.progress import Display
 from mlp_torch.resume import steps_depend_on
 from mlp_torch.runs import Run
 from mlp_torch.verify.monitor import Monitor, Watched
+
+Item = TypeVar("Item")
+
+
+def timed(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
+    """Each item, and the seconds that it took to come."""
+    started = time.perf_counter()
+    for item in items:
+        yield item, time.perf_counter() - started
+        started = time.perf_counter()
 
 
 class Training:
@@ -38,6 +51,9 @@ class Training:
         keeps_checkpoints: bool = True,
     ) -> None:
         self.config, self.data, self.folder = config, data, folder
+        self.board = Board(folder, config, data.train.labels is not None)
+        self.architecture = config.architecture(data.inputs, data.outputs)
+        self.batches = batch_counts(data.train.x, config.batch_size, data.train.weights)
         self.kept = self.last = self.best = Kept(0, float("inf"), engine.parameters())
         self.interrupted, self.largest_gap = 0, 0.0
         self.after_epoch: Callable[[Kept, float | None], None] | None = None
@@ -112,7 +128,7 @@ class Training:
             batch_size=config.batch_size,
             lr=config.lr,
             schedule=config.schedule,
-            warmup_steps=config.warmup * batch_counts(train.x, config.batch_size, train.weights),
+            warmup_steps=config.warmup * self.batches,
             seed=config.seed,
             start=self.position,
             every=-(-every // config.accumulate) * config.accumulate if every else None,
@@ -120,11 +136,14 @@ class Training:
         )
         try:
             with Display(config.epochs) as display:
-                for epoch in released_each(epochs):
+                spent, known = 0.0, self.position.batches == 0
+                for epoch, seconds in timed(released_each(epochs)):
+                    spent += seconds
                     if not epoch.whole:
                         self.checkpoint(epoch.position, due=True)
                         continue
-                    validation, accuracy = self.end_epoch(epoch)
+                    validation, accuracy = self.end_epoch(epoch, spent if known else None)
+                    spent, known = 0.0, True
                     self.checkpoint(epoch.position)
                     display.show(epoch.epoch, epoch.loss, validation, accuracy)
                     if self.after_epoch is not None:
@@ -148,8 +167,16 @@ class Training:
         file = self.folder.rescue(self.kept.parameters, self.kept.epoch)
         return f"{weights_of(self.kept)} are kept in {file}" if file else "no weights could be kept anywhere"
 
-    def end_epoch(self, epoch: Epoch) -> tuple[float, float | None]:
-        """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy."""
+    def moment(self, kept: Kept, **more: Any) -> Moment:
+        """What the board is shown of these weights, which are the engine's own now."""
+        shown = (self.config, self.data, self.architecture, self.data.loss, kept.epoch)
+        return Moment(*shown, kept.epoch * self.batches, self.engine.predict, kept.parameters, **more)
+
+    def end_epoch(self, epoch: Epoch, spent: float | None) -> tuple[float, float | None]:
+        """Evaluate, set the weights aside, write them and the metrics; validation loss and accuracy.
+
+        `spent` are the seconds of the whole pass, where they are known.
+        """
         data, parameters = self.data, self.engine.parameters()
         for name, value in parameters.items():
             bad = value[~np.isfinite(value)]
@@ -158,7 +185,7 @@ class Training:
         loss, accuracy = data.evaluate(self.engine.predict, data.validation)
         if not np.isfinite(loss):
             raise NotFiniteError(epoch.steps, epoch.epoch, loss, "the validation loss")
-        self.last = Kept(epoch.epoch, loss, parameters, accuracy)
+        before, self.last = self.last, Kept(epoch.epoch, loss, parameters, accuracy)
         if self.last.better(self.best):
             self.best = self.last
         if self.config.keep != "best" or self.best is self.last:
@@ -173,8 +200,11 @@ class Training:
         }
         seconds = round(self.seconds, 3)
         metrics: dict[str, Any] = {"epoch": epoch.epoch, "step": epoch.steps, **curves, "seconds": seconds}
-        norms = {f"gradient_norm/{n}": float(np.linalg.norm(g)) for n, g in self.engine.gradients.items()}
-        gaps: dict[str, float] = {}
+        gradients = dict(self.engine.gradients)
+        norms = {f"gradient_norm/{n}": float(np.linalg.norm(g)) for n, g in gradients.items()}
+        gaps: dict[str, float | None] = {}
+        if spent:
+            gaps["throughput/samples_per_second"] = len(data.train) / spent
         if isinstance(self.engine, BothEngine):
             gaps |= {f"parameter_gap/{n}": gap for n, gap in self.engine.parameter_gaps.items()}
             gaps |= {f"gradient_gap/{n}": gap for n, gap in self.engine.gradient_gaps.items()}
@@ -183,8 +213,11 @@ class Training:
             self.largest_gap = max(self.largest_gap, metrics["parameter_gap"])
             self.engine.reset_gaps()
         if self.monitor is not None:
-            gaps |= {f"error_over_bound/{n}": ratio for n, ratio in self.monitor.ratios.items()}
+            gaps |= margins(self.monitor.ratios)
             metrics["error_over_bound"] = max(self.monitor.ratios.values(), default=None)
             self.monitor.reset()
-        self.folder.log(metrics, curves | norms | gaps)
+        self.folder.log(metrics)
+        shown = curves | norms | gaps
+        moment = self.moment(self.last, gradients=gradients, before=before.parameters, scalars=shown)
+        self.board.epoch(moment)
         return loss, accuracy

@@ -19,37 +19,36 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from manual.numbers import Array
 from mlp_torch.board.pictures.mistakes import Decisions
-from mlp_torch.files import replace
+from mlp_torch.board.values import File
 
 FOLDER = Path(metadata.PLUGINS_DIR, metadata.PLUGIN_ASSETS_NAME)
 SAMPLES, VALUES = 2000, 1_000_000  # at most; a file of 9 MB
 SIDE = 32, 64  # pixels of an image in the sprite: smaller ones are enlarged, larger ones thinned out
 
 
-def write(
-    run: Path,
+def files(
     values: Array,
     columns: Mapping[str, Sequence[object]],
     images: Array | None = None,
     name: str = "last hidden layer",
-) -> int:
-    """Put the embedding (N, size) of N samples into the place of the run's last one; the bytes it takes.
+) -> list[File]:
+    """The embedding (N, size) of N samples, under names in the run's folder.
 
     `columns` are what is known of each sample (`known`), at least two, images (N, height, width) are drawn
-    with 0 as white. Of more than 2,000 samples, or a million values, so many are taken evenly. Nothing is
-    written where no sample is left whose values are all finite. Raises OSError where it cannot be written.
+    with 0 as white. Of more than 2,000 samples, or a million values, so many are taken evenly. There are
+    no files where no sample is left whose values are all finite.
     """
     rows = np.flatnonzero(np.isfinite(values).all(axis=1))
     most = min(SAMPLES, VALUES // max(values.shape[1], 1))
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, max(most, 1)).astype(int)]
     if not len(rows):
-        return 0
+        return []
     config = ProjectorConfig()
     info = config.embeddings.add()
     info.tensor_name, info.tensor_path, info.metadata_path = name, "tensors.tsv", "metadata.tsv"
     info.tensor_shape.extend([len(rows), values.shape[1]])
-    files = {
+    found = {
         info.tensor_path: _table(pl.DataFrame(values[rows].astype(np.float32)), header=False),
         info.metadata_path: _table(
             pl.DataFrame({n: [_cell(v[i]) for i in rows.tolist()] for n, v in columns.items()}), header=True
@@ -57,14 +56,10 @@ def write(
     }
     if images is not None:
         info.sprite.image_path = "sprite.png"
-        files["sprite.png"], side = sprite(images[rows])
+        found["sprite.png"], side = sprite(images[rows])
         info.sprite.single_image_dim.extend(side)
-    files[metadata.PROJECTOR_FILENAME] = text_format.MessageToString(config).encode()
-    folder = run / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        replace(folder / file, content)
-    return sum(map(len, files.values()))
+    found[metadata.PROJECTOR_FILENAME] = text_format.MessageToString(config).encode()
+    return [File(str(FOLDER / file), content) for file, content in found.items()]
 
 
 def known(found: Decisions) -> dict[str, list[str]]:

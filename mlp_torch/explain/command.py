@@ -75,14 +75,15 @@ def pictures(found: Source, explanation: Explanation) -> None:
         if not config.json and config.format == "text":
             print(f"picture: {config.plot}")
     if config.tensorboard and config.run is not None:
+        from mlp_torch.board import values
         from mlp_torch.events import Events
         from mlp_torch.explain.markdown import markdown
 
         try:
             tag = f"explain/{explanation.name}"
             with contextlib.closing(Events(config.run, ".explain")) as events:
-                events.text(tag, markdown(explanation, formulas=False), found.epoch or 0)
-                events.figure(tag, figure, found.epoch or 0)
+                shown = [values.text(tag, markdown(explanation, formulas=False)), values.figure(tag, figure)]
+                events.add(shown, found.epoch or 0)
         except OSError as error:
             raise UserError(
                 f"--tensorboard: {config.run} cannot be written into ({error.strerror})"

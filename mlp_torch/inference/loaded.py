@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from mlp_torch.data.splits import decide
 from mlp_torch.errors import UserError
 from mlp_torch.model import to_torch
 from mlp_torch.tables.delimited import place
+from mlp_torch.tables.targets import Target
 
 MOST_SHOWN = 12  # classes and columns in a notebook
 ROWS = 8192  # that go through the network at once
@@ -100,18 +101,28 @@ def finite(output: Array, where: str = "the rows", first: int = 0) -> Array:
     return output
 
 
-def decided(output: Array, loaded: artifact.Artifact) -> Array:
+class Fitted(Protocol):
+    """What says how an output is read: the loss and the target, of a run or of its data."""
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def target(self) -> Target: ...
+
+
+def decided(output: Array, loaded: Fitted) -> Array:
     """What an output (N, out) says: class labels or numbers in the target's own units (N,)."""
     target = loaded.target
     return target.decode(decide(output, loaded.loss) if target.classes else output[:, 0])
 
 
-def has_probabilities(loaded: artifact.Artifact) -> bool:
+def has_probabilities(loaded: Fitted) -> bool:
     """Whether the outputs are logits of probabilities: cross-entropies alone are fitted to give them."""
     return bool(loaded.target.classes) and LOSSES[loaded.loss].name in ("cross_entropy", "bce_with_logits")
 
 
-def probabilities(output: Array, loaded: artifact.Artifact) -> Array:
+def probabilities(output: Array, loaded: Fitted) -> Array:
     """The probability of every class (N, classes). Raises UserError where the loss gives none."""
     if not has_probabilities(loaded):
         what = f"a network trained with {loaded.loss}" if loaded.target.classes else "a regression"

@@ -163,26 +163,19 @@ class Watch:
         """The context of `mlp_torch.train.run`."""
         import optuna
 
-        from mlp_torch.sweep import hparams
+        from mlp_torch.board import hparams
 
-        add = training.folder.add
-        metrics = hparams.METRICS if training.data.train.labels is not None else hparams.METRICS[:1]
-        add(hparams.experiment(self.dimensions, metrics))
-        add(hparams.start(self.dimensions, self.raw, training.folder.path.name))
-        training.after_epoch = self.after_epoch
-        status: Any = "FAILURE"
+        classes = training.data.train.labels is not None
+        training.board.hparams = hparams.of_trial(self.dimensions, self.raw, classes)
+        self.board, training.after_epoch = training.board, self.after_epoch
         try:
             yield
-            status = "FAILURE" if training.interrupted else "SUCCESS"
             self.kept = training.kept
             self.trial.set_user_attr("accuracy", self.accuracy)
             self.trial.set_user_attr("epoch", self.kept.epoch)
         except optuna.TrialPruned:
-            status = "SUCCESS"
             training.folder.finish({"epoch": self.last.epoch, "pruned": True})
             raise
-        finally:
-            add(hparams.end(status))
 
     def after_epoch(self, kept: Kept, accuracy: float | None) -> None:
         """Report the epoch; raises TrialPruned where the study gives the trial up."""
@@ -197,6 +190,7 @@ class Watch:
             self.beaten = time.time()
             self.trial.set_user_attr("beat", self.beaten)
         if self.trial.should_prune():
+            self.board.status = "SUCCESS"  # it ends well, only earlier
             raise optuna.TrialPruned
 
 
@@ -218,9 +212,9 @@ def conclude(study: "Study", base: Train, dimensions: tuple[Dimension, ...], fol
     console = Terminal() if Terminal().is_terminal else Terminal(width=118)
     console.print()
     console.print(table)
-    print(f"\nbest: {command(with_values(base, dimensions, best[0].params))}")
+    print(f"\nbest: {command(replace(with_values(base, dimensions, best[0].params), log=Train.log))}")
     print(f"its run: {folder / f'trial-{best[0].number:04d}'}")
-    print(f"all trials: tensorboard --logdir {shlex.quote(str(folder))}, tab HParams")
+    print(f"all trials: mlp board {shlex.quote(str(folder))}, tab HParams")
     return True
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from mlp_torch.config import Train
+from mlp_torch.config import LEVELS, Train
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.flags import one_of, require, require_choice, require_folder_name
@@ -22,6 +22,8 @@ TRIALS = 20
 class Sweep(Train):
     """Search the flags of `mlp train`: every trial is a run, its values in TensorBoard's HParams tab."""
 
+    log: Annotated[str, one_of(LEVELS)] = "minimal"
+    """What TensorBoard is shown of each trial, as in `mlp train`; curves alone cost many trials no time."""
     sweep: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FLAG=VALUES ...")] = ()
     """What is searched: lr=1e-4:1e-1:log batch_size=16:64:int hidden=64,128x64 activation=relu,tanh."""
     trials: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

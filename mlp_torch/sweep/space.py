@@ -15,7 +15,7 @@ from manual.architecture import choose
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 
-UNSWEPT = ("data", "name", "runs_dir")
+UNSWEPT = ("data", "name", "runs_dir", "log")
 MOST_COMBINATIONS = 2000
 TYPES = typing.get_type_hints(Train)
 EXAMPLE = "write it as --sweep lr=1e-4:1e-1:log hidden=64,128x64 activation=relu,tanh"

@@ -118,7 +118,7 @@ def open_study(config: Sweep, name: str, folder: Path) -> Study:
 
 def settled(config: Sweep) -> dict[str, Any]:
     """The flags that must stay the same while a study goes on."""
-    free = {"trials", "timeout", "pruner", "study", "storage", "runs_dir", "name"}
+    free = {"trials", "timeout", "pruner", "study", "storage", "runs_dir", "name", "log"}
     return {f: v for f, v in vars(config).items() if f not in free} | {"sweep": sorted(config.sweep)}
 
 

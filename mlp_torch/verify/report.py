@@ -204,13 +204,14 @@ class ComparisonReport:
             parts.append(Text(self.twin_note))
         return parts
 
-    def _head(self, kind: str) -> list[str]:
+    def head(self, kind: str) -> list[str]:
+        """The headings over `ComparisonRow.cells`; `kind` is what a row is."""
         left, right = self.engines
         return [kind, "shape", "equal", "max |Δ|", "at", left, right, "‖Δ‖/‖g‖", "of bound", "verdict"]
 
     def _rows(self, kind: str, rows: Mapping[str, ComparisonRow]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-        for name in self._head(kind):
+        for name in self.head(kind):
             table.add_column(name, no_wrap=True, justify="left" if name in TEXT_COLUMNS else "right")
         for row in rows.values():
             *cells, verdict = row.cells()
@@ -234,7 +235,7 @@ class ComparisonReport:
 
     def _parts(self) -> list[str]:
         tables = {
-            kind: html.table(self._head(kind), [row.cells() for row in rows.values()])
+            kind: html.table(self.head(kind), [row.cells() for row in rows.values()])
             for kind, rows in (("gradient", self.parameters), ("stage", self.stages))
         }
         parts = [html.paragraph(line) for line in (*self._accusations(), *self._kinks())]

@@ -127,10 +127,10 @@ def test_in_a_thread_which_may_set_no_answer_both_blocks_run_as_they_are():
 def test_ctrl_c_while_an_epoch_is_written_leaves_that_epoch_whole(runs, engine, monkeypatch, capsys):
     log = Run.log
 
-    def at_the_third(self, numbers, scalars):
+    def at_the_third(self, numbers):
         if numbers["epoch"] == 3:
             interrupt()
-        log(self, numbers, scalars)
+        log(self, numbers)
 
     monkeypatch.setattr(Run, "log", at_the_third)
     flags = "--data xor --hidden 4 --lr 0.001 --schedule constant --epochs 1000"
@@ -143,9 +143,9 @@ def test_ctrl_c_while_an_epoch_is_written_leaves_that_epoch_whole(runs, engine, 
 def test_where_ctrl_c_is_ignored_as_under_nohup_a_run_trains_to_its_end(runs, monkeypatch):
     log = Run.log
 
-    def interrupt_and_log(self, numbers, scalars):
+    def interrupt_and_log(self, numbers):
         interrupt()
-        log(self, numbers, scalars)
+        log(self, numbers)
 
     monkeypatch.setattr(Run, "log", interrupt_and_log)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

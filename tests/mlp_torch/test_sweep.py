@@ -335,7 +335,7 @@ def test_a_sweep_ends_in_a_list_of_flags_that_train_takes(runs, capsys):
     said = capsys.readouterr().out
     line = re.search(r"^best: mlp (.*)$", said, re.M)[1]
     assert isinstance(parse(shlex.split(line)), Train)
-    assert f"tensorboard --logdir {runs / 's'}" in said
+    assert f"mlp board {runs / 's'}" in said
 
 
 def test_a_folder_with_trials_of_another_study_is_refused(runs, capfd):
