@@ -146,7 +146,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     interrupted, seconds = bool(training.interrupted), training.seconds
     if not interrupted:
         tested = {f"test/{name.removeprefix('test_')}": value for name, value in test.result().items()}
-        training.board.end(training.moment(kept, scalars=tested))
+        training.board.end(training.moment(kept, scalars=tested), seconds)
     # last: a run that is cut before it goes on
     folder.finish({"epoch": kept.epoch, **test.result(), "fingerprint": mark, "interrupted": interrupted})
     which = "the best in validation" if config.keep == "best" else "the last"

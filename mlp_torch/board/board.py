@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from mlp_torch.board import hparams
 from mlp_torch.board.moment import Moment
-from mlp_torch.board.parts import BEGINNING, END, MORE_OFTEN, PARTS, SCHEDULES, Part
+from mlp_torch.board.parts import BEGINNING, END, MORE_OFTEN, PARTS, SCHEDULES, Part, affordable
 from mlp_torch.board.scalars import about
 from mlp_torch.board.values import File, Value, described
 from mlp_torch.config import LEVELS, Train
@@ -44,8 +44,14 @@ class Board:
 
         self._show(moment, due)
 
-    def end(self, moment: Moment) -> None:
-        """Of the weights that were kept; the run has ended well."""
+    def end(self, moment: Moment, seconds: float) -> None:
+        """Of the weights that were kept; the run has ended well, after so many seconds of training.
+
+        What only the fullest level draws is shown by `standard` too, where training took long.
+        """
+        more = [p for p in PARTS if p.when == END and p not in self.parts and p.applies(moment)]
+        if self.config.log != LEVELS[0]:
+            self.parts = [*self.parts, *affordable(more, seconds)]
         self._show(moment, lambda part: part.when == END, [hparams.end("SUCCESS")])
         self.status = None
 

@@ -43,7 +43,7 @@ def with_hidden_layers(moment: Moment) -> bool:
 def gradients(moment: Moment) -> list[Value]:
     """Both gradients of the first batch, and their errors under the bound."""
     assert moment.picture is not None
-    return [figure("gradient_check", moment.picture(), "The first batch, on the initial weights.")]
+    return [figure("training/gradient_check", moment.picture(), "The first batch, on the initial weights.")]
 
 
 def network(moment: Moment) -> list[Value]:
@@ -58,7 +58,7 @@ def confusion_matrix(moment: Moment) -> list[Value]:
     """How many of a class were taken for another."""
     found, target = decisions(moment), moment.data.target
     matrix = metrics.confusion(found.truth, found.decision, len(found.labels))
-    return [figure("confusion_matrix", confusion(matrix, found.labels, target.name), KEPT)]
+    return [figure("kept_weights/confusion_matrix", confusion(matrix, found.labels, target.name), KEPT)]
 
 
 def worst_mistakes(moment: Moment) -> list[Value]:
@@ -66,14 +66,14 @@ def worst_mistakes(moment: Moment) -> list[Value]:
     names = moment.data.preprocessing.input_names
     x, found, grid = moment.shown.x, decisions(moment), pixels(names)
     drawn = as_columns(x, names, found) if grid is None else as_images(x, grid, found)
-    return [figure("worst_mistakes", drawn, f"The largest losses. {KEPT}")]
+    return [figure("kept_weights/worst_mistakes", drawn, f"The largest losses. {KEPT}")]
 
 
 def predictions(moment: Moment) -> list[Value]:
     """Predictions against the truth, in the target's own units; the largest losses are marked."""
     target = moment.data.target
     truth, found = (target.decode(v[:, 0]) for v in (moment.shown.y, moment.output))
-    return [figure("predictions", regression(truth, found, target.name, losses(moment)), KEPT)]
+    return [figure("kept_weights/predictions", regression(truth, found, target.name, losses(moment)), KEPT)]
 
 
 def decision_boundary(moment: Moment) -> list[Value]:
@@ -96,14 +96,14 @@ def decision_boundary(moment: Moment) -> list[Value]:
         said, moment.shown.x, truth, limits(moment.plane), names, [str(c) for c in target.classes],
         title=f"epoch {moment.epoch}",
     )  # fmt: skip
-    return [figure("decision_boundary", drawn, "After the epoch, with the validation samples.")]
+    return [figure("training/decision_boundary", drawn, "After the epoch, with the validation samples.")]
 
 
 def first_layer(moment: Moment) -> list[Value]:
     """What the first layer's units weigh."""
     names = moment.data.preprocessing.input_names
     drawn = first_weights(moment.parameters["layers.0.weight"], names, pixels(names))
-    return [figure("first_layer", drawn, "The weights that were kept: one tile or row a unit.")]
+    return [figure("kept_weights/first_layer", drawn, "The weights that were kept: one tile or row a unit.")]
 
 
 def pr_curves(moment: Moment) -> list[Value]:
@@ -117,7 +117,7 @@ def roc_curves(moment: Moment) -> list[Value]:
     """The ROC curves, each class against the rest."""
     found, shown = decisions(moment), moment.shown
     p = probabilities(moment.output, moment.data)
-    return [figure("roc_curves", curves.roc(found.truth, p, found.labels, shown.weights), KEPT)]
+    return [figure("kept_weights/roc_curves", curves.roc(found.truth, p, found.labels, shown.weights), KEPT)]
 
 
 def last_hidden_layer(moment: Moment) -> list[File]:

@@ -1,6 +1,6 @@
 """What the board is made of: one row a part, for which level, when, and of which runs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlp_torch.board import figures, histograms, layout, scalars, texts
@@ -33,6 +33,7 @@ class Part:
     """One row: its name, the lowest level that shows it, when, what makes it, and for which runs it is.
 
     `when` is BEGINNING (before the first epoch), a row of SCHEDULES, or END (of the weights kept).
+    `seconds` is what a picture at the end takes at most, of a few hundred samples on a slow core.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Part:
     when: str
     make: Callable[[Moment], Iterable[Value | File]]
     applies: Callable[[Moment], bool] = any_run
+    seconds: float = 0.3
+
+
+def affordable(parts: Sequence[Part], seconds: float) -> Sequence[Part]:
+    """The parts, where making all of them takes at most a twentieth of the seconds of training, or none."""
+    return parts if 20 * sum(part.seconds for part in parts) <= seconds else ()
 
 
 def curves(measure: Callable[[Moment], Mapping[str, float | None]]) -> Callable[[Moment], list[Value]]:

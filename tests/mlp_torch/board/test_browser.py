@@ -28,7 +28,19 @@ TABS = {
         ["loss", "accuracy", "update ratio", "gradient norm", "dead units"],
     ),
     "custom_scalars, the band": ("tf-custom-scalar-margin-chart-card", "path.area", ["error over bound"]),
-    "images": ("tf-image-loader", "img", ["confusion_matrix", "gradient_check"]),
+    "images": (
+        "tf-image-loader",
+        "img",
+        [
+            "confusion_matrix",
+            "decision_boundary",
+            "first_layer",
+            "gradient_check",
+            "roc_curves",
+            "worst_mist",
+        ],
+    ),
+    "pr_curves": ("tf-pr-curve-card", "path.line", ["1 against the rest"]),
     "histograms": (
         "tf-histogram-loader",
         "path.outline",
@@ -39,7 +51,7 @@ TABS = {
     "hparams": ("tf-hparams-table-view", "vaadin-grid-cell-content", ["moons", "loss/validation", "lr"]),
 }
 # The cards, each with its words and how many things are drawn in it, across all shadow roots.
-CARDS = """([card, drawn]) => {
+CARDS = """([card, drawn, turn]) => {
     const within = (node, selector) => [...node.querySelectorAll('*')].flatMap((e) => [
         ...(e.matches(selector) ? [e] : []), ...(e.shadowRoot ? within(e.shadowRoot, selector) : []),
     ]);
@@ -49,7 +61,9 @@ CARDS = """([card, drawn]) => {
         const box = e.getBoundingClientRect();
         return box.width > 5 && (e.tagName !== 'IMG' || e.naturalWidth > 0);
     };
-    return within(document, card).map((e) => [words(e), inside(e).filter(seen).length]);
+    const cards = within(document, card);
+    cards[turn % cards.length]?.scrollIntoView();  // what is not in sight is not drawn
+    return cards.map((e) => [words(e), inside(e).filter(seen).length]);
 }"""
 
 
@@ -81,15 +95,14 @@ def missing(page, address: str, tab: str, seconds: float = 15) -> list[str]:
     card, drawn, wanted = TABS[tab]
     page.goto(f"{address}#{tab.partition(',')[0]}")
 
-    def left() -> list[str]:
-        cards = page.evaluate(CARDS, [card, drawn])
-        return [words for words in wanted if not any(words in said and count for said, count in cards)]
-
-    for _ in range(int(seconds * 10)):
-        if not left():
+    left = wanted
+    for turn in range(int(seconds * 10)):
+        cards = page.evaluate(CARDS, [card, drawn, turn])
+        left = [words for words in left if not any(words in said and count for said, count in cards)]
+        if not left:
             break
         page.wait_for_timeout(100)
-    return left()
+    return left
 
 
 def test_in_every_tab_each_part_is_drawn_and_no_error_is_said(browser, address):
@@ -97,6 +110,23 @@ def test_in_every_tab_each_part_is_drawn_and_no_error_is_said(browser, address):
         page.goto(address)
         page.wait_for_selector("line-chart canvas")
         assert [missing(page, page.url.partition("#")[0], tab) for tab in TABS] == [[] for _ in TABS]
+        assert errors == []
+
+
+def test_the_graph_has_the_stages_and_the_projector_the_samples_of_the_one_run(browser, address):
+    with opened(browser) as (page, errors):
+        page.goto(f"{address}#graphs")
+        for name in ("x", "layers.0", "layers.2", "loss", "y"):
+            page.wait_for_selector(f"g.node[data-name='{name}']", state="attached")
+        page.locator("g.node[data-name='layers.0']").dblclick(force=True)
+        for name in ("z1", "a1", "W1", "b1"):
+            page.wait_for_selector(f"g.node[data-name='layers.0/{name}']", state="attached")
+        page.goto(f"{address}#projector")
+        page.reload()
+        projector = page.frame_locator("iframe").frame_locator("iframe")  # the plugin in a frame in a frame
+        projector.locator(".numDataPoints", has_text="100").wait_for(timeout=60_000)
+        assert projector.locator("canvas").count() > 0
+        assert page.evaluate("fetch('data/runs').then(answer => answer.json())") == ["moons"]
         assert errors == []
 
 
@@ -121,8 +151,9 @@ def test_the_loss_stands_first_and_its_lines_are_drawn(width, browser, address):
         assert coloured(chart.screenshot()) > 100
 
 
+@pytest.mark.long
 def test_the_check_sees_parts_that_are_left_out(browser, tmp_path, monkeypatch):
-    left_out = ("layout", "weights", "gradients", "activations", "confusion")
+    left_out = ("layout", "weights", "gradients", "activations", "confusion matrix")
     kept = tuple(part for part in PARTS if part.name not in left_out)
     monkeypatch.setattr("mlp_torch.board.board.PARTS", kept)
     assert train(tmp_path, "--data moons --hidden 6 5 --epochs 2 --engine manual --log full", "moons") == 0

@@ -8,6 +8,7 @@ from mlp_torch.board.board import Board
 from mlp_torch.board.parts import PARTS, SCHEDULES
 from mlp_torch.board.scalars import FAMILIES
 from mlp_torch.board.texts import table
+from mlp_torch.training import Training
 from tests.mlp_torch.board.reading import descriptions, hparams, markdown, steps, values
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
@@ -28,7 +29,7 @@ def test_every_family_of_curves_is_there_at_every_epoch_and_says_what_it_is(show
     for tag in (t for t in found if t.partition("/")[0] in FAMILIES):
         assert "Step: the epoch" in said[tag], tag
     assert said["weights/layers.0.weight"]
-    assert said["confusion_matrix"]
+    assert said["kept_weights/confusion_matrix"]
 
 
 def test_update_ratios_are_of_the_weights_of_two_epochs(runs):
@@ -135,12 +136,22 @@ def test_a_level_shows_its_parts_and_no_more(level, runs):
     histograms = {"minimal": None, "standard": [15, 30, 40], "full": [*range(1, 41)]}[level]
     assert found.get("weights/layers.0.weight") == histograms
     assert ("configuration/text_summary" in found) == (level != "minimal")
-    assert ("confusion_matrix" in found) == (level == "full")
+    assert ("kept_weights/confusion_matrix" in found) == (level == "full")
     assert found["loss/validation"] == metrics_steps(runs / "run")
 
 
 def metrics_steps(run):
     return [row["epoch"] for row in metrics(run)]
+
+
+@pytest.mark.parametrize(("level", "seconds"), [("standard", 35.0), ("standard", 40.0), ("minimal", 40.0)])
+def test_pictures_of_the_end_are_drawn_where_they_take_less_than_a_twentieth(
+    level, seconds, runs, monkeypatch
+):
+    monkeypatch.setattr(Training, "seconds", seconds)
+    assert train(runs, f"--data moons --epochs 1 --hidden 3 --log {level}") == 0
+    found = steps(runs / "run").keys() & {"kept_weights/confusion_matrix", "kept_weights/roc_curves", "pr/1"}
+    assert len(found) == (3 if (level, seconds) == ("standard", 40.0) else 0)
 
 
 def test_histograms_are_some_twenty_however_long_the_run_is():

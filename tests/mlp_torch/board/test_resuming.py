@@ -57,7 +57,7 @@ def test_more_epochs_put_another_end_in_the_place_of_the_first(runs):
     nothing_twice(runs / "run")
     found = steps(runs / "run")
     assert found["loss/train"] == [row["epoch"] for row in metrics(runs / "run")] == list(range(1, 10))
-    assert len(found["confusion_matrix"]) == len(found["test/loss"]) == 1
+    assert len(found["kept_weights/confusion_matrix"]) == len(found["test/loss"]) == 1
     assert hparams(runs / "run")["end"].status == 1
 
 
