@@ -3,9 +3,7 @@
 A name is imported when it is first used, so that `mlp --help` does not wait for torch.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,11 +17,11 @@ if TYPE_CHECKING:
     from mlp_torch.errors import UserError as UserError
     from mlp_torch.estimators.classes import MLPClassifier as MLPClassifier
     from mlp_torch.estimators.classes import MLPRegressor as MLPRegressor
-    from mlp_torch.explain.notebook import explain as explain
+    from mlp_torch.explanation.notebook import explain as explain
     from mlp_torch.inference.loaded import load_run as load_run
     from mlp_torch.model import MLP as MLP
-    from mlp_torch.python_train import TrainedRun as TrainedRun
-    from mlp_torch.python_train import train as train
+    from mlp_torch.training.python import TrainedRun as TrainedRun
+    from mlp_torch.training.python import train as train
     from mlp_torch.verify.comparison import compare as compare
     from mlp_torch.verify.report import ComparisonReport as ComparisonReport
     from mlp_torch.verify.report import WrongGradientError as WrongGradientError
@@ -40,14 +38,14 @@ EXPORTS = {
     "MLP": "mlp_torch.model",
     "MLPClassifier": "mlp_torch.estimators.classes",
     "MLPRegressor": "mlp_torch.estimators.classes",
-    "TrainedRun": "mlp_torch.python_train",
+    "TrainedRun": "mlp_torch.training.python",
     "UserError": "mlp_torch.errors",
     "ComparisonReport": "mlp_torch.verify.report",
     "WrongGradientError": "mlp_torch.verify.report",
     "compare": "mlp_torch.verify.comparison",
-    "explain": "mlp_torch.explain.notebook",
+    "explain": "mlp_torch.explanation.notebook",
     "load_run": "mlp_torch.inference.loaded",
-    "train": "mlp_torch.python_train",
+    "train": "mlp_torch.training.python",
 }
 
 __all__ = list(EXPORTS)
@@ -61,17 +59,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *EXPORTS])
-
-
-class _Package(ModuleType):
-    """A package whose public names stay what they are, though `train` and `explain` hold modules as well.
-
-    Importing mlp_torch/train.py would put that module into the place of the function.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in EXPORTS or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

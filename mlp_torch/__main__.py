@@ -23,7 +23,7 @@ from mlp_torch.board.config import ShowBoard
 from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
 from mlp_torch.errors import UserError
-from mlp_torch.explain.config import Explain
+from mlp_torch.explanation.config import Explain
 from mlp_torch.export.config import Export
 from mlp_torch.inference.config import Evaluate, Predict, Runs
 from mlp_torch.interrupts import code_of
@@ -32,11 +32,11 @@ from mlp_torch.sweep.config import Sweep
 
 # One row a command: the dataclass of its flags, and the function that takes it and returns the exit code.
 COMMANDS: dict[str, tuple[type[Any], str]] = {
-    "train": (Train, "mlp_torch.train:run"),
+    "train": (Train, "mlp_torch.training.command:run"),
     "compare": (Compare, "mlp_torch.verify.command:run"),
     "check": (Check, "mlp_torch.check.command:run"),
     "lecture": (Lecture, "mlp_torch.lecture.command:run"),
-    "explain": (Explain, "mlp_torch.explain.words:run"),
+    "explain": (Explain, "mlp_torch.explanation.words:run"),
     "sweep": (Sweep, "mlp_torch.sweep.command:run"),
     "evaluate": (Evaluate, "mlp_torch.inference.evaluate:run"),
     "predict": (Predict, "mlp_torch.inference.predict:run"),

@@ -2,9 +2,9 @@
 
 `config.toml` (the flags as they were resolved, versions, at the end the result), `metrics.jsonl` (one
 line an epoch), `model.safetensors` (the weights and all that using them takes: `mlp_torch.artifact`),
-`checkpoint.safetensors` (all that going on takes: `mlp_torch.checkpoint`), `lock` while a process is at
-work, and an event file for TensorBoard. Files are replaced whole, never half written; a line of metrics is
-added by one write, so that an epoch costs the same however many came before.
+`checkpoint.safetensors` (all that going on takes: `mlp_torch.training.checkpoint`), `lock` while a
+process is at work, and an event file for TensorBoard. Files are replaced whole, never half written; a line
+of metrics is added by one write, so that an epoch costs the same however many came before.
 """
 
 import contextlib

@@ -19,10 +19,10 @@ from mlp_torch.inference.config import Evaluate
 from mlp_torch.inference.engine import flags, predictor
 from mlp_torch.inference.loaded import finite, has_probabilities, probabilities
 from mlp_torch.objective import prepared
-from mlp_torch.outcome import regression
 from mlp_torch.tables.kinds import require_column
 from mlp_torch.tables.table import read_table
 from mlp_torch.terminal import Terminal, counted
+from mlp_torch.training.outcome import regression
 
 WORDS = {
     "samples": "samples", "loss": "loss", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",

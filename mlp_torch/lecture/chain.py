@@ -101,7 +101,7 @@ def chain(walk: Walk) -> Page:
 
 def draw_chain(figure: Any) -> None:
     """How ∂L/∂· shrinks on its way from the loss down to the first weight, factor by factor."""
-    from mlp_torch.lecture.figures import BLUE, ORANGE
+    from mlp_torch.colours import BLUE, ORANGE
 
     axes = figure.subplots()
     rows = measure_chain().rows["w1"]

@@ -175,7 +175,7 @@ def slips(page: Page, walk: Walk) -> None:
 
 def draw_descent(figure: Any, outcomes: dict[str, list[TrainedNetwork]], walk: Walk) -> None:
     """The training loss against passes, and the smallest perceptron's distance from w*."""
-    from mlp_torch.lecture.figures import COLOURS, MARKERS
+    from mlp_torch.colours import COLOURS, MARKERS
 
     left, right = figure.subplots(1, 2)
     styles = ("-", "--", ":")

@@ -223,7 +223,7 @@ def gain(title: str, runs: Results) -> tuple[str, ...]:
 
 def draw_hyperparameters(figure: Any, results: dict[str, Results]) -> None:
     """Each comparison as one row of dots: mean and deviation of the test accuracy."""
-    from mlp_torch.lecture.figures import COLOURS, MARKERS
+    from mlp_torch.colours import COLOURS, MARKERS
 
     figure.set_size_inches(8, 8)
     axes = figure.subplots()

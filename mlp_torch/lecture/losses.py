@@ -96,7 +96,7 @@ def losses(walk: Walk) -> Page:
 
 def draw_losses(figure: Any) -> None:
     """The four losses and their derivatives over ŷ, for y = 1."""
-    from mlp_torch.lecture.figures import BLUE, GREEN, PURPLE, VERMILION
+    from mlp_torch.colours import BLUE, GREEN, PURPLE, VERMILION
 
     left, right = figure.subplots(1, 2)
     output = np.linspace(-1.5, 3, 901)[:, None]

@@ -95,7 +95,7 @@ def first_flat(dtype: Any) -> int:
 
 def draw_forward(figure: Any) -> None:
     """f and f′, and the product f (1 − f) where it breaks off."""
-    from mlp_torch.lecture.figures import BLUE, ORANGE, VERMILION
+    from mlp_torch.colours import BLUE, ORANGE, VERMILION
 
     left, right = figure.subplots(1, 2)
     a = np.linspace(-8, 8, 400)
@@ -142,7 +142,7 @@ def counting(walk: Walk) -> Page:
 
 def draw_counting(figure: Any) -> None:
     """The 3-4-2 network: every circle a neuron or an input, every line a weight."""
-    from mlp_torch.lecture.figures import BLUE, ORANGE, SKY
+    from mlp_torch.colours import BLUE, ORANGE, SKY
 
     axes = figure.subplots()
     axes.axis("off")

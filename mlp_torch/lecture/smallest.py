@@ -114,7 +114,7 @@ def in_tens() -> list[Fraction]:
 
 def draw_smallest(figure: Any) -> None:
     """The line through the samples, and w on its way under both rates."""
-    from mlp_torch.lecture.figures import BLACK, BLUE, VERMILION
+    from mlp_torch.colours import BLACK, BLUE, VERMILION
 
     m = measure_smallest()
     left, right = figure.subplots(1, 2)
@@ -203,7 +203,7 @@ def second(walk: Walk) -> Page:
 
 def draw_second(figure: Any) -> None:
     """The path of (w₁, w₂) over the contours of the loss."""
-    from mlp_torch.lecture.figures import BLACK, VERMILION
+    from mlp_torch.colours import BLACK, VERMILION
 
     m = measure_second()
     left, right = figure.subplots(1, 2)

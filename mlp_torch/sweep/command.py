@@ -18,14 +18,14 @@ from mlp_torch.config import Train
 from mlp_torch.data.loading import load
 from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import code_of, held
-from mlp_torch.outcome import Kept
 from mlp_torch.processes import owner
 from mlp_torch.sweep.config import TRIALS, Sweep
 from mlp_torch.sweep.space import Dimension, Raw, combinations, with_values, words
 from mlp_torch.terminal import Terminal
-from mlp_torch.train import check_batches, resolve
-from mlp_torch.train import run as train
-from mlp_torch.training import Training
+from mlp_torch.training.command import check_batches, resolve
+from mlp_torch.training.command import run as train
+from mlp_torch.training.loop import Training
+from mlp_torch.training.outcome import Kept
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -28,8 +28,8 @@ from mlp_torch.board import board
 from mlp_torch.board.moment import Moment
 from mlp_torch.board.parts import PARTS, Part
 from mlp_torch.config import LEVELS, Train
-from mlp_torch.train import run
-from mlp_torch.training import Training
+from mlp_torch.training.command import run
+from mlp_torch.training.loop import Training
 
 ENGINES = ("compiled", "manual")
 

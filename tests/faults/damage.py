@@ -13,7 +13,7 @@ from mlp_torch import artifact, checkpoint
 from mlp_torch.__main__ import parse
 from mlp_torch.errors import UserError
 from mlp_torch.inference.listing import read as read_run
-from mlp_torch.resume import begun
+from mlp_torch.training.resume import begun
 
 SECONDS = 20  # after which a file is said to hang
 

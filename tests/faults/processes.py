@@ -71,10 +71,6 @@ class Processes:
 
 def serve() -> None:
     """Fork a process a line."""
-    import mlp_torch.autograd
-    import mlp_torch.buffered
-    import mlp_torch.sweep.study
-    import mlp_torch.train  # noqa: F401  # imported for the processes
     from mlp_torch.__main__ import main
 
     for line in sys.stdin:

@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
 from mlp_torch.__main__ import main
-from mlp_torch.explain import factors as rules
-from mlp_torch.explain.chain import REUSE, Explanation, contract, explain
-from mlp_torch.explain.markdown import markdown
-from mlp_torch.explain.picture import draw
-from mlp_torch.explain.units import two
+from mlp_torch.explanation import factors as rules
+from mlp_torch.explanation.chain import REUSE, Explanation, contract, explain
+from mlp_torch.explanation.markdown import markdown
+from mlp_torch.explanation.picture import draw
+from mlp_torch.explanation.units import two
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from tests.problems import DTYPES, Problem, faulty, problems

@@ -16,16 +16,16 @@ from matplotlib.text import Annotation
 
 from manual import MLP
 from mlp_torch.__main__ import main
-from mlp_torch.explain.chain import Explanation, explain
-from mlp_torch.explain.choice import choose
-from mlp_torch.explain.config import Explain
-from mlp_torch.explain.killer import SMALL, gains
-from mlp_torch.explain.labels import HEIGHT, place
-from mlp_torch.explain.look import ENTRY, KILLS
-from mlp_torch.explain.markdown import markdown
-from mlp_torch.explain.picture import draw
-from mlp_torch.explain.source import our_trace, source, traces
-from mlp_torch.explain.units import path
+from mlp_torch.explanation.chain import Explanation, explain
+from mlp_torch.explanation.choice import choose
+from mlp_torch.explanation.config import Explain
+from mlp_torch.explanation.killer import SMALL, gains
+from mlp_torch.explanation.labels import HEIGHT, place
+from mlp_torch.explanation.look import ENTRY, KILLS
+from mlp_torch.explanation.markdown import markdown
+from mlp_torch.explanation.picture import draw
+from mlp_torch.explanation.source import our_trace, source, traces
+from mlp_torch.explanation.units import path
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 
@@ -153,7 +153,7 @@ KILLERS = {
 def test_the_factor_that_kills_a_gradient_is_named_in_text_markdown_json_and_picture(kind):
     from rich.console import Console
 
-    from mlp_torch.explain.text import render
+    from mlp_torch.explanation.text import render
 
     e = planted(kind)
     stage, says = KILLERS[kind]

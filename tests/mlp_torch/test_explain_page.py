@@ -17,14 +17,14 @@ from manual.architecture import NORMALIZATIONS
 from manual.numbers import fingerprint
 from mlp_torch import artifact
 from mlp_torch.__main__ import main, parse
-from mlp_torch.explain.chain import contract
-from mlp_torch.explain.choice import choose
-from mlp_torch.explain.page import epochs
-from mlp_torch.explain.page.chains import Moment, Subject
-from mlp_torch.explain.page.document import LIMIT, fitting, spread
-from mlp_torch.explain.page.mathml import mathml
-from mlp_torch.explain.page.numbers import array, number, pair, text
-from mlp_torch.explain.source import source, traces
+from mlp_torch.explanation.chain import contract
+from mlp_torch.explanation.choice import choose
+from mlp_torch.explanation.page import epochs
+from mlp_torch.explanation.page.chains import Moment, Subject
+from mlp_torch.explanation.page.document import LIMIT, fitting, spread
+from mlp_torch.explanation.page.mathml import mathml
+from mlp_torch.explanation.page.numbers import array, number, pair, text
+from mlp_torch.explanation.source import source, traces
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from tests.browser import opened
@@ -412,7 +412,7 @@ def test_the_page_is_dark_where_the_reader_wants_it_never_on_paper_and_readable_
             page.emulate_media(color_scheme=scheme, media=media)
             papers.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert papers == ["rgb(255, 255, 255)", "rgb(22, 24, 28)", "rgb(255, 255, 255)"]
-    css = files("mlp_torch.explain.page").joinpath("page.css").read_text(encoding="utf-8")
+    css = files("mlp_torch.explanation.page").joinpath("page.css").read_text(encoding="utf-8")
     schemes = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
     for scheme in schemes:
         colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
@@ -498,7 +498,7 @@ def test_the_page_may_run_its_own_script_and_load_nothing(xor):
         "chain.js",
         "page.js",
     ):
-        assert files("mlp_torch.explain.page").joinpath(name).is_file()
+        assert files("mlp_torch.explanation.page").joinpath(name).is_file()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mlp_torch.check import report as check_report
 from mlp_torch.check.kinds import FAULTS
 from mlp_torch.config import ENGINES, TIERS
 from mlp_torch.errors import UserError
-from mlp_torch.explain.glossary import GLOSSARY, WORDS, find, markdown
+from mlp_torch.explanation.glossary import GLOSSARY, WORDS, find, markdown
 from mlp_torch.verify.certificate import Verdict
 from mlp_torch.verify.report import ComparisonReport
 

@@ -9,7 +9,7 @@ import pytest
 
 from manual import MLP
 from mlp_torch.__main__ import main
-from mlp_torch.explain.page.document import LIMIT
+from mlp_torch.explanation.page.document import LIMIT
 from mlp_torch.lecture import chain, smallest, xor
 from mlp_torch.lecture.command import open_page
 from mlp_torch.lecture.html.networks import EXPLAINED, four_parameters

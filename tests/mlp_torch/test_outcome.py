@@ -13,7 +13,7 @@ from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Split
 from mlp_torch.errors import UserError
 from mlp_torch.objective import prepared
-from mlp_torch.outcome import Kept, Scores, doubts, regression
+from mlp_torch.training.outcome import Kept, Scores, doubts, regression
 from tests.mlp_torch.running import config, epoch_of, metrics, train
 
 ALL = "--label-smoothing 0.1 --l1 1e-4 --l2 1e-3 --clip-norm 0.5 --class-weight balanced"

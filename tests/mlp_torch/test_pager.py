@@ -15,7 +15,7 @@ import time
 import pytest
 
 from mlp_torch.config import Compare, Train
-from mlp_torch.explain.config import Explain
+from mlp_torch.explanation.config import Explain
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.pager import PagerFlag, command, paged
 from mlp_torch.sweep.config import Sweep

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import fields
-from importlib import import_module
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -16,7 +15,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from matplotlib.figure import Figure
 
 import mlp_torch
 from manual.layers import Linear
@@ -25,19 +23,13 @@ from mlp_torch.__main__ import main
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 from mlp_torch.flags import from_table
-from mlp_torch.python_train import read
 from mlp_torch.runs import Run
+from mlp_torch.training.python import read
 from tests.mlp_torch.running import config, metrics, weights
 from tests.mlp_torch.running import train as command
 
 FLAGS = {"hidden": 7, "epochs": 4, "engine": "manual"}  # quick, and all engines' way through the flags
 WORDS = "--hidden 7 --epochs 4 --engine manual"
-
-
-@pytest.fixture(autouse=True)
-def plain_picture(monkeypatch):
-    """The picture of the gradient check, which takes longer than these runs, is drawn empty."""
-    monkeypatch.setattr(import_module("mlp_torch.train"), "picture", lambda *given: Figure(figsize=(1, 1)))
 
 
 def train(runs, **flags):
@@ -278,13 +270,3 @@ print({{"IPython", "ipykernel", "ipywidgets"}} & set(sys.modules))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert done.stderr == ""
-
-
-def test_the_function_stays_where_its_module_is_imported():
-    module = import_module("mlp_torch.train")
-    assert module.run is not mlp_torch.train
-    import_module("mlp_torch.explain.command")
-    assert (mlp_torch.train.__module__, mlp_torch.explain.__module__) == (
-        "mlp_torch.python_train",
-        "mlp_torch.explain.notebook",
-    )

@@ -4,11 +4,9 @@ import json
 import os
 import re
 import shutil
-from importlib import import_module
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlp_torch import checkpoint
@@ -34,12 +32,6 @@ RUNS = {
     "--checkpoint-every 2",
     "both, watched": f"{FLAGS} --engine both --verify-every 3 --checkpoint-every 4 --batch-size 43",
 }
-
-
-@pytest.fixture(autouse=True)
-def plain_picture(monkeypatch):
-    """The picture of the gradient check, which takes longer than these runs, is drawn empty."""
-    monkeypatch.setattr(import_module("mlp_torch.train"), "picture", lambda *given: Figure(figsize=(1, 1)))
 
 
 class Cut(BaseException):

@@ -24,7 +24,7 @@ from mlp_torch.processes import owner
 from mlp_torch.sweep import study as studies
 from mlp_torch.sweep.command import command
 from mlp_torch.sweep.space import read, with_values
-from mlp_torch.training import Kept
+from mlp_torch.training.loop import Kept
 from tests.mlp_torch.running import config, metrics, train, weights
 
 FIXED = "--data xor --epochs 3 --hidden 4"
@@ -246,7 +246,7 @@ def test_an_interrupted_trial_is_tried_again_by_the_next_process(runs, capsys, m
         for error in calls:
             raise error
 
-    monkeypatch.setattr("mlp_torch.training.Display.show", interrupted)
+    monkeypatch.setattr("mlp_torch.training.loop.Display.show", interrupted)
     assert sweep(runs, f"{FIXED} --sweep lr=0.1,0.2 --sampler grid") == 130
     assert sweep(runs, f"{FIXED} --sweep lr=0.1,0.2 --sampler grid") == 0
     states = [t.state for t in trials(runs)]

@@ -1,7 +1,5 @@
 """`mlp train` from end to end: what is checked, learned, kept and shown."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import torch
@@ -9,9 +7,9 @@ import torch
 from mlp_torch.__main__ import main
 from mlp_torch.config import ENGINES, Train
 from mlp_torch.engines import build, choose_engine
+from mlp_torch.training import command as training
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 
-training = import_module("mlp_torch.train")  # beside the function of that name
 FILES = {"config.toml", "metrics.jsonl", "model.safetensors", "checkpoint.safetensors"}
 
 
@@ -124,7 +122,7 @@ def test_runs_without_a_name_get_names_of_their_own(runs):
 
 
 def test_a_terminal_shows_a_bar(monkeypatch, capsys):
-    from mlp_torch.progress import Display
+    from mlp_torch.training.progress import Display
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     with Display(3) as display:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
 from manual.numbers import Array
-from mlp_torch.lecture.figures import BLUE, COLOURS, MARKERS, VERMILION
+from mlp_torch.colours import BLUE, COLOURS, MARKERS, VERMILION
 
 WIDTH, DPI = 6.4, 75  # inches and pixels an inch: 480 pixels
 LINE = 1.5  # points: a card leaves out pixels, and with them lines that are thinner than two

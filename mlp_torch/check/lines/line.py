@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_torch import cells
 from mlp_torch.errors import UserError
+from mlp_torch.notebook import cells
 
 KEPT = ".orig"
 

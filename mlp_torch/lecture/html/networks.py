@@ -9,7 +9,7 @@ import numpy as np
 from manual import MLP
 from manual.numbers import Array
 from manual.perceptron import X, Y
-from mlp_torch.explain.page.chains import Moment, Subject
+from mlp_torch.explanation.page.chains import Moment, Subject
 from mlp_torch.lecture import chain, smallest, xor
 from mlp_torch.lecture.walk import Walk
 from mlp_torch.model import to_torch

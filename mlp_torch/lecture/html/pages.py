@@ -10,8 +10,8 @@ from string import Template
 from typing import Any
 
 from mlp_torch.errors import UnwritableError
-from mlp_torch.explain.page.document import fitting, page
-from mlp_torch.explain.page.document import resource as of_explanation
+from mlp_torch.explanation.page.document import fitting, page
+from mlp_torch.explanation.page.document import resource as of_explanation
 from mlp_torch.files import replace
 from mlp_torch.lecture.figures import save
 from mlp_torch.lecture.html.networks import EXPLAINED

@@ -8,7 +8,7 @@ from mlp_torch.board.board import Board
 from mlp_torch.board.parts import PARTS, SCHEDULES
 from mlp_torch.board.scalars import FAMILIES
 from mlp_torch.board.texts import table
-from mlp_torch.training import Training
+from mlp_torch.training.loop import Training
 from tests.mlp_torch.board.reading import descriptions, hparams, markdown, steps, values
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
 

@@ -16,7 +16,7 @@ from mlp_torch.data.splits import Data, Split
 from mlp_torch.terminal import counted
 
 if TYPE_CHECKING:  # it is the other way round that training imports this
-    from mlp_torch.training import Training
+    from mlp_torch.training.loop import Training
     from mlp_torch.verify.report import ComparisonReport
 
 LONG_PAST = 2  # the best epoch lies in the first half,

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlp_torch.errors import UnwritableError
-from mlp_torch.explain.chain import Explanation
-from mlp_torch.explain.page.chains import Moment, Subject
-from mlp_torch.explain.page.document import fitting, page, resource
-from mlp_torch.explain.page.epochs import Weights, repeat
-from mlp_torch.explain.source import Source, traces
+from mlp_torch.explanation.chain import Explanation
+from mlp_torch.explanation.page.chains import Moment, Subject
+from mlp_torch.explanation.page.document import fitting, page, resource
+from mlp_torch.explanation.page.epochs import Weights, repeat
+from mlp_torch.explanation.source import Source, traces
 from mlp_torch.files import replace as write_whole
 
 EPOCHS = 25

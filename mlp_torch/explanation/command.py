@@ -6,11 +6,11 @@ import json
 import numpy as np
 
 from mlp_torch.errors import UserError
-from mlp_torch.explain.chain import Explanation, explain
-from mlp_torch.explain.choice import choose
-from mlp_torch.explain.config import Explain
-from mlp_torch.explain.source import Source, batch, source, traces
-from mlp_torch.explain.text import render
+from mlp_torch.explanation.chain import Explanation, explain
+from mlp_torch.explanation.choice import choose
+from mlp_torch.explanation.config import Explain
+from mlp_torch.explanation.source import Source, batch, source, traces
+from mlp_torch.explanation.text import render
 from mlp_torch.machine import threads
 from mlp_torch.pager import paged
 from mlp_torch.terminal import Terminal
@@ -33,7 +33,7 @@ def run(config: Explain) -> int:
     if config.json:
         print(json.dumps(explanation.to_dict(), allow_nan=False))
     elif config.format == "markdown":
-        from mlp_torch.explain.markdown import markdown
+        from mlp_torch.explanation.markdown import markdown
 
         with paged(config):
             print(markdown(explanation))
@@ -41,7 +41,7 @@ def run(config: Explain) -> int:
         with paged(config):
             Terminal(highlight=False, soft_wrap=True).print(render(explanation))
     if config.html is not None:
-        from mlp_torch.explain.page.write import write
+        from mlp_torch.explanation.page.write import write
 
         write(found, explanation, config.html)
         if not config.json and config.format == "text":
@@ -66,7 +66,7 @@ def title(found: Source, why: str) -> str:
 
 def pictures(found: Source, explanation: Explanation) -> None:
     """The picture into a file, and text and picture into the run's event file, as the flags ask."""
-    from mlp_torch.explain.picture import draw
+    from mlp_torch.explanation.picture import draw
     from mlp_torch.verify.plot import save_figure
 
     config, figure = found.config, draw(explanation)
@@ -77,7 +77,7 @@ def pictures(found: Source, explanation: Explanation) -> None:
     if config.tensorboard and config.run is not None:
         from mlp_torch.board import values
         from mlp_torch.events import Events
-        from mlp_torch.explain.markdown import markdown
+        from mlp_torch.explanation.markdown import markdown
 
         try:
             tag = f"explain/{explanation.name}"

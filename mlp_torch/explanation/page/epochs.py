@@ -17,9 +17,9 @@ from mlp_torch import artifact
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 from mlp_torch.flags import from_table
-from mlp_torch.outcome import Kept
 from mlp_torch.runs import METRICS
-from mlp_torch.training import Training
+from mlp_torch.training.loop import Training
+from mlp_torch.training.outcome import Kept
 from mlp_torch.verify.report import WrongGradientError
 
 LONGEST = 60.0  # seconds; a run that took longer is not repeated
@@ -90,7 +90,7 @@ def _length(run: Path) -> tuple[int, float]:
 
 def _train(config: Train, wanted: list[int]) -> dict[int, Weights]:
     """`mlp train` once more, in a folder of its own, up to the last epoch that is wanted."""
-    from mlp_torch.train import trained
+    from mlp_torch.training.command import trained
 
     found: dict[int, Weights] = {}
 

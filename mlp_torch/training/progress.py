@@ -100,7 +100,7 @@ class Cell:
 
     def draw(self) -> None:
         """Put the curves so far in the place of those before, and say when the next may come."""
-        from mlp_torch.curves import image
+        from mlp_torch.notebook.curves import image
 
         started = time.perf_counter()
         self.picture, self.drawn = image(self.rows, self.epochs), len(self.rows)

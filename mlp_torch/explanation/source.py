@@ -18,7 +18,7 @@ from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import manual_model
 from mlp_torch.errors import UserError
-from mlp_torch.explain.config import Explain
+from mlp_torch.explanation.config import Explain
 from mlp_torch.flags import flag_name, from_table
 from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch

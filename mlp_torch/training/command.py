@@ -17,7 +17,6 @@ import manual
 from manual.architecture import Architecture
 from manual.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
-from mlp_torch.checkpoint import Checkpoint
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
@@ -27,12 +26,13 @@ from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.objective import prepared
-from mlp_torch.outcome import Outcome, summarize, weights_of
-from mlp_torch.resume import Begun, begun
 from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
 from mlp_torch.terminal import Terminal, counted
-from mlp_torch.training import Training
+from mlp_torch.training.checkpoint import Checkpoint
+from mlp_torch.training.loop import Training
+from mlp_torch.training.outcome import Outcome, summarize, weights_of
+from mlp_torch.training.resume import Begun, begun
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
 

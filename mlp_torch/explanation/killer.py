@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.explain.factors import EACH, LAST
+from mlp_torch.explanation.factors import EACH, LAST
 
 if TYPE_CHECKING:  # it is the other way round that the chain imports this
-    from mlp_torch.explain.chain import Explanation, Factor
+    from mlp_torch.explanation.chain import Explanation, Factor
 
 SMALL = 0.05  # sigmoid's f′ from |z| = 2.9 on; its largest is 0.25
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from manual.losses import Reduction
 from manual.numbers import Array
 from mlp_torch import html
-from mlp_torch.explain import chain
-from mlp_torch.explain.chain import Explanation, Factor
-from mlp_torch.explain.choice import seen
-from mlp_torch.explain.source import locate
-from mlp_torch.explain.text import derivative, held, numbers, product, render, shape
+from mlp_torch.explanation import chain
+from mlp_torch.explanation.chain import Explanation, Factor
+from mlp_torch.explanation.choice import seen
+from mlp_torch.explanation.source import locate
+from mlp_torch.explanation.text import derivative, held, numbers, product, render, shape
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.terminal import Terminal

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from manual.numbers import Array
-from mlp_torch.explain.chain import Explanation
-from mlp_torch.explain.labels import place
-from mlp_torch.explain.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, ZERO, heading, lines
+from mlp_torch.explanation.chain import Explanation
+from mlp_torch.explanation.labels import place
+from mlp_torch.explanation.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, ZERO, heading, lines
 
 LABELLED = 12  # edges between two layers that all carry their number; of more, those of the path alone
 # Inches: between two units, the columns' names, around the units; the legend, a title, a line of the heading.

@@ -17,16 +17,17 @@ from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
-from mlp_torch import cells, curves, html
+from mlp_torch import html
 from mlp_torch.artifact import CONFIG
 from mlp_torch.config import Train
 from mlp_torch.data import frames
 from mlp_torch.errors import UserError
 from mlp_torch.flags import flag_name, from_table
 from mlp_torch.inference.loaded import LoadedRun, load_run
-from mlp_torch.outcome import Outcome
+from mlp_torch.notebook import cells, curves
 from mlp_torch.runs import METRICS
-from mlp_torch.train import trained
+from mlp_torch.training.command import trained
+from mlp_torch.training.outcome import Outcome
 
 TABLES = ("data", "validation", "test")  # flags that take rows too
 HINTS = get_type_hints(Train)

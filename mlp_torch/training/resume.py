@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_torch import checkpoint
 from mlp_torch.artifact import CONFIG
-from mlp_torch.checkpoint import Checkpoint
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 from mlp_torch.flags import flag_name, from_table
 from mlp_torch.lock import Lock
 from mlp_torch.runs import plain, versions
+from mlp_torch.training import checkpoint
+from mlp_torch.training.checkpoint import Checkpoint
 
 FREE = (
     "resume",

@@ -14,8 +14,8 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.explain.factors import LAST, LocalDerivative, last, local
-from mlp_torch.explain.killer import Killer, gains, killer
+from mlp_torch.explanation.factors import LAST, LocalDerivative, last, local
+from mlp_torch.explanation.killer import Killer, gains, killer
 from mlp_torch.verify.certificate import Verdict
 from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
@@ -109,12 +109,12 @@ class Explanation:
         return [factor for factor in self.factors if factor.verdict == "wrong"]
 
     def __repr__(self) -> str:
-        from mlp_torch.explain.notebook import text  # it builds explanations
+        from mlp_torch.explanation.notebook import text  # it builds explanations
 
         return text(self)
 
     def _repr_html_(self) -> str:
-        from mlp_torch.explain.notebook import page
+        from mlp_torch.explanation.notebook import page
 
         return page(self)
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 
 from manual.numbers import Array
-from mlp_torch.explain.chain import REUSE, START, Explanation, Factor
-from mlp_torch.explain.text import held, layer_above, numbers, shape
-from mlp_torch.explain.text import product as in_text
+from mlp_torch.explanation.chain import REUSE, START, Explanation, Factor
+from mlp_torch.explanation.text import held, layer_above, numbers, shape
+from mlp_torch.explanation.text import product as in_text
 
 LETTERS = {"gamma": r"\gamma", "beta": r"\beta", "slope": r"\text{slope}", "mask": r"\text{mask}"}
 WIDEST = 8  # columns and rows of a matrix that is printed; a larger one is named by its shape

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.explain.chain import Explanation
-from mlp_torch.explain.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, heading, lines
-from mlp_torch.explain.units import units
+from mlp_torch.explanation.chain import Explanation
+from mlp_torch.explanation.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, heading, lines
+from mlp_torch.explanation.units import units
 
 LOUD = {"color": KILLS, "weight": "bold"}
 WIDEST, DEEPEST = 6, 4  # units in a layer and layers of a network that is drawn unit by unit

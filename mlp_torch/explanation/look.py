@@ -5,11 +5,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mlp_torch.explain.chain import Explanation
-from mlp_torch.explain.text import derivative
+from mlp_torch.colours import BLACK, BLUE, PURPLE, VERMILION
+from mlp_torch.explanation.chain import Explanation
+from mlp_torch.explanation.text import derivative
 
-# Okabe and Ito's blue, vermillion and reddish purple, which colour-blind readers can tell apart.
-POSITIVE, NEGATIVE, ZERO, ENTRY, KILLS = "#0072B2", "#D55E00", "#999999", "#000000", "#CC79A7"
+POSITIVE, NEGATIVE, ZERO, ENTRY, KILLS = BLUE, VERMILION, "#999999", BLACK, PURPLE
 WIDTH, DPI = 8.0, 100  # inches and dots: readable at 800 px
 LETTERS = 112  # of the heading that fit into a line
 

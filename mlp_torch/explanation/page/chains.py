@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from manual.trace import Stage, Trace
-from mlp_torch.explain.chain import Explanation, Factor, explain, to_units
-from mlp_torch.explain.factors import LAST
-from mlp_torch.explain.page.numbers import number, pair
+from mlp_torch.explanation.chain import Explanation, Factor, explain, to_units
+from mlp_torch.explanation.factors import LAST
+from mlp_torch.explanation.page.numbers import number, pair
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from manual.trace import Trace
-from mlp_torch.explain.chain import START, Factor
-from mlp_torch.explain.factors import LAST
-from mlp_torch.explain.markdown import rule
-from mlp_torch.explain.page.chains import FIRST, KINDS, Moment, Subject, chains, delta, depth, is_backward
-from mlp_torch.explain.page.mathml import mathml
-from mlp_torch.explain.page.numbers import array, number, pair
-from mlp_torch.explain.text import held_units
+from mlp_torch.explanation.chain import START, Factor
+from mlp_torch.explanation.factors import LAST
+from mlp_torch.explanation.markdown import rule
+from mlp_torch.explanation.page.chains import FIRST, KINDS, Moment, Subject, chains, delta, depth, is_backward
+from mlp_torch.explanation.page.mathml import mathml
+from mlp_torch.explanation.page.numbers import array, number, pair
+from mlp_torch.explanation.text import held_units
 
 SHOWN = 64  # numbers of a whole stage
 

@@ -8,9 +8,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from mlp_torch.explain.page.chains import Moment, Subject
-from mlp_torch.explain.page.numbers import text
-from mlp_torch.explain.page.scene import Size, scene
+from mlp_torch.explanation.page.chains import Moment, Subject
+from mlp_torch.explanation.page.numbers import text
+from mlp_torch.explanation.page.scene import Size, scene
 
 LIMIT = 350_000  # bytes of numbers; the rest of the page is some 40 kB
 SIZES = (
@@ -27,7 +27,7 @@ SCRIPTS = ("parts.js", "drawing.js", "chain.js", "page.js")
 
 def resource(name: str) -> str:
     """A file of this room."""
-    return files("mlp_torch.explain.page").joinpath(name).read_text(encoding="utf-8")
+    return files("mlp_torch.explanation.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def page(title: str, body: str, data: Mapping[str, Any] | None = None, style: str = "") -> str:

@@ -14,16 +14,16 @@ from mlp_torch.autograd import BothEngine
 from mlp_torch.board.board import Board
 from mlp_torch.board.moment import Moment
 from mlp_torch.board.scalars import margins
-from mlp_torch.checkpoint import Checkpoint, Writer
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import AnyEngine
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import number_of, released_each
-from mlp_torch.outcome import Kept, weights_of
-from mlp_torch.progress import Display
-from mlp_torch.resume import steps_depend_on
 from mlp_torch.runs import Run
+from mlp_torch.training.checkpoint import Checkpoint, Writer
+from mlp_torch.training.outcome import Kept, weights_of
+from mlp_torch.training.progress import Display
+from mlp_torch.training.resume import steps_depend_on
 from mlp_torch.verify.monitor import Monitor, Watched
 
 Item = TypeVar("Item")

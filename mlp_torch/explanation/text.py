@@ -6,7 +6,7 @@ from rich.text import Text
 
 from manual.numbers import Array
 from manual.trace import Trace
-from mlp_torch.explain.chain import REUSE, Explanation, Factor
+from mlp_torch.explanation.chain import REUSE, Explanation, Factor
 from mlp_torch.verify.report import STYLES
 
 FULL = 24  # entries that are printed one by one; a larger array shows its ends

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from manual.trace import Trace
-from mlp_torch.explain.source import Source, locate, our_trace
+from mlp_torch.explanation.source import Source, locate, our_trace
 
 AMONG = 16  # samples that are looked at
 NOTHING = 1e-12  # of the largest gradient of all parameters: an entry below it counts as 0

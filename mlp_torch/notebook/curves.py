@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mlp_torch import html
-from mlp_torch.lecture.figures import COLOURS
+from mlp_torch.colours import COLOURS
 
 # One row a panel: its title, and its lines as `metrics.jsonl` calls them, training first.
 PANELS = (

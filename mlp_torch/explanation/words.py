@@ -4,8 +4,8 @@ import json
 
 from rich.text import Text
 
-from mlp_torch.explain.config import Explain
-from mlp_torch.explain.glossary import LIST, SECTIONS, WORDS, find, markdown
+from mlp_torch.explanation.config import Explain
+from mlp_torch.explanation.glossary import LIST, SECTIONS, WORDS, find, markdown
 from mlp_torch.pager import paged
 from mlp_torch.terminal import Terminal
 
@@ -13,7 +13,7 @@ from mlp_torch.terminal import Terminal
 def run(config: Explain) -> int:
     """0 after a word; else what explaining the entry gives, for which torch is imported only then."""
     if not config.word:
-        from mlp_torch.explain.command import run as explain
+        from mlp_torch.explanation.command import run as explain
 
         return explain(config)
     entries = find(config.asked)
