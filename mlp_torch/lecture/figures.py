@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlp_torch.colours import COLOURS, MARKERS
 from mlp_torch.errors import UserError
 
 SUFFIXES = (".png", ".svg", ".pdf")

@@ -46,7 +46,7 @@ def test_every_verdict_that_a_line_of_the_package_gives_has_an_entry():
 
 def test_every_column_of_a_report_has_an_entry():
     empty = ComparisonReport({}, {}, "float64", "mse", "mean", 1)
-    columns = {*check_report.HEAD, *empty._head("stage")} - PLAIN_COLUMNS
+    columns = {*check_report.HEAD, *empty.head("stage")} - PLAIN_COLUMNS
     assert columns - set(WORDS) == set()
 
 

@@ -18,12 +18,14 @@ import pytest
 
 import mlp_torch
 from manual.layers import Linear
-from mlp_torch import curves, html, progress
+from mlp_torch import html
 from mlp_torch.__main__ import main
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 from mlp_torch.flags import from_table
+from mlp_torch.notebook import curves
 from mlp_torch.runs import Run
+from mlp_torch.training import progress
 from mlp_torch.training.python import read
 from tests.mlp_torch.running import config, metrics, weights
 from tests.mlp_torch.running import train as command
@@ -127,10 +129,10 @@ def test_a_gradient_that_turns_wrong_in_training_is_an_exception_that_says_what_
 def test_an_interrupt_keeps_the_weights_and_says_how_to_go_on(runs, monkeypatch, ctrl_c, capsys):
     log = Run.log
 
-    def at_the_third(self, numbers, scalars):
+    def at_the_third(self, numbers):
         if numbers["epoch"] == 3:
             signal.raise_signal(signal.SIGINT)
-        log(self, numbers, scalars)
+        log(self, numbers)
 
     monkeypatch.setattr(Run, "log", at_the_third)
     with pytest.raises(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlp_torch import checkpoint
 from mlp_torch.__main__ import main
 from mlp_torch.lock import Lock
+from mlp_torch.training import checkpoint
 from tests.mlp_torch.running import metrics, train, weights
 
 FLAGS = "--data moons --hidden 7 5 --dropout 0.2 --batch-size 150 --epochs 6"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mlp_torch import checkpoint
 from mlp_torch.__main__ import main
 from mlp_torch.board.board import Board
+from mlp_torch.training import checkpoint
 from tests.mlp_torch.board.reading import hparams, steps, values
 from tests.mlp_torch.running import metrics, train
 
