@@ -153,7 +153,7 @@ def test_text_json_and_the_notebook_show_the_line(tmp_path):
     assert "mends it:" in str(report)
     (line,) = json.loads(report.to_json())["lines"]
     assert (line["line"], line["proof"]) == (number, True)
-    assert "<pre>" in report._repr_html_()
+    assert "<pre " in report._repr_html_()
     assert "&lt;" not in source or "<script" not in report._repr_html_()
 
 
