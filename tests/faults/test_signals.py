@@ -13,9 +13,8 @@ BEGUN = (
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
-@pytest.mark.parametrize(
-    "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.long) for n in ("SIGINT", "SIGHUP"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(CODES))
 def test_a_signal_keeps_the_run_says_how_to_go_on_and_exits_with_its_code(name, tmp_path):
     with Processes() as processes:
         whole = processes.run([*BEGUN.split(), "whole"], tmp_path)

@@ -18,6 +18,10 @@ LONG = (
     "test_a_line_is_named_where_torch_cannot_go",
     "test_a_perceptron_from_zero_weights",
     "test_a_limit_is_named_in_the_line_of_who_exceeds_it",
+    "test_units_on_their_kink_do_not_swallow_the_gradient",
+    "test_every_entry_may_take_its_own_side",
+    "test_a_loss_that_is_coarse_is_held_against_what_it_was_before",
+    "test_what_a_right_file_leaves_behind_changes_nothing",
 )
 
 
