@@ -13,9 +13,10 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mlp_torch.__main__ import parse
+from mlp_torch.__main__ import main, parse
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.loading import load
 from tests.faults.damage import ACTS, TABLES, mutated, refused_or_read
@@ -101,6 +102,31 @@ def test_fuzzed_files_of_a_run_are_read_right_or_refused_in_one_line(name, calm,
 @pytest.mark.long
 def test_fuzzed_command_lines_are_refused_in_one_line(calm):
     some_of_each(of_command_lines(DRAWN // 10))
+
+
+GIVEN = ["--activations", "identity", "--loss", "squared_error"]
+
+
+def of_gradients(count: int, folder: Path) -> tuple[int, int]:
+    """`mlp check FILE.npz`: exit 0 or 1 with a verdict, or 2 with one line."""
+    draw, read, file = random.Random(count), 0, folder / "g.npz"
+    rng = np.random.default_rng(0)
+    x, w, y = rng.normal(size=(6, 4)), rng.normal(size=(4, 2)), rng.normal(size=(6, 2))
+    box = io.BytesIO()
+    np.savez(box, x=x, y=y, W=w, dW=2 * x.T @ (x @ w - y) / 6)
+    for _ in range(count):
+        file.write_bytes(content := mutated(box.getvalue(), draw))
+        said = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+            code = main(["check", str(file), *GIVEN])
+        assert code in (0, 1) or (code == 2 and said.getvalue().count("\n") == 1), (said.getvalue(), content)
+        read += code != 2
+    return count, read
+
+
+@pytest.mark.long
+def test_fuzzed_gradients_are_judged_or_refused_in_one_line(calm):
+    some_of_each(of_gradients(DRAWN // 10, calm))
 
 
 NET = b"""import numpy as np
