@@ -1,6 +1,7 @@
 """One run, one folder, one event file: whatever is cut and goes on, nothing stands there twice."""
 
 import pytest
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from mlp_torch.__main__ import main
 from mlp_torch.board.board import Board
@@ -94,3 +95,18 @@ def test_a_run_that_is_interrupted_has_no_end_of_its_own_until_it_goes_on(runs, 
     assert main(["train", "--resume", str(runs / "run")]) == 0
     nothing_twice(runs / "run")
     assert hparams(runs / "run")["end"].status == 1
+
+
+def test_an_explanation_is_in_its_run_s_entry_and_stays_where_the_run_goes_on(runs):
+    """It has a file of its own, which no checkpoint knows: a run at work is not written into by two."""
+    assert train(runs, FLAGS.replace("full", "minimal")) == 0
+    (own,) = (runs / "run").glob("events.out.tfevents.*")
+    before = own.read_bytes()
+    assert main(["explain", "--run", str(runs / "run"), "--tensorboard"]) == 0
+    assert own.read_bytes() == before
+    assert main(["train", "--resume", str(runs / "run"), "--epochs", "9"]) == 0
+    entries = EventMultiplexer().AddRunsFromDirectory(str(runs)).Reload()
+    tags = entries.Runs()
+    assert list(tags) == ["run"]
+    assert [p.step for p in entries.Tensors("run", "loss/train")] == list(range(1, 10))
+    assert any(tag.startswith("explain/layers.0.weight[") for tag in tags["run"]["tensors"])
