@@ -302,6 +302,16 @@ def test_the_factor_that_kills_a_gradient_is_named_as_the_text_names_it_and_mark
     assert 0 < marked < len(entries[::2])
 
 
+def test_the_smallest_gradients_fit_into_their_units(browser, tmp_path):
+    flags = "--data moons --hidden 8 --activation sigmoid --optimizer sgd --lr 30 --epochs 10 --engine manual"
+    assert main(["train", *flags.split(), "--runs-dir", str(tmp_path), "--name", "r"]) == 0
+    path = written(tmp_path, f"--run {tmp_path / 'r'} --sample 0")
+    with shown(browser, path, 800) as page:
+        texts = page.locator("#backward .unit text").all_text_contents()
+        assert any(re.fullmatch(r"−\de-\d\d", text) for text in texts), texts
+        assert page.evaluate(UNITS_CUT) == []
+
+
 def test_an_input_that_is_0_is_marked_at_its_factor(browser, xor):
     with shown(browser, xor) as page:
         page.locator('#forward [data-id="W1[2,0]"]').dispatch_event("click")  # x[0] is 0

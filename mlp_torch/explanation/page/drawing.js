@@ -37,7 +37,7 @@ function pointOf(plan, column, unit) {
 }
 
 // As many digits as a unit has room for.
-const few = (v) => digits(v, Math.abs(v) < 0.01 ? 2 : 3);
+const few = (v) => [Math.abs(v) < 0.01 ? 2 : 3, 1].map((count) => digits(v, count)).find((text, i) => i || text.length < 8);
 
 const signOf = (v) => (v > 0 ? "positive" : v < 0 ? "negative" : "zero");
 const crosses = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
