@@ -5,6 +5,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 
 from mlp_torch.__main__ import main
 from mlp_torch.board.board import Board
+from mlp_torch.events import PLUGINS
 from mlp_torch.training import checkpoint
 from tests.mlp_torch.board.reading import hparams, steps, values
 from tests.mlp_torch.running import metrics, train
@@ -60,6 +61,13 @@ def test_more_epochs_put_another_end_in_the_place_of_the_first(runs):
     assert found["loss/train"] == [row["epoch"] for row in metrics(runs / "run")] == list(range(1, 10))
     assert len(found["kept_weights/confusion_matrix"]) == len(found["test/loss"]) == 1
     assert hparams(runs / "run")["end"].status == 1
+
+
+def test_an_embedding_of_weights_that_are_no_longer_kept_is_cut_away_too(runs):
+    assert train(runs, FLAGS) == 0
+    assert list((runs / "run" / PLUGINS).rglob("tensors.tsv"))
+    assert main(["train", "--resume", str(runs / "run"), "--epochs", "9", "--log", "minimal"]) == 0
+    assert not (runs / "run" / PLUGINS).exists()
 
 
 def test_the_check_sees_an_end_that_is_left_in_the_file(runs, monkeypatch):
