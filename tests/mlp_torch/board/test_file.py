@@ -150,12 +150,14 @@ def metrics_steps(run):
 
 @pytest.mark.parametrize(("level", "seconds"), [("standard", 35.0), ("standard", 40.0), ("minimal", 40.0)])
 def test_pictures_of_the_end_are_drawn_where_they_take_less_than_a_twentieth(
-    level, seconds, runs, monkeypatch
+    level, seconds, runs, monkeypatch, capsys
 ):
     monkeypatch.setattr(Training, "seconds", seconds)
     assert train(runs, f"--data moons --epochs 1 --hidden 3 --log {level}") == 0
     found = steps(runs / "run").keys() & {"kept_weights/confusion_matrix", "kept_weights/roc_curves", "pr/1"}
-    assert len(found) == (3 if (level, seconds) == ("standard", 40.0) else 0)
+    drawn = (level, seconds) == ("standard", 40.0)
+    assert len(found) == (3 if drawn else 0)
+    assert ("come with --log full" in capsys.readouterr().out) != drawn
 
 
 def test_histograms_are_some_twenty_however_long_the_run_is():
