@@ -188,13 +188,8 @@ class Train(ObjectiveFlags, Network):
         self._check_gradient()
         most = 1e37 if self.dtype == "float32" else 1e307
         for flag in ("lr", "weight_decay", "clip_norm", "clip_value", "l1", "l2"):
-            value = getattr(self, flag)
-            require(
-                value is None or value < most,
-                flag_name(flag),
-                value,
-                f"is too large to compute in {self.dtype}",
-            )
+            value, said = getattr(self, flag), f"is too large to compute in {self.dtype}"
+            require(value is None or value < most, flag_name(flag), value, said)
         if self.keep is not None:
             require_choice("--keep", "word", self.keep, KEEP)
         known = self.epochs or (DATASETS[self.data].epochs if self.data in DATASETS else None)

@@ -16,6 +16,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from mlp_torch.files import append
 from mlp_torch.records import record
 
+PLUGINS = "plugins"  # the folder beside the file that TensorBoard's Projector reads
+
 
 def files(folder: Path) -> list[Path]:
     """A run's event files, the oldest first; those with a suffix, of an explanation say, are not its own."""

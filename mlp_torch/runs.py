@@ -27,7 +27,7 @@ import torch
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact, content
 from mlp_torch.errors import UnwritableError, UserError
-from mlp_torch.events import Events
+from mlp_torch.events import PLUGINS, Events
 from mlp_torch.events import files as event_files
 from mlp_torch.files import append, replace
 from mlp_torch.lock import Lock
@@ -115,6 +115,8 @@ class Run:
                     file.unlink(missing_ok=True)
                 elif file.stat().st_size > sizes[file.name]:
                     os.truncate(file, sizes[file.name])
+            if (path / PLUGINS).is_dir():  # of an end that was, and is cut away
+                shutil.rmtree(path / PLUGINS)
             (path / METRICS).touch()
             self.events = Events(path)
         except OSError as error:

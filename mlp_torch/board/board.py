@@ -17,7 +17,7 @@ class Board:
     """What TensorBoard is shown of a run, in the run's own event file.
 
     `hparams` is what the tab HParams shows; `status` is how the run ends there if it does not reach its
-    end, None once it has. All methods raise UnwritableError.
+    end, None once it has. `left_out`: pictures of the end were not drawn. All methods raise UnwritableError.
     """
 
     def __init__(self, folder: Run, config: Train, classes: bool) -> None:
@@ -28,6 +28,7 @@ class Board:
         self.hparams = hparams.of_run(config, classes)
         self.status: hparams.Status | None = "FAILURE"
         self.seen: set[str] = set()
+        self.left_out = False
 
     def begin(self, moment: Moment) -> None:
         """Before the first epoch; not of a run that goes on, whose file holds it."""
@@ -50,8 +51,8 @@ class Board:
         What only the fullest level draws is shown by `standard` too, where training took long.
         """
         more = [p for p in PARTS if p.when == END and p not in self.parts and p.applies(moment)]
-        if self.config.log != LEVELS[0]:
-            self.parts = [*self.parts, *affordable(more, seconds)]
+        drawn = affordable(more, seconds) if self.config.log != LEVELS[0] else ()
+        self.parts, self.left_out = [*self.parts, *drawn], len(drawn) < len(more)
         self._show(moment, lambda part: part.when == END, [hparams.end("SUCCESS")])
         self.status = None
 

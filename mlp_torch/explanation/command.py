@@ -15,6 +15,8 @@ from mlp_torch.machine import threads
 from mlp_torch.pager import paged
 from mlp_torch.terminal import Terminal
 
+SIZE = "The picture is 800 pixels wide: *Show actual image size*. Its numbers stand in the tab Text."
+
 
 def run(config: Explain) -> int:
     """Explain as the flags say; 1 where a stage is proven wrong or the factors do not multiply, else 0."""
@@ -82,8 +84,9 @@ def pictures(found: Source, explanation: Explanation) -> None:
         try:
             tag = f"explain/{explanation.name}"
             with contextlib.closing(Events(config.run, ".explain")) as events:
-                shown = [values.text(tag, markdown(explanation, formulas=False)), values.figure(tag, figure)]
-                events.add(shown, found.epoch or 0)
+                about = f"One gradient entry, factor by factor: {explanation.title}. {SIZE}"
+                said = values.text(tag, markdown(explanation, formulas=False), about)
+                events.add([said, values.figure(tag, figure, about)], found.epoch or 0)
         except OSError as error:
             raise UserError(
                 f"--tensorboard: {config.run} cannot be written into ({error.strerror})"

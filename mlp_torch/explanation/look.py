@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from mlp_torch.colours import BLACK, BLUE, PURPLE, VERMILION
 from mlp_torch.explanation.chain import Explanation
-from mlp_torch.explanation.text import derivative
+from mlp_torch.explanation.text import killed
 
 POSITIVE, NEGATIVE, ZERO, ENTRY, KILLS = BLUE, VERMILION, "#999999", BLACK, PURPLE
 WIDTH, DPI = 8.0, 100  # inches and dots: readable at 800 px
@@ -25,8 +25,4 @@ def lines(e: Explanation) -> list[str]:
     first = (
         f"∂L/∂{e.entry} = {e.manual + 0.0:.5g} by hand, {e.autograd + 0.0:.5g} by autograd: {e.row.verdict}"
     )
-    found = [first, *textwrap.wrap(e.title, LETTERS)]
-    if e.killer is not None:
-        factor = next(f for f in e.factors if f.stage == e.killer.stage)
-        found += textwrap.wrap(f"{derivative(factor, e)}: {e.killer.mark}", LETTERS)
-    return found
+    return [first, *textwrap.wrap(e.title, LETTERS), *textwrap.wrap(killed(e), LETTERS)]

@@ -12,7 +12,7 @@ from mlp_torch.explanation import chain
 from mlp_torch.explanation.chain import Explanation, Factor
 from mlp_torch.explanation.choice import seen
 from mlp_torch.explanation.source import locate
-from mlp_torch.explanation.text import derivative, held, numbers, product, render, shape
+from mlp_torch.explanation.text import derivative, held, killed, numbers, product, render, shape
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.terminal import Terminal
@@ -56,6 +56,7 @@ def page(e: Explanation) -> str:
     found = f"{product(e)} = {value}, {state}; rounding explains {e.tolerance:.1e} of a difference"
     rows = [_row(factor, e) for factor in e.factors]
     parts = [html.paragraph(f"{f.stage}: {f.note}") for f in e.wrong]
+    parts += [html.paragraph(why) for why in [killed(e)] if why]
     parts += [html.table(HEAD, rows), html.paragraph(found)]
     parts.append(html.fold("every number, with the formulas", html.preformatted(text(e))))
     return html.page(e.row.verdict if e.holds else "wrong", said, parts)

@@ -54,6 +54,13 @@ def held_units(factor: Factor, trace: Trace) -> str:
     return factor.stage
 
 
+def killed(explanation: Explanation) -> str:
+    """Which factor kills the gradient, and why; nothing where none does."""
+    found = explanation.killer
+    factors = [f for f in explanation.factors if found is not None and f.stage == found.stage]
+    return "".join(f"{derivative(f, explanation)}: {explanation.marked(f)}" for f in factors)
+
+
 def product(explanation: Explanation) -> str:
     """The factors in one line, by their names and shapes, or by their numbers where each is one."""
     factors = explanation.factors
@@ -72,9 +79,8 @@ def render(explanation: Explanation) -> RenderableType:
         Text.assemble((f"∂L/∂{explanation.entry}", BOLD), f"  {explanation.name}, {explanation.title}"),
         Text(f"L = {explanation.loss:.6g}"),
     ]
-    if found := explanation.killer:
-        factor = next(f for f in explanation.factors if f.stage == found.stage)
-        lines.append(Text(f"{derivative(factor, explanation)}: {found.mark}", style=KILLS))
+    if said := killed(explanation):
+        lines.append(Text(said, style=KILLS))
     reused = [factor for factor in explanation.factors if factor.reused]
     for i, factor in enumerate(explanation.factors):
         if factor.reused and i == 0:

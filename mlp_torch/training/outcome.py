@@ -168,7 +168,9 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
     if not test.learnt:
         path = shlex.quote(str(folder.path))
         lines.append(f"what becomes of its gradient, factor by factor: mlp explain --run {path}")
-    lines.append(f"curves: mlp board {shlex.quote(str(config.runs_dir))}")
+    more = " (pictures, such as of the worst predictions, come with --log full)"
+    shown = f"curves: mlp board {shlex.quote(str(config.runs_dir))}"
+    lines.append(f"{shown}{more if training.board.left_out else ''}")
     return Outcome(folder.path, tuple(lines), report)
 
 

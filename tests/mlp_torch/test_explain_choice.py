@@ -150,7 +150,7 @@ KILLERS = {
 
 
 @pytest.mark.parametrize("kind", KILLERS)
-def test_the_factor_that_kills_a_gradient_is_named_in_text_markdown_json_and_picture(kind):
+def test_the_factor_that_kills_a_gradient_is_named_in_text_markdown_json_notebook_and_picture(kind):
     from rich.console import Console
 
     from mlp_torch.explanation.text import render
@@ -165,6 +165,7 @@ def test_the_factor_that_kills_a_gradient_is_named_in_text_markdown_json_and_pic
     assert len(re.findall(says, text)) == 2  # above, and beside the factor
     assert re.search(rf"^ +factor .*\n( .*\n)?            ↑ .*{says}", text, re.M)
     assert len(re.findall(says, markdown(e))) == 2
+    assert re.search(says, e._repr_html_().partition("<table")[0])
     table = e.to_dict()
     assert table["killer"]["stage"] == stage
     assert min(f["gain"] for f in table["factors"]) == table["killer"]["gain"] < SMALL

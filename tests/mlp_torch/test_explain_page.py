@@ -271,15 +271,54 @@ def test_a_planted_fault_is_shown_as_wrong_at_its_stage(browser, tmp_path, monke
         assert page.locator("#gradient .verdict").text_content() == "✗ wrong"
 
 
-def test_the_factor_that_kills_a_gradient_is_marked(browser, xor):
-    ours, _ = found(XOR)
+@pytest.fixture(scope="module")
+def saturated(tmp_path_factory):
+    """A run in which a sample saturates some units and not others."""
+    folder = tmp_path_factory.mktemp("runs")
+    flags = "--data moons --hidden 8 --activation sigmoid --optimizer sgd --lr 10 --epochs 4 --engine manual"
+    assert main(["train", *flags.split(), "--runs-dir", str(folder), "--name", "r"]) == 0
+    return folder / "r"
+
+
+def test_the_factor_that_kills_a_gradient_is_named_as_the_text_names_it_and_marked_where_it_stands(
+    browser, saturated, tmp_path, capsys
+):
+    flags = f"--run {saturated} --sample 0"
+    path = written(tmp_path, flags)
+    table = embedded(path)
+    entries = [c["name"] for c in table["chains"] if c["kind"] == "weight" and c["column"] == 1]
+    marked = 0
+    with shown(browser, path) as page:
+        for name in entries[::2]:
+            capsys.readouterr()
+            assert main(["explain", *flags.split(), "--parameter", name]) == 0
+            line = capsys.readouterr().out.splitlines()[2]
+            line_of = name.replace("layers.0.weight", "W1")
+            page.locator(f'#forward [data-id="{line_of}"]').dispatch_event("click")
+            found = page.locator(".kills").all_text_contents()
+            assert found == ([line, line.partition(": ")[2]] if line else [])
+            assert line in page.locator("#said").text_content()
+            marked += bool(line)
+    assert 0 < marked < len(entries[::2])
+
+
+def test_the_smallest_gradients_fit_into_their_units(browser, tmp_path):
+    flags = "--data moons --hidden 8 --activation sigmoid --optimizer sgd --lr 30 --epochs 10 --engine manual"
+    assert main(["train", *flags.split(), "--runs-dir", str(tmp_path), "--name", "r"]) == 0
+    path = written(tmp_path, f"--run {tmp_path / 'r'} --sample 0")
+    with shown(browser, path, 800) as page:
+        texts = page.locator("#backward .unit text").all_text_contents()
+        assert any(re.fullmatch(r"−\de-\d\d", text) for text in texts), texts
+        assert page.evaluate(UNITS_CUT) == []
+
+
+def test_an_input_that_is_0_is_marked_at_its_factor(browser, xor):
     with shown(browser, xor) as page:
         page.locator('#forward [data-id="W1[2,0]"]').dispatch_event("click")  # x[0] is 0
-        assert page.locator("li[data-stage=dW1] .weakest").text_content() == "Here the product becomes 0."
+        said = page.locator("li[data-stage=dW1] .kills").text_content()
+        assert said == "this factor kills it: the input of this weight, x[:,0], is 0"
         page.locator('#forward [data-id="W1[0,1]"]').dispatch_event("click")
-        assert page.locator(".weakest").count() == 1
-        share = values(page, "li[data-stage=da1] .weakest")
-        assert share == [abs(ours["da1"][0, 0]) / abs(ours["dz2"][0, 0])]
+        assert page.locator(".kills").count() == 0
 
 
 def test_formulas_are_mathml_without_what_a_browser_would_take_for_markup():

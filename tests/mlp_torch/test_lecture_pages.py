@@ -70,6 +70,30 @@ def test_a_page_of_one_step_is_readable_from_a_phone_to_a_projector_in_light_and
                 assert page.evaluate(OUTSIDE) == []
 
 
+# The share of each drawn line between two units that no number hides.
+IN_SIGHT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
+  const boxes = (of) => [...svg.querySelectorAll(of)].map((e) => e.getBoundingClientRect());
+  const pills = boxes(".unit rect"), numbers = boxes("text.number");
+  return boxes("line.seen").map((line) => {
+    const y = (line.top + line.bottom) / 2;
+    const hides = (x) => (r) => r.left < x && x < r.right && r.top < y && y < r.bottom;
+    const open = [...Array(400).keys()].map((i) => line.left + line.width * (i + 0.5) / 400)
+      .filter((x) => !pills.some(hides(x)));
+    return open.filter((x) => !numbers.some(hides(x))).length / open.length;
+  });
+})"""
+
+
+def test_no_number_hides_the_line_that_it_belongs_to(browser, folder):
+    with shown(browser, folder / "chain.html") as page:
+        for width in (375, 800, 1500):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(50)
+            found = page.evaluate(IN_SIGHT)
+            assert len(found) == 6
+            assert min(found) > 1 / 3
+
+
 def test_links_lead_only_to_steps_that_are_there(folder, tmp_path):
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert re.findall(r'href="(?!data:)([^"]*)"', index) == ["chain.html"]

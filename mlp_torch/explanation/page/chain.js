@@ -38,10 +38,17 @@ function chainFormula(chain) {
 
 const below = (chain, i) => (i === chain.factors.at(-1) && chain.kind !== "stage" ? chain.entry : data.factors[i].below);
 
+// The place of the factor that kills an entry's gradient, and which it is, in words; none, if none does.
+const killer = (chain) => (chain.name ? numbersOf(chain)[10] : -1);
+
+function killed(chain) {
+  const i = chain.factors[killer(chain)];
+  return i === undefined ? "" : `∂${data.factors[i].above}/∂${below(chain, i)}: ${now().marks[i]}`;
+}
+
 function factorItem(chain, i, k) {
   const factor = data.factors[i], [values, ...pair] = now().factors[i];
   const judged = now().verdicts[factor.stage], wrong = judged === "wrong";
-  const [weakest, share] = chain.name ? numbersOf(chain).slice(10) : [];
   const label = factor.rule === "start" ? "" : ` = ${factor.label}`;
   const shape = factor.shape.length ? factor.shape.join("×") : "1";
   return h("li", { class: `${k < chain.reused ? "reused" : "new"}${wrong ? " wrong" : ""}`, "data-stage": factor.stage },
@@ -54,8 +61,7 @@ function factorItem(chain, i, k) {
       h("dd", { class: "factor" }, math(partial(factor.above, below(chain, i))), `${label} (${shape}) = `, numbers(values))),
     engines(factor.held, pair, judged),
     wrong ? h("p", { class: "blame" }, now().notes[factor.stage]) : "",
-    k === weakest ? h("p", { class: "weakest" }, share === 0 ? "Here the product becomes 0." : "Here the product shrinks most: to ",
-      share === 0 ? "" : number(share, 3), share === 0 ? "" : " of what it was.") : "");
+    k === killer(chain) ? h("p", { class: "kills" }, now().marks[i]) : "");
 }
 
 function factorList(chain) {
@@ -88,6 +94,7 @@ function answerEntry(chain) {
   const symbolName = chain.id.split("[")[0];
   return [
     h("p", {}, h("code", {}, chain.name), ", a ", chain.kind, ", is ", number(v), "."),
+    killed(chain) ? h("p", { class: "kills", id: "killer" }, killed(chain)) : "",
     chainFormula(chain),
     h("dl", { class: "lines", id: "gradient" },
       h("dt", {}, "by hand"), h("dd", {}, number(manual, 10)),
@@ -139,7 +146,7 @@ function summaryOf(chain) {
   if (chain.kind === "unit") return `${title}, ${chain.factors.length} factors, ${chain.reused} re-used.`;
   const [, manual, autograd, , , , , judged] = numbersOf(chain);
   return `${title} is ${digits(manual, 6)} by hand, ${digits(autograd, 6)} by autograd, ${judged}; ` +
-    `${chain.factors.length} factors, ${chain.reused} re-used.`;
+    `${chain.factors.length} factors, ${chain.reused} re-used. ${killed(chain)}`;
 }
 
 function answer() {

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from manual.trace import Stage, Trace
 from mlp_torch.explanation.chain import Explanation, Factor, explain, to_units
 from mlp_torch.explanation.factors import LAST
+from mlp_torch.explanation.killer import Killer
 from mlp_torch.explanation.page.numbers import number, pair
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
@@ -80,6 +78,17 @@ class Chain:
     stages: tuple[str, ...] = ()
     explanation: Explanation | None = None
 
+    @cached_property
+    def killer(self) -> Killer | None:
+        """The factor that kills an entry's gradient, if one does."""
+        return self.explanation.killer if self.explanation else None
+
+    @property
+    def kills(self) -> int:
+        """Its place among the factors; -1 where there is none."""
+        stages = [f.stage for f in self.factors]
+        return stages.index(self.killer.stage) if self.killer else -1
+
     def table(self, places: Sequence[int], drawn: Sequence[Sequence[int]]) -> dict[str, Any]:
         """What stays of it. `path` are the drawn units [column, unit] that its factors go through."""
         e = self.explanation
@@ -108,21 +117,7 @@ class Chain:
         value = ours[e.symbol][e.index]
         gap = abs(e.product - e.manual)
         found = [number(v) for v in (value, e.manual, e.autograd, e.product, e.tolerance, gap)]
-        place, share = weakest(e.factors)
-        return [*found, e.multiplies, e.row.verdict, e.row.equal, e.row.size, place, number(share)]
-
-
-def weakest(factors: Sequence[Factor]) -> tuple[int, float]:
-    """The factor that shrinks the product most, and to which part of it: its largest entry by the one before.
-
-    The first that makes the product 0, where one does; the loss's own gradient comes from nothing.
-    """
-    sizes = [float(np.abs(f.manual).max()) for f in factors]
-    if 0.0 in sizes:
-        return sizes.index(0.0), 0.0
-    shares = [after / before for before, after in pairwise(sizes)]
-    least = min(range(len(shares)), key=shares.__getitem__)
-    return least + 1, shares[least]
+        return [*found, e.multiplies, e.row.verdict, e.row.equal, e.row.size, self.kills]
 
 
 def chains(moment: Moment, subject: Subject, drawn: Sequence[Sequence[int]]) -> Iterator[Chain]:

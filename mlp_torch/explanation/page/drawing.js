@@ -37,7 +37,7 @@ function pointOf(plan, column, unit) {
 }
 
 // As many digits as a unit has room for.
-const few = (v) => digits(v, Math.abs(v) < 0.01 ? 2 : 3);
+const few = (v) => [Math.abs(v) < 0.01 ? 2 : 3, 1].map((count) => digits(v, count)).find((text, i) => i || text.length < 8);
 
 const signOf = (v) => (v > 0 ? "positive" : v < 0 ? "negative" : "zero");
 const crosses = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
@@ -115,15 +115,16 @@ function drawLoss({ x, y }, backward, chosen) {
 }
 
 // Where an edge's number stands: the first place along it that nothing else takes; none, if all are taken.
-// A 0 is told by the thin grey line alone.
+// A 0 is told by the thin grey line alone. Where it would hide a short level line, it stands above it.
 function freePoint(chain, plan, backward, taken) {
   const a = pointOf(plan, chain.column - 1, chain.from), b = pointOf(plan, chain.column, chain.to);
   const v = value(chain, backward);
   if (v === 0 && chain.id !== state.chosen) return null;
   const w = few(v).length * 7 + 6, hgt = 16;
+  const above = Math.abs(b.y - a.y) < hgt && plan.gap - PILL.width < w + 24 ? 13 : 0;
   for (let i = 0; i < 21; i++) {
     const share = 0.5 + (i % 2 ? 1 : -1) * Math.ceil(i / 2) * 0.03;
-    const x = a.x + share * (b.x - a.x), y = a.y + share * (b.y - a.y);
+    const x = a.x + share * (b.x - a.x), y = a.y + share * (b.y - a.y) - above;
     const box = { x: x - w / 2, y: y - hgt / 2, w, h: hgt };
     if (!taken.some((other) => crosses(box, other))) {
       taken.push(box);

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from manual.numbers import Array, fingerprint
 from mlp_torch import artifact
-from mlp_torch.config import Train
+from mlp_torch.config import LEVELS, Train
 from mlp_torch.errors import UserError
 from mlp_torch.flags import from_table
 from mlp_torch.runs import METRICS
@@ -111,5 +111,6 @@ def _train(config: Train, wanted: list[int]) -> dict[int, Weights]:
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.suppress(_Enough),
     ):
-        trained(replace(config, runs_dir=Path(folder), name="again", resume=None), watched)
+        shown = replace(config, runs_dir=Path(folder), name="again", resume=None, log=LEVELS[0])
+        trained(shown, watched)
     return found

@@ -26,7 +26,7 @@ function digits(value, count) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   const plain = size >= 1e-3 && size < 1e5;
-  const text = plain ? String(Number(value.toPrecision(count))) : value.toExponential(Math.max(1, count - 2));
+  const text = plain ? String(Number(value.toPrecision(count))) : value.toExponential(count > 1 ? Math.max(1, count - 2) : 0);
   return text.replace("-", "−").replace("e−", "e-").replace("e+", "e");
 }
 

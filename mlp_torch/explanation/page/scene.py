@@ -151,12 +151,15 @@ def _moment(
     """The numbers of one moment; what is met for the first time is entered into the book."""
     ours, theirs, report = moment.ours, moment.theirs, moment.report
     factors: dict[int, list[Any]] = {}
+    marks: dict[int, str] = {}
     numbers: list[list[Any]] = []
     for chain in chains(moment, subject, drawn):
         places = [book.place(f, ours, chain.entry) for f in chain.factors]
         for place, f in zip(places, chain.factors, strict=True):
             if place not in factors:
                 factors[place] = [array(f.values, most), *pair(f.manual, f.autograd, most)]
+        if chain.killer:
+            marks[places[chain.kills]] = chain.killer.mark
         book.chains.setdefault(chain.id, chain.table(places, drawn))
         numbers.append(chain.numbers(ours, theirs))
     return {
@@ -166,5 +169,6 @@ def _moment(
         "notes": {n: row.blame() or row.note for n, row in report.stages.items() if row.verdict == "wrong"},
         "stages": [pair(ours[s.name], theirs[s.name], min(most, SHOWN)) for s in ours],
         "factors": [factors[place] for place in sorted(factors)],
+        "marks": marks,
         "chains": numbers,
     }

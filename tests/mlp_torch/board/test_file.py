@@ -1,13 +1,17 @@
 """What stands in a run's event file: each part once a moment, at its level, said in words, and right."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
+from mlp_torch.autograd import AutogradEngine
 from mlp_torch.board.board import Board
 from mlp_torch.board.parts import PARTS, SCHEDULES
 from mlp_torch.board.scalars import FAMILIES
 from mlp_torch.board.texts import table
+from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.training.loop import Training
 from tests.mlp_torch.board.reading import descriptions, hparams, markdown, steps, values
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
@@ -146,12 +150,14 @@ def metrics_steps(run):
 
 @pytest.mark.parametrize(("level", "seconds"), [("standard", 35.0), ("standard", 40.0), ("minimal", 40.0)])
 def test_pictures_of_the_end_are_drawn_where_they_take_less_than_a_twentieth(
-    level, seconds, runs, monkeypatch
+    level, seconds, runs, monkeypatch, capsys
 ):
     monkeypatch.setattr(Training, "seconds", seconds)
     assert train(runs, f"--data moons --epochs 1 --hidden 3 --log {level}") == 0
     found = steps(runs / "run").keys() & {"kept_weights/confusion_matrix", "kept_weights/roc_curves", "pr/1"}
-    assert len(found) == (3 if (level, seconds) == ("standard", 40.0) else 0)
+    drawn = (level, seconds) == ("standard", 40.0)
+    assert len(found) == (3 if drawn else 0)
+    assert ("come with --log full" in capsys.readouterr().out) != drawn
 
 
 def test_histograms_are_some_twenty_however_long_the_run_is():
@@ -171,3 +177,29 @@ def test_the_check_sees_a_part_that_is_left_out(runs, monkeypatch):
     monkeypatch.setattr("mlp_torch.board.board.PARTS", kept)
     assert train(runs, "--data moons --epochs 1") == 0
     assert not [tag for tag in steps(runs / "run") if tag.startswith("update_ratio")]
+
+
+@pytest.mark.parametrize("engine", ["torch", "autograd"])
+def test_weights_and_gradients_are_read_at_the_end_of_an_epoch_and_never_in_a_step(engine, runs, monkeypatch):
+    """What is read of a GPU makes it wait: as often for 700 steps an epoch as for 7."""
+    kind = {"torch": TorchEngine, "autograd": AutogradEngine}[engine]
+    read: list[str] = []
+
+    def counted(name, method):
+        def call(self, *given):
+            read.append(name)
+            return method(self, *given)
+
+        return call
+
+    for name in ("parameters", "predict", "state"):
+        monkeypatch.setattr(kind, name, counted(name, getattr(kind, name)))
+    monkeypatch.setattr(kind, "gradients", property(counted("gradients", kind.gradients.fget)))
+    found = {}
+    for size in (1, 100):
+        flags = f"--data moons --hidden 3 --epochs 2 --engine {engine} --batch-size {size}"
+        assert train(runs, flags, f"of-{size}") == 0
+        found[size] = Counter(read)
+        read.clear()
+    assert found[1] == found[100]
+    assert found[1]["gradients"] == 2

@@ -1,9 +1,11 @@
 """One run, one folder, one event file: whatever is cut and goes on, nothing stands there twice."""
 
 import pytest
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from mlp_torch.__main__ import main
 from mlp_torch.board.board import Board
+from mlp_torch.events import PLUGINS
 from mlp_torch.training import checkpoint
 from tests.mlp_torch.board.reading import hparams, steps, values
 from tests.mlp_torch.running import metrics, train
@@ -61,6 +63,13 @@ def test_more_epochs_put_another_end_in_the_place_of_the_first(runs):
     assert hparams(runs / "run")["end"].status == 1
 
 
+def test_an_embedding_of_weights_that_are_no_longer_kept_is_cut_away_too(runs):
+    assert train(runs, FLAGS) == 0
+    assert list((runs / "run" / PLUGINS).rglob("tensors.tsv"))
+    assert main(["train", "--resume", str(runs / "run"), "--epochs", "9", "--log", "minimal"]) == 0
+    assert not (runs / "run" / PLUGINS).exists()
+
+
 def test_the_check_sees_an_end_that_is_left_in_the_file(runs, monkeypatch):
     assert train(runs, FLAGS) == 0
     monkeypatch.setattr("mlp_torch.runs.os.truncate", lambda path, size: None)
@@ -94,3 +103,18 @@ def test_a_run_that_is_interrupted_has_no_end_of_its_own_until_it_goes_on(runs, 
     assert main(["train", "--resume", str(runs / "run")]) == 0
     nothing_twice(runs / "run")
     assert hparams(runs / "run")["end"].status == 1
+
+
+def test_an_explanation_is_in_its_run_s_entry_and_stays_where_the_run_goes_on(runs):
+    """It has a file of its own, which no checkpoint knows: a run at work is not written into by two."""
+    assert train(runs, FLAGS.replace("full", "minimal")) == 0
+    (own,) = (runs / "run").glob("events.out.tfevents.*")
+    before = own.read_bytes()
+    assert main(["explain", "--run", str(runs / "run"), "--tensorboard"]) == 0
+    assert own.read_bytes() == before
+    assert main(["train", "--resume", str(runs / "run"), "--epochs", "9"]) == 0
+    entries = EventMultiplexer().AddRunsFromDirectory(str(runs)).Reload()
+    tags = entries.Runs()
+    assert list(tags) == ["run"]
+    assert [p.step for p in entries.Tensors("run", "loss/train")] == list(range(1, 10))
+    assert any(tag.startswith("explain/layers.0.weight[") for tag in tags["run"]["tensors"])
