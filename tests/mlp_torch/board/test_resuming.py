@@ -63,7 +63,7 @@ def test_more_epochs_put_another_end_in_the_place_of_the_first(runs):
 
 def test_the_check_sees_an_end_that_is_left_in_the_file(runs, monkeypatch):
     assert train(runs, FLAGS) == 0
-    monkeypatch.setattr("mlp_torch.runs.os.truncate", lambda path, size: None)
+    monkeypatch.setattr("mlp_torch.events.os.truncate", lambda path, size: None)
     assert main(["train", "--resume", str(runs / "run"), "--epochs", "9"]) == 0
     with pytest.raises((AssertionError, ValueError)):
         hparams(runs / "run")
