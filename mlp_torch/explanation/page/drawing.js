@@ -24,9 +24,9 @@ function layout(width) {
   const tall = Math.max(...data.columns.map((column) => column.units.length + (column.size > column.units.length)));
   const row = tall > 5 ? 56 : gap > 150 ? 84 : 66;
   const height = TOP + tall * row + 6;
-  const at = (column, rank, count) => ({
+  const at = (column, rank, count) => ({  // few units stand apart, up to twice as far: lines from them cross less
     x: 12 + PILL.width / 2 + column * gap,
-    y: TOP + (tall - count) * row / 2 + rank * row + row / 2 + 6,
+    y: TOP + tall * row / 2 + (rank - (count - 1) / 2) * row * Math.min(2, tall / count) + 6,
   });
   return { width: 24 + PILL.width + (columns - 1) * gap, height, gap, tall, at };
 }
