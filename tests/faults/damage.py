@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mlp_torch import artifact, checkpoint
+from mlp_torch import artifact
 from mlp_torch.__main__ import parse
 from mlp_torch.errors import UserError
 from mlp_torch.inference.listing import read as read_run
+from mlp_torch.training import checkpoint
 from mlp_torch.training.resume import begun
 
 SECONDS = 20  # after which a file is said to hang

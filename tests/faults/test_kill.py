@@ -46,7 +46,7 @@ FIRST = "cut/checkpoint.safetensors"
 # Every checkpoint is written, and takes so long that one kill in three comes while it is.
 SLOW = """
 import time
-from mlp_torch import checkpoint
+from mlp_torch.training import checkpoint
 real, checkpoint.SHARE = checkpoint.to_disk, 0
 checkpoint.to_disk = lambda path: (time.sleep(0.01), real(path))
 """
