@@ -148,7 +148,7 @@ def one_line(box: str) -> str:
             sections.append([])
         elif line.strip():
             sections[-1].append(line)
-    said = " ".join(line.strip() for line in sections[0])
+    said = _unknown(" ".join(line.strip() for line in sections[0]))
     similar = [
         line.split()[0]
         for section in sections[1:]
@@ -158,6 +158,16 @@ def one_line(box: str) -> str:
     ]
     hint = f" (did you mean {' or '.join(dict.fromkeys(similar))}?)" if similar else ""
     return f"{said[:1].lower()}{said[1:]}".rstrip(".") + hint + "; --help lists the flags"
+
+
+def _unknown(said: str) -> str:
+    """tyro counts as options what follows an unknown one, and a word too many."""
+    kind, _, listed = said.partition(": ")
+    if kind.lower() != "unrecognized options":
+        return said
+    words = listed.split(", ")
+    flags = [word for word in words if word.startswith("-")]
+    return f"{kind}: {', '.join(flags)}" if flags else f"too many words, nothing takes {', '.join(words)}"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 from manual.numbers import Array
 from mlp_torch.artifact import CONFIG, FILE, Artifact, content
 from mlp_torch.errors import UnwritableError, UserError
-from mlp_torch.events import PLUGINS, Events
+from mlp_torch.events import PLUGINS, Events, cut
 from mlp_torch.events import files as event_files
 from mlp_torch.files import append, replace
 from mlp_torch.lock import Lock
@@ -110,14 +110,12 @@ class Run:
         self.config = {**plain(config), **versions()}
         self._write(CONFIG, lambda: tomli_w.dumps(self.config).encode())
         try:
-            for file in [path / METRICS, *event_files(path)]:
-                if file.name not in sizes:
-                    file.unlink(missing_ok=True)
-                elif file.stat().st_size > sizes[file.name]:
-                    os.truncate(file, sizes[file.name])
             if (path / PLUGINS).is_dir():  # of an end that was, and is cut away
                 shutil.rmtree(path / PLUGINS)
             (path / METRICS).touch()
+            if (path / METRICS).stat().st_size > sizes.get(METRICS, 0):
+                os.truncate(path / METRICS, sizes.get(METRICS, 0))
+            cut(path, sizes)
             self.events = Events(path)
         except OSError as error:
             raise UnwritableError(path, error) from None

@@ -16,7 +16,10 @@ measured there is measured on the initial weights; pictures made at the end stan
 weights that were kept.
 
 Training and validation share a chart in the tab **Custom Scalars**; every curve, histogram and picture says \
-under its (i) what it is."""
+under its (i) what it is.
+
+Pictures (the worst mistakes, the confusion matrix, the decision boundary, …) come with \
+`mlp train --log full`; `standard` draws those of the end where training took long."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:

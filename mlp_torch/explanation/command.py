@@ -9,6 +9,7 @@ from mlp_torch.errors import UserError
 from mlp_torch.explanation.chain import Explanation, explain
 from mlp_torch.explanation.choice import choose
 from mlp_torch.explanation.config import Explain
+from mlp_torch.explanation.killer import elsewhere
 from mlp_torch.explanation.source import Source, batch, source, traces
 from mlp_torch.explanation.text import render
 from mlp_torch.machine import threads
@@ -42,6 +43,10 @@ def run(config: Explain) -> int:
     else:
         with paged(config):
             Terminal(highlight=False, soft_wrap=True).print(render(explanation))
+            where, entry = elsewhere(ours)
+            if where and config.parameter is None and explanation.killer is None:
+                flags = f"--sample {found.config.sample} --parameter '{entry}'"
+                print(f"a gradient dies elsewhere: {where}; to see one: {flags}")
     if config.html is not None:
         from mlp_torch.explanation.page.write import write
 

@@ -14,6 +14,7 @@ from manual.numbers import Array
 from mlp_torch.explanation.factors import EACH, LAST
 
 if TYPE_CHECKING:  # it is the other way round that the chain imports this
+    from manual.trace import Trace
     from mlp_torch.explanation.chain import Explanation, Factor
 
 SMALL = 0.05  # sigmoid's f′ from |z| = 2.9 on; its largest is 0.25
@@ -66,6 +67,26 @@ def killer(explanation: "Explanation") -> Killer | None:
         return None
     factor = explanation.factors[least]
     return Killer(factor.stage, found[least], _why(factor, explanation))
+
+
+def elsewhere(trace: "Trace") -> tuple[str, str]:
+    """Where other entries of this pass die: the layer of most such units, in words, and an entry to look at.
+
+    A hidden unit counts where its f′ leaves less than `SMALL` of a gradient that arrives; "" if none does.
+    """
+    most, found = 0, ("", "")
+    for stage in trace:
+        if stage.kind != "activation_backward" or stage.reads[0] == "dloss":
+            continue
+        arrives, left = (np.linalg.norm(trace[name], axis=0) for name in (stage.reads[0], stage.name))
+        dead = np.flatnonzero(left < SMALL * arrives)
+        if len(dead) > most:
+            weight, unit = f"layers.{stage.layer - 1}.weight", int(dead[np.argmax(arrives[dead])])
+            entry = int(np.argmax(np.abs(trace.gradients[weight][unit])))
+            state = "saturated" if stage.row in SATURATE else "off"
+            where = f"{stage.row} is {state} in {len(dead)} of {len(arrives)} units of layer {stage.layer}"
+            most, found = len(dead), (where, f"{weight}[{unit},{entry}]")
+    return found
 
 
 def _why(factor: "Factor", explanation: "Explanation") -> str:

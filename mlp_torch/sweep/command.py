@@ -160,7 +160,7 @@ class Watch:
 
     @contextlib.contextmanager
     def around(self, training: Training) -> Iterator[None]:
-        """The context of `mlp_torch.train.run`."""
+        """The context of `mlp_torch.training.command.run`."""
         import optuna
 
         from mlp_torch.board import hparams

@@ -1,6 +1,6 @@
 """`mlp_torch.train(...)`: `mlp train` from Python, its flags as keywords, and a result that shows itself.
 
-The flags are the fields of `mlp_torch.config.Train`, the run is that of `mlp_torch.train.trained`: equal
+The flags are the fields of `mlp_torch.config.Train`, the run is that of `training.command.trained`: equal
 flags give equal bits, whoever asks.
 """
 

@@ -97,5 +97,6 @@ def test_a_damaged_event_file_costs_no_epoch_that_is_trained_after_it(calm, run)
     with events.open("ab") as file:
         file.write(b"half a record")
     assert main(["train", "--resume", str(copy), "--epochs", "5"]) == 0
+    (events,) = copy.glob("events.out.tfevents.*")
     steps = [e.step for e in EventFileLoader(str(events)).Load() if e.HasField("summary")]
     assert max(steps) == 5

@@ -299,3 +299,26 @@ def test_in_the_middle_of_their_edges_the_numbers_of_crossing_edges_would_overla
     assert np.array_equal(ends.mean(axis=1)[0], ends.mean(axis=1)[1])
     points = place(ends, ["0.12", "0.34"], np.array([*a, *b]))
     assert np.abs(points[0] - points[1]).max() > 2 * HEIGHT
+
+
+# ---- where a gradient dies that is not shown -------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", ["--data moons", "--data digits --hidden 8 5", "--data xor"])
+def test_with_nothing_named_the_last_line_names_an_entry_that_dies_and_it_does(flags, capsys):
+    assert main(["explain", *flags.split()]) == 0
+    said = capsys.readouterr().out
+    assert "kills it" not in said
+    last = said.splitlines()[-1]
+    assert last.startswith("a gradient dies elsewhere: relu is off in ")
+    sample, name = re.search(r"to see one: --sample (\d+) --parameter '(\S+)'$", last).groups()
+    assert main(["explain", *flags.split(), "--sample", sample, "--parameter", name]) == 0
+    named = capsys.readouterr().out
+    assert "this factor kills it: relu is off at z" in named.splitlines()[2]
+    assert "elsewhere" not in named
+
+
+def test_where_nothing_dies_nothing_is_said_of_it(capsys):
+    for flags in ("--data line --hidden", "--data moons --hidden 3 --activation softplus"):
+        assert main(["explain", *flags.split()]) == 0
+        assert "elsewhere" not in capsys.readouterr().out

@@ -88,7 +88,7 @@ def test_the_walk_goes_through_all_steps_or_the_one_that_is_asked_for():
         ("xor --seed -1", "--seed -1: must lie in 0"),
         ("xor --plot a.gif", "--plot a.gif: ends in none of .png, .svg, .pdf"),
         ("--plot a.png", "--plot a.png: is one file, and this is the walk through all steps"),
-        ("xor --plott a.png", "unrecognized options: --plott, a.png (did you mean --plot?)"),
+        ("xor --plott a.png", "unrecognized options: --plott (did you mean --plot?)"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line_with_exit_code_2(typed, says, capfd):

@@ -24,9 +24,9 @@ function layout(width) {
   const tall = Math.max(...data.columns.map((column) => column.units.length + (column.size > column.units.length)));
   const row = tall > 5 ? 56 : gap > 150 ? 84 : 66;
   const height = TOP + tall * row + 6;
-  const at = (column, rank, count) => ({
+  const at = (column, rank, count) => ({  // few units stand apart, up to three times as far: lines from them cross less
     x: 12 + PILL.width / 2 + column * gap,
-    y: TOP + (tall - count) * row / 2 + rank * row + row / 2 + 6,
+    y: TOP + tall * row / 2 + (rank - (count - 1) / 2) * row * Math.min(3, tall / count) + 6,
   });
   return { width: 24 + PILL.width + (columns - 1) * gap, height, gap, tall, at };
 }
@@ -122,7 +122,7 @@ function freePoint(chain, plan, backward, taken) {
   if (v === 0 && chain.id !== state.chosen) return null;
   const w = few(v).length * 7 + 6, hgt = 16;
   const above = Math.abs(b.y - a.y) < hgt && plan.gap - PILL.width < w + 24 ? 13 : 0;
-  for (let i = 0; i < 21; i++) {
+  for (let i = 0; i < 27; i++) {
     const share = 0.5 + (i % 2 ? 1 : -1) * Math.ceil(i / 2) * 0.03;
     const x = a.x + share * (b.x - a.x), y = a.y + share * (b.y - a.y) - above;
     const box = { x: x - w / 2, y: y - hgt / 2, w, h: hgt };

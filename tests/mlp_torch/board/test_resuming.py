@@ -1,8 +1,20 @@
 """One run, one folder, one event file: whatever is cut and goes on, nothing stands there twice."""
 
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
 import pytest
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
+from mlp_torch import events
+from mlp_torch import runs as run_folders
 from mlp_torch.__main__ import main
 from mlp_torch.board.board import Board
 from mlp_torch.events import PLUGINS
@@ -72,7 +84,7 @@ def test_an_embedding_of_weights_that_are_no_longer_kept_is_cut_away_too(runs):
 
 def test_the_check_sees_an_end_that_is_left_in_the_file(runs, monkeypatch):
     assert train(runs, FLAGS) == 0
-    monkeypatch.setattr("mlp_torch.runs.os.truncate", lambda path, size: None)
+    monkeypatch.setattr("mlp_torch.events.os.truncate", lambda path, size: None)
     assert main(["train", "--resume", str(runs / "run"), "--epochs", "9"]) == 0
     with pytest.raises((AssertionError, ValueError)):
         hparams(runs / "run")
@@ -118,3 +130,75 @@ def test_an_explanation_is_in_its_run_s_entry_and_stays_where_the_run_goes_on(ru
     assert list(tags) == ["run"]
     assert [p.step for p in entries.Tensors("run", "loss/train")] == list(range(1, 10))
     assert any(tag.startswith("explain/layers.0.weight[") for tag in tags["run"]["tensors"])
+
+
+@contextmanager
+def opened_board(runs):
+    """`mlp board`, which looks for new epochs every second; gives the steps of `loss/train` of a run."""
+    program = "import sys, mlp_torch.board.command as c; c.RELOAD = 1; from mlp_torch.__main__ import main; "
+    command = [sys.executable, "-c", program + "main(sys.argv[1:])", "board", str(runs)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://[\d.:]+/", process.stdout.readline())[0]
+        asked = urlencode({"tag": "loss/train", "run": "run"})
+        yield lambda: [
+            step
+            for _, step, _ in json.load(urlopen(f"{address}data/plugin/scalars/scalars?{asked}", timeout=9))
+        ]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def follows(runs, seconds: float) -> bool:
+    """Whether a board that has read six epochs shows those of a run that went on, each of them once."""
+    assert train(runs, FLAGS.replace("full", "minimal")) == 0
+    with opened_board(runs) as shown:
+        assert shown() == list(range(1, 7))
+        assert main(["train", "--resume", str(runs / "run"), "--epochs", "9"]) == 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and shown() != list(range(1, 10)):
+            time.sleep(0.1)
+        return shown() == list(range(1, 10))
+
+
+def test_a_board_that_is_open_follows_a_run_that_goes_on(runs):
+    assert follows(runs, 20)
+
+
+@pytest.mark.long
+def test_the_check_sees_a_board_that_stands_still(runs, monkeypatch):
+    def in_place(folder, sizes):
+        for path in events.files(folder):
+            with path.open("r+b") as file:
+                file.truncate(sizes.get(path.name, 0))
+
+    monkeypatch.setattr(run_folders, "cut", in_place)
+    assert not follows(runs, 4)
+
+
+def test_curves_under_a_later_name_are_those_that_a_checkpoint_knew_by_the_earlier_one(tmp_path):
+    """So it is where a process ends before the checkpoint that would have the later name."""
+    first = tmp_path / f"{events.STEM}7.host.1"
+    first.write_bytes(b"0123456789")
+    sizes = {first.name: 4, "metrics.jsonl": 2}
+    for more in (b"abc", b"de", b""):
+        events.cut(tmp_path, sizes)
+        (file,) = tmp_path.iterdir()
+        assert file.read_bytes() == b"0123"
+        file.write_bytes(b"0123" + more)
+    assert file.name != first.name
+
+
+def test_where_a_process_ends_between_two_names_the_file_that_is_known_stays(tmp_path):
+    for stamp in (7, 8):
+        (tmp_path / f"{events.STEM}{stamp}.host.1").write_bytes(b"0123" + b"x" * stamp)
+    events.cut(tmp_path, {f"{events.STEM}7.host.1": 4})
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == b"0123"
+
+
+def test_curves_that_no_checkpoint_knows_are_taken_away(tmp_path):
+    (tmp_path / f"{events.STEM}7.host.1").write_bytes(b"0123")
+    events.cut(tmp_path, {"metrics.jsonl": 0})
+    assert list(tmp_path.iterdir()) == []
