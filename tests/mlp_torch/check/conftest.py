@@ -4,10 +4,16 @@ from collections import defaultdict
 
 import pytest
 
-EVERY = 15  # of the cases of one test: the first, and each fifteenth after it
-SAMPLED = tuple(
-    f"check/{room}/" for room in ("lines", "operations", "functions", "describe", "search", "submission")
-)
+# By room: of the cases of one test the first, and each so-manieth after it.
+EVERY = {
+    "lines": 15,
+    "operations": 15,
+    "functions": 15,
+    "describe": 15,
+    "search": 15,
+    "submission": 15,
+    "faults": 3,
+}
 LONG = (
     "test_a_wrong_gradient_stays_wrong_in_every_style",
     "test_the_same_line_is_found_within_a_megabyte_of_values",
@@ -38,8 +44,8 @@ def pytest_collection_modifyitems(items):
         if any(part in (function, name) for part in LONG):
             item.add_marker(pytest.mark.long)
             continue
-        if any(folder in where for folder in SAMPLED):
-            key = f"{where}::{function}"
-            if seen[key] % EVERY:
-                item.add_marker(pytest.mark.long)
-            seen[key] += 1
+        every = next((n for room, n in EVERY.items() if f"check/{room}/" in where), 1)
+        key = f"{where}::{function}"
+        if seen[key] % every:
+            item.add_marker(pytest.mark.long)
+        seen[key] += 1
