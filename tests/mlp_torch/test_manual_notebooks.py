@@ -132,6 +132,7 @@ def test_the_lecture_has_the_steps_of_the_walk_in_their_order_with_their_slides(
 # ------------------------------------------------------------------ executed
 
 
+@pytest.mark.long
 def test_the_lecture_shows_its_numbers(run):
     found = Executed(run, LECTURE)
     check_quiet(found)

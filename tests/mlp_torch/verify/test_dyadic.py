@@ -388,6 +388,7 @@ def hashes(all_settings: list[dict[str, str]]) -> set[str]:
     return found
 
 
+@pytest.mark.long
 def test_gradients_have_one_hash_under_other_kernels_and_numbers_of_threads() -> None:
     assert len(hashes(MIXED)) == 1
 

@@ -1,7 +1,7 @@
 """The runs that kernels fail in: each slip is found in its run and said, right kernels pass them all."""
 
+import itertools
 import random
-from itertools import count
 
 import numpy as np
 import pytest
@@ -182,7 +182,7 @@ def test_nobody_is_held_to_a_run_that_the_reference_fails_in():
 
 
 def test_gradients_that_move_from_run_to_run_by_more_than_rounding_are_wrong():
-    runs = count(1)
+    runs = itertools.count(1)
 
     def backward(ctx, g):
         return g * ctx.saved_tensors[0] * (1 + 1e-9 * next(runs))
