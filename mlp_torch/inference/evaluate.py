@@ -55,14 +55,15 @@ def run(config: Evaluate) -> int:
     target = loaded.target
     labels = [str(c) for c in target.classes]
     if config.plot is not None:
+        from mlp_torch.board.pictures import mistakes
         from mlp_torch.board.pictures.confusion import confusion
-        from mlp_torch.board.pictures.mistakes import regression
         from mlp_torch.verify.plot import save_figure
 
         if matrix is not None:
             figure = confusion(matrix, labels, target.name)
         else:
-            figure = regression(target.decode(judged.split.y[:, 0]), target.decode(decision), target.name)
+            truth = target.decode(judged.split.y[:, 0])
+            figure = mistakes.regression(truth, target.decode(decision), target.name)
         save_figure(figure, config.plot)
     if config.json:
         extra = {} if matrix is None else {"classes": labels, "confusion_matrix": matrix.tolist()}

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from manual import ACTIVATIONS, MLP
+from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify import verdicts
 from mlp_torch.verify.certificate import RULES, Judgement, certify
+from mlp_torch.verify.enclosure import Enclosure, product
 from mlp_torch.verify.monitor import Monitor
 from mlp_torch.verify.propagation import STEPS, propagate
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
 from mlp_torch.verify.rounding import Rounding
 from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.verify.edges import PROBLEM, SITES, is_exact, planted, with_value
-from tests.problems import DTYPES
+from tests.problems import DTYPES, Problem
 
 TRACES = {(name, dtype): site.trace(DTYPES[dtype]) for name, site in SITES.items() for dtype in DTYPES}
 STAGES = {name: TRACES[name, "float64"].stage(site.stage) for name, site in SITES.items()}
@@ -46,6 +48,39 @@ def test_nine_tenths_of_a_local_bound_is_certified_and_one_and_a_half_is_wrong(n
             if verdict == "wrong":
                 assert found.index == index
                 assert abs(found.ratio - reached) < 0.01
+
+
+def of_factors_that_never_meet(dtype: str) -> Trace:
+    """Unit 4 of the hidden layer gives something for sample 0 alone, from which nothing comes back."""
+    p = Problem(7, (5, 11, 3), 2)
+    t = p.model(DTYPES[dtype], activation="relu").trace(*p.batch("mse", DTYPES[dtype]), "mse")
+    a, dz = t["a1"].copy(), t["dz2"].copy()
+    a[:, 4], dz[0] = 0, 0
+    a[0, 4] = 3
+    return with_value(with_value(with_value(t, "a1", a), "dz2", dz), "dW2", dz.T @ a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_next_to_nothing_where_nothing_is_summed_is_wrong(dtype: str) -> None:
+    t = of_factors_that_never_meet(dtype)
+    assert certify(t, "dW2")["dW2"].verdict == "certified"
+    value = t["dW2"].copy()
+    assert value[1, 4] == 0
+    value[1, 4] = 1e-30
+    found = certify(with_value(t, "dW2", value), "dW2")["dW2"]
+    assert (found.verdict, found.index) == ("wrong", (1, 4))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_value_whose_truth_is_not_known_more_closely_than_its_bound_is_undecided(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vague(a: Array, b: Array) -> Enclosure:
+        found = product(a, b)
+        return Enclosure(found.hi, found.lo, np.abs(a) @ np.abs(b) * 2.0**-10 + 1e-6)
+
+    monkeypatch.setattr("mlp_torch.verify.local.product", vague)
+    assert certify(of_factors_that_never_meet(dtype), "dW2")["dW2"].verdict == "undecided"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -67,6 +67,16 @@ def test_a_product_holds_the_exact_one(pair: tuple[Array, Array]) -> None:
     assert misses(product(a, b), np.asarray(fractions(a) @ fractions(b))) == ""
 
 
+@given(factors())
+def test_the_radius_of_a_product_is_a_small_part_of_what_each_entry_is_made_of(
+    pair: tuple[Array, Array],
+) -> None:
+    """Not of the largest entries of its row and column, which may meet nothing there."""
+    a, b = pair
+    least = 4 * a.shape[1] * np.finfo(float).tiny
+    assert (product(a, b).radius <= 2.0**-60 * (np.abs(a) @ np.abs(b)) + least).all()
+
+
 @pytest.mark.parametrize("inner", [1, 2, 3, 31, 64, 257, 1000])
 def test_a_product_of_many_terms_holds_the_exact_one(inner: int) -> None:
     rng = np.random.default_rng(inner)
