@@ -141,6 +141,16 @@ def test_what_is_off_by_a_little_in_one_run_is_looked_at_elsewhere(name, dtype, 
     assert report.verdict == "right", str(report)
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_fifth_off_in_one_of_five_entries_is_no_near_miss(name):
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        for number in range(3):
+            x = (2 * draw(5, number=number)).to(dtype)
+            change = entry(typical(PROGRAMS[name][2], x), 1.2)
+            report = check_autograd_function(*only(dtype, name, change), [x])
+            assert report.verdict == "wrong", f"{dtype} {number} {report}"
+
+
 @pytest.mark.parametrize("slip", [3e-6, 1e-2])
 @pytest.mark.parametrize("size", [3, 7])
 def test_a_slip_that_shows_in_one_run_alone_is_no_near_miss(size, slip):
