@@ -21,8 +21,8 @@ from tensorboard.plugins.graph import metadata
 from manual.architecture import Architecture
 from manual.chain import forward_stages, symbol
 from manual.losses import LOSSES, Reduction
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage
+from manual.training.recipe import PLAIN, Recipe
 
 BATCH = -1  # the samples of a batch, however many: TensorBoard draws ?
 Shape = tuple[int, ...]

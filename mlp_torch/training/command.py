@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import manual
 from manual.architecture import Architecture
-from manual.batches import first_batch as first_of
+from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
