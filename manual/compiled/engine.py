@@ -38,6 +38,7 @@ from manual.optimizers import Optimizer
 from manual.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
@@ -236,7 +237,8 @@ class CompiledEngine(NumPyEngine):
             own = (*given, crew.numbers, buffer.chosen, results, self.arrivals, crew.sums)
             return compiled_run()(self.specs[thread], buffer.table, self.numbers, *own)
 
-        done = work(0) if threads == 1 else together(work, threads, self.arrivals)
+        with flushing():  # the other threads are begun in it
+            done = work(0) if threads == 1 else together(work, threads, self.arrivals)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done
