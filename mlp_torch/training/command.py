@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import manual
-from manual.architecture import Architecture
+from manual.structure.architecture import Architecture
 from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
