@@ -21,35 +21,11 @@ LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos"
 # Every activation, loss and optimizer once, in turn, and with them what else acts on a step. 101 rows in
 # batches of 37 leave 27, widths of 19 and 5 leave lanes of every vector over; 300 inputs are more than
 # products take at once.
-ACTIVATIONS = [
-    "identity",
-    "sigmoid",
-    "tanh",
-    "relu",
-    "leaky_relu",
-    "prelu",
-    "elu",
-    "selu",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "softplus",
-    "hardtanh",
-    "softmax",
-]
-LOSSES = [
-    *[
-        "half_squared_error",
-        "mse",
-        "l1",
-        "smooth_l1",
-        "hinge",
-        "multi_margin",
-        "bce_with_logits",
-        "cross_entropy",
-    ],
-    "cross_entropy of probabilities",
-]
+# In the order in which `RECORDED` was found; later rows go to the end.
+ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu"]
+ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax"]
+LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
+LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities"]
 RECIPES: list[dict[str, Any]] = [
     {},
     {"clip_norm": 0.01},
