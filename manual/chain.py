@@ -10,12 +10,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from manual.activations import Activation, prelu_slope_gradient
-from manual.architecture import Architecture
-from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
-from manual.losses import LOSSES, Loss, Reduction
+from manual.activations import Activation
+from manual.catalogue import LOSSES
+from manual.catalogue.activations import prelu_slope_gradient
+from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
+from manual.layers import Dropout, Linear
+from manual.losses import Loss, Reduction
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
 # The name a parameter or buffer has inside the chain rule, by what follows the layer's number in the

@@ -18,7 +18,7 @@ from typing import Any
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch import streams
 from mlp_torch.board.config import ShowBoard
 from mlp_torch.check.config import Check

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 import manual
-from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train

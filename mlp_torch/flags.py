@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch.errors import UserError
 
 

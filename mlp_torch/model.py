@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import manual
-from manual.activations import NEGATIVE_SLOPE
-from manual.architecture import Architecture, Counts
+from manual.catalogue.activations import NEGATIVE_SLOPE
 from manual.numbers import Array
+from manual.structure.architecture import Architecture, Counts
 from manual.training.recipe import Recipe, is_weight
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.

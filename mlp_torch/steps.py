@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
 from manual.optimizers import SGD
-from manual.trace import Trace
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.engines import compiled, compiled_unsupported
 from mlp_torch.model import MLP, to_manual

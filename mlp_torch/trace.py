@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manual.architecture import choose
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.chain import backward_stages, forward_stages, symbol
-from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Stage, Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, Dropout, loss_value, penalty, state_arrays

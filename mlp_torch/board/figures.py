@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.board import curves, embedding
 from mlp_torch.board.moment import Moment, of_classes, of_probabilities

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.architecture import choose
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.chain import symbol
-from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
 from manual.training.subnormals import flushing

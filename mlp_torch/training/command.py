@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import manual
-from manual.architecture import Architecture
+from manual.structure.architecture import Architecture
 from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train

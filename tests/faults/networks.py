@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.architecture import NORMALIZATIONS
+from manual.structure.trace import Stage, Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.model import to_torch
 from mlp_torch.steps import STEPS, hand_written

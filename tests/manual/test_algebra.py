@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from flint import arb
 
-from manual import ACTIVATIONS, LOSSES, MLP, activations, layers
-from manual.activations import prelu_slope_gradient
+import manual
+from manual import ACTIVATIONS, LOSSES, MLP, catalogue
+from manual.catalogue.activations import prelu_slope_gradient
+from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.chain import forward_stages
-from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
+from manual.layers import Dropout, Linear
 from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array, erf, number, pi
-from manual.trace import run
+from manual.structure.trace import run
 from tests.duals import derivative, dual_over, entrywise, exact
 from tests.problems import DTYPES, targets
 
@@ -291,9 +293,11 @@ def float_literals(source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("room", ["activations", "losses", "layers"])
+@pytest.mark.parametrize(
+    "room", [f"{shelf}{room}" for shelf in ("", "catalogue/") for room in ("activations", "losses", "layers")]
+)
 def test_no_float_literal_and_no_float_function_stands_in_a_formula(room: str) -> None:
-    source = (Path(activations.__file__).parent / f"{room}.py").read_text(encoding="utf-8")
+    source = (Path(manual.__file__).parent / f"{room}.py").read_text(encoding="utf-8")
     assert float_literals(source) == []
     assert "math." not in source
     assert "np.pi" not in source
@@ -308,7 +312,7 @@ def test_a_float_literal_in_a_formula_would_be_found() -> None:
 
 
 def test_a_constant_kept_as_a_float_spoils_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = activations.d_gelu
+    right = catalogue.activations.d_gelu
 
     def wrong(z: Array, a: Array) -> Array:
         density = np.exp(-z * z / 2) * 0.3989422804014327  # 1/√2π
@@ -346,10 +350,10 @@ def test_a_slightly_wrong_loss_gradient_is_seen(name: str, monkeypatch: pytest.M
 
 def test_a_lost_path_of_a_normalization_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_mean_path(dx: Array, z: Array, axis: int) -> Array:
-        x, deviation = layers.standardize(z, axis)
+        x, deviation = catalogue.layers.standardize(z, axis)
         return (dx - x * (dx * x).sum(axis=axis, keepdims=True) / z.shape[axis]) / deviation
 
-    monkeypatch.setattr(layers, "standardize_backward", without_mean_path)
+    monkeypatch.setattr(catalogue.layers, "standardize_backward", without_mean_path)
     assert len(normalization_differs(BatchNorm)) == 1
     assert len(normalization_differs(LayerNorm)) == 1
 

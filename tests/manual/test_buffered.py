@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS, fit
-from manual.architecture import NORMALIZATIONS
 from manual.buffered import BufferedEngine, activations, losses, optimizers
 from manual.buffered.erf import erf
 from manual.buffered.program import Program, Workspace, borrows
 from manual.numbers import Array
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.engine import ManualEngine
 from manual.training.fit import NotFiniteError
 from manual.training.recipe import Recipe

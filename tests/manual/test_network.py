@@ -8,10 +8,10 @@ import torch
 
 import mlp_torch.model as torch_side
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS, fit
-from manual.activations import softmax, softmax_jacobian_product
-from manual.architecture import INITIALIZATIONS, NORMALIZATIONS
+from manual.catalogue.activations import softmax, softmax_jacobian_product
 from manual.losses import d_zero_one, predict, zero_one
 from manual.numbers import Array
+from manual.structure.architecture import INITIALIZATIONS, NORMALIZATIONS
 from manual.training.engine import ManualEngine
 from manual.training.fit import NotFiniteError
 from manual.training.recipe import Recipe

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.__main__ import main
 from mlp_torch.explanation import factors as rules
 from mlp_torch.explanation.chain import REUSE, Explanation, contract, explain

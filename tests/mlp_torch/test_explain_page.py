@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS
-from manual.architecture import NORMALIZATIONS
 from manual.numbers import fingerprint
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch import artifact
 from mlp_torch.__main__ import main, parse
 from mlp_torch.explanation.chain import contract

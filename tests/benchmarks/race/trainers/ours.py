@@ -39,7 +39,7 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
 
 def chosen(problem: Problem) -> str:
     """What `mlp train --engine auto` takes for this network and batch on the CPU."""
-    from manual.architecture import Architecture
+    from manual.structure.architecture import Architecture
     from mlp_torch.config import Train
     from mlp_torch.engines import choose_engine
 

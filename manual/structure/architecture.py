@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS, NEGATIVE_SLOPE, Activation
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS
+from manual.catalogue.activations import NEGATIVE_SLOPE
 from manual.numbers import Array
 
 NORMALIZATIONS = ("none", "batch_norm", "layer_norm")
