@@ -1,4 +1,4 @@
-"""How a derivative differs from the forward pass differentiated: on fractions nothing, on balls 1e-50."""
+"""What a derivative differs by from its forward pass differentiated: nothing on fractions, 1e-50 on balls."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -66,11 +66,6 @@ def activation_differs(name: str, base: Any) -> str:
     if slope and not found:
         return differs(prelu_slope_gradient(da, z), derivative(forward, (z, da, *slope), 2))
     return found
-
-
-@pytest.mark.parametrize(("name", "base"), rows(ACTIVATIONS, RATIONAL))
-def test_the_derivative_of_an_activation(name: str, base: Any) -> None:
-    assert activation_differs(name, base) == ""
 
 
 # ---- losses ----------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from manual.numbers import Array
 from tests.duals import derivative, entrywise, exact
 from tests.manual.algebra.differences import (
     BASES,
+    RATIONAL,
     RATIONAL_LOSSES,
+    activation_differs,
     differs,
     generic,
     layer_differs,
@@ -28,6 +30,11 @@ from tests.manual.algebra.differences import (
 )
 
 # ---- activations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "base"), rows(ACTIVATIONS, RATIONAL))
+def test_the_derivative_of_an_activation(name: str, base: Any) -> None:
+    assert activation_differs(name, base) == ""
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from mlp_torch.__main__ import main
-from mlp_torch.training.loop import Kept
 from tests.mlp_torch.running import config, metrics, weights
 from tests.mlp_torch.sweep.sweeping import sweep, trials
 
@@ -76,14 +75,6 @@ def test_each_trial_is_one_run_with_its_hparams_in_its_own_event_file(finished):
         if trial.state == TrialState.COMPLETE:
             assert {m.name.tag for m in experiment.metric_infos} <= curves
             assert trial.intermediate_values == {m["epoch"]: m["loss/validation"] for m in metrics(folder)}
-
-
-def pretended(given, around):
-    """A training of one epoch, whose validation loss is its learning rate."""
-    watch = around.__self__
-    watch.trial.set_user_attr("epoch", 1)
-    watch.after_epoch(Kept(1, given.lr, {}), None)
-    return 0
 
 
 def test_a_hopeless_trial_is_pruned_after_an_epoch_and_its_run_says_so(runs, capsys):

@@ -22,7 +22,7 @@ from mlp_torch.explanation.glossary import GLOSSARY, WORDS, find, markdown
 from mlp_torch.verify.certificate import Verdict
 from mlp_torch.verify.report import ComparisonReport
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What the reports' columns are called beside words of the glossary: names of arrays and of sides.
 PLAIN_COLUMNS = {"array", "shape", "verdict", "equal", "at", "stage", "gradient"}
 
