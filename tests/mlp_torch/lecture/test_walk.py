@@ -11,7 +11,7 @@ from mlp_torch.__main__ import main
 from mlp_torch.errors import UserError
 from mlp_torch.lecture import perceptrons
 from mlp_torch.lecture.config import Lecture
-from mlp_torch.lecture.figures import save
+from mlp_torch.lecture.drawing import save
 from mlp_torch.lecture.page import Table
 from mlp_torch.lecture.slides import SLIDES, line, table, write_into
 from mlp_torch.lecture.steps import STEPS
