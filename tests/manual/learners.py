@@ -3,7 +3,7 @@
 from typing import Any
 
 from manual import MLP, OPTIMIZERS
-from manual.recipe import Recipe
+from manual.training.recipe import Recipe
 from tests.problems import Problem
 
 PROBLEM = Problem(11, (3, 7, 5, 2), 0)

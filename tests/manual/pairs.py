@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
-from manual.engine import ManualEngine
-from manual.recipe import Recipe
+from manual.training.engine import ManualEngine
+from manual.training.recipe import Recipe
 
 # Every optimizer with each of its options; eps is not small, or Adam steps on the rounding of what cancels.
 OPTIMIZER_OPTIONS: list[tuple[str, dict[str, Any]]] = [

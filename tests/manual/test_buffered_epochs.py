@@ -7,9 +7,9 @@ import pytest
 
 from manual import MLP, fit
 from manual.buffered import BufferedEngine
-from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.training import NotFiniteError
+from manual.training.engine import ManualEngine
+from manual.training.fit import NotFiniteError
 from tests.manual.learners import PROBLEM, RULES, engine
 from tests.problems import Problem
 

@@ -18,7 +18,7 @@ from manual.compiled import (
 )
 from manual.compiled import activations as compiled_activations
 from manual.numbers import Array
-from manual.training import NotFiniteError, fit
+from manual.training.fit import NotFiniteError, fit
 from tests.problems import Problem, gap
 
 

@@ -13,7 +13,7 @@ from manual.compiled import (
     CompiledEngine,
     engine,
 )
-from manual.training import fit
+from manual.training.fit import fit
 from tests.manual.pairs import CLOSE, OPTIMIZER_OPTIONS, pair, rows
 from tests.problems import DTYPES, Problem, gap, near_kink, problems
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from manual import MLP, OPTIMIZERS, fit
-from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.recipe import Recipe
-from manual.training import NotFiniteError
+from manual.training.engine import ManualEngine
+from manual.training.fit import NotFiniteError
+from manual.training.recipe import Recipe
 from tests.manual.comparing import PROBLEM, bits, copies
 
 LINE = np.array([[-2.0], [-1.0], [1.0], [2.0]])
