@@ -22,7 +22,7 @@ from mlp_torch.explanation.glossary import GLOSSARY, WORDS, find, markdown
 from mlp_torch.verify.certificate import Verdict
 from mlp_torch.verify.report import ComparisonReport
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What the reports' columns are called beside words of the glossary: names of arrays and of sides.
 PLAIN_COLUMNS = {"array", "shape", "verdict", "equal", "at", "stage", "gradient"}
 
@@ -129,9 +129,10 @@ def test_an_entry_is_one_to_three_sentences():
 
 
 def test_the_generated_page_is_the_table_and_the_readme_links_it():
-    # mlp explain glossary --format markdown > docs/glossary.md
-    assert (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8") == markdown(WORDS) + "\n"
-    assert "(docs/glossary.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    # mlp explain glossary --format markdown > mlp_torch/explanation/glossary.md
+    page = "mlp_torch/explanation/glossary.md"
+    assert (ROOT / page).read_text(encoding="utf-8") == markdown(WORDS) + "\n"
+    assert f"({page})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mlp_torch.lecture.page import Page, Slip, Table
 from mlp_torch.lecture.steps import STEPS
 from mlp_torch.lecture.walk import Walk
 from mlp_torch.verify.verdicts import compare_traces
-from tests.mlp_torch.test_explain_page import OUTSIDE, OVERLAPS, embedded, shown, values
+from tests.mlp_torch.explanation.pages import OUTSIDE, OVERLAPS, embedded, shown, values
 
 QUICK = Walk(seed=0, data="moons", seeds=2, effort=0.05)
 
