@@ -7,8 +7,9 @@ does. Kinks follow torch. Source: the slides "L1 Loss" to "Hinge Loss". Further 
 `manual.catalogue.losses`, all of them by name in `manual.catalogue.LOSSES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,24 +26,48 @@ class Loss:
     """One row: the terms whose sum or mean is the loss, and their derivative with respect to ŷ.
 
     `target` says what y holds: real numbers, signs ±1, binary 0/1, or class labels. `per_sample`
-    losses have one term a sample, the others one an entry. `kinks` says if the derivative jumps.
+    losses have one term a sample, the others one an entry. `kinks` says if the derivative jumps,
+    `probabilities` if labels may be given as rows of probabilities.
+    `terms(output, y, **options)` and `derivative(output, y, **options)` take the `options`: constants
+    above 0, as text in decimals, torch's defaults. `huber(delta=0.5)` is the name of huber with another.
     """
 
     name: str
     formula: str
     gradient_formula: str
     target: Target
-    terms: Callable[[Array, Array], Array]
-    derivative: Callable[[Array, Array], Array]
+    terms: Callable[..., Array]
+    derivative: Callable[..., Array]
     per_sample: bool = False
     kinks: bool = False
+    probabilities: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def constants(self) -> str:
+        """What follows a formula that names the options: ", delta = 1"."""
+        return "".join(f", {name} = {value}" for name, value in self.options.items())
+
+    def with_options(self, options: Mapping[str, str]) -> "Loss":
+        """The row with other options. Raises ValueError for one that it lacks, or a value that cannot be."""
+        for name, value in options.items():
+            if name not in self.options:
+                known = f"it takes {', '.join(self.options)}" if self.options else "it takes none"
+                raise ValueError(f"{self.name} has no option {name!r}: {known}")
+            try:
+                good = 0 < float(value) < math.inf
+            except ValueError:
+                good = False
+            if not good:
+                raise ValueError(f"{self.name}({name}={value}): {name} is a finite number above 0")
+        return replace(self, options={**self.options, **options})
 
     def value(
         self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
     ) -> Any:
         """The loss, a scalar of the output's number system; Σ wᵢ ℓᵢ / Σ wᵢ with weights w (N,)."""
         self.check(output, y)
-        terms = self.terms(output, y)
+        terms = self.terms(output, y, **self.options)
         if weights is not None:
             shares = self.shares(output, weights, reduction)
             return (terms * (shares if self.per_sample else shares[:, None])).sum()
@@ -54,7 +79,7 @@ class Loss:
     ) -> Array:
         """∂L/∂ŷ, of the output's shape and dtype."""
         self.check(output, y)
-        derivative = self.derivative(output, y)
+        derivative = self.derivative(output, y, **self.options)
         if weights is not None:
             return derivative * self.shares(output, weights, reduction)[:, None]
         return derivative / self.count(output) if reduction == "mean" else derivative
@@ -76,7 +101,7 @@ class Loss:
 
     def check(self, output: Array, y: Array) -> None:
         """Raise ValueError where y does not fit the output; (N,) never broadcasts against (N, 1)."""
-        probabilities = self.name == "cross_entropy" and y.shape == output.shape
+        probabilities = self.probabilities and y.shape == output.shape
         if self.target != "label" or probabilities:
             if y.shape != output.shape:
                 raise ValueError(

@@ -92,7 +92,7 @@ class MLP:
         self, loss: str, reduction: Reduction = "mean", weighted: bool = False, recipe: Recipe = PLAIN
     ) -> list[Stage]:
         """The chain rule of this network: every row of the forward and the backward pass."""
-        choose("loss", loss, list(LOSSES))
+        choose("loss", loss, LOSSES)
         choose("reduction", reduction, ("mean", "sum"))
         arguments = (self.architecture, loss, reduction, self.training, weighted, recipe)
         return forward_stages(*arguments) + backward_stages(*arguments)

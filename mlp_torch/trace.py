@@ -28,7 +28,7 @@ def stages_of(
     model: MLP, loss: str, reduction: Reduction, weighted: bool = False, recipe: Recipe = PLAIN
 ) -> list[Stage]:
     """The chain rule of this module: the same rows as the manual network's."""
-    choose("loss", loss, list(MANUAL_LOSSES))
+    choose("loss", loss, MANUAL_LOSSES)
     arguments = (model.architecture, loss, reduction, model.training, weighted, recipe)
     return forward_stages(*arguments) + backward_stages(*arguments)
 

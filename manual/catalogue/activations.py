@@ -90,6 +90,17 @@ def d_silu(z: Array, a: Array) -> Array:
     return s * (1 + z * (1 - s))
 
 
+# a = z tanh(log(1 + e^z)), log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)
+def mish(z: Array) -> Array:
+    return z * np.tanh(np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
+
+
+# f′ = t + z s(z) (1 − t²), t = tanh(log(1 + e^z))
+def d_mish(z: Array, a: Array) -> Array:
+    t = np.tanh(np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
+    return t + z * sigmoid(z) * (1 - t * t)
+
+
 # a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
 def softplus(z: Array, threshold: int = 20) -> Array:
     return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, number(threshold, z)))))
@@ -175,4 +186,5 @@ ROWS: tuple[Activation, ...] = (
         softmax,
         jacobian_product=softmax_jacobian_product,
     ),
+    Activation("mish", "z t, t = tanh(log(1 + exp(z)))", "t + z s(z) (1 − t²)", mish, d_mish),
 )

@@ -4,6 +4,8 @@ cross_entropy and multi_margin take class labels of shape (N,). Sources: torch's
 function of the same name.
 """
 
+from typing import Any
+
 import numpy as np
 
 from manual.activations import sigmoid
@@ -21,6 +23,17 @@ def smooth_l1(output: Array, y: Array) -> Array:
 def d_smooth_l1(output: Array, y: Array) -> Array:
     d = output - y
     return np.minimum(np.maximum(d, number(-1, d)), number(1, d))
+
+
+# ℓ = ½ d² where |d| ≤ δ, else δ (|d| − ½ δ), with d = ŷ − y
+def huber(output: Array, y: Array, delta: Any) -> Array:
+    d, bound = np.abs(output - y), number(delta, output)
+    return np.where(d <= bound, d * d / 2, bound * (d - bound / 2))
+
+
+def d_huber(output: Array, y: Array, delta: Any) -> Array:
+    d, bound = output - y, number(delta, output)
+    return np.minimum(np.maximum(d, -bound), bound)
 
 
 # ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K; a margin of exactly 0 has derivative 0
@@ -104,5 +117,15 @@ ROWS: tuple[Loss, ...] = (
         cross_entropy,
         d_cross_entropy,
         per_sample=True,
+        probabilities=True,
+    ),
+    Loss(
+        "huber",
+        "½ d² if |d| ≤ delta else delta (|d| − ½ delta), d = ŷ − y",
+        "min(max(d, −delta), delta)",
+        "real",
+        huber,
+        d_huber,
+        options={"delta": "1"},
     ),
 )

@@ -1,13 +1,14 @@
 """Further update rules in the form of `manual.optimizers`, with torch.optim's names and defaults.
 
-Source of each formula: the pseudo-code in torch's documentation of the class of the same name.
+Source of each formula: the pseudo-code in torch's documentation of the class of the same name; of Lion,
+which torch has not, the paper "Symbolic Discovery of Optimization Algorithms".
 """
 
 from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 
-from manual.numbers import Array
+from manual.numbers import Array, sign
 from manual.optimizers import Optimizer
 
 
@@ -108,4 +109,36 @@ class AdamW(Adam):
         return g
 
 
-ROWS: dict[str, type[Optimizer]] = {"rmsprop": RMSprop, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW}
+class Lion(Optimizer):
+    """θ ← θ − η (sign(β₁ m + (1 − β₁) g) + λ θ), then m ← β₂ m + (1 − β₂) g (Chen et al. 2023)."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Array],
+        lr: float = 1e-4,
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.betas = betas
+
+    def decay(self, parameter: Array, g: Array) -> Array:
+        parameter *= 1 - self.lr * self.weight_decay
+        return g
+
+    def update(self, parameter: Array, g: Array, state: MutableMapping[str, Array]) -> None:
+        beta1, beta2 = self.betas
+        m = self.moment("exp_avg", parameter, state)
+        parameter -= self.lr * sign(beta1 * m + (1 - beta1) * g)
+        m *= beta2
+        m += (1 - beta2) * g
+
+
+ROWS: dict[str, type[Optimizer]] = {
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "adamw": AdamW,
+    "lion": Lion,
+}

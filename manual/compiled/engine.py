@@ -74,7 +74,7 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(reason)
         super().__init__(model, loss)
         self.optimizer, self.recipe = optimizer, recipe
-        self.row = LOSSES[choose("loss", loss, list(LOSSES))]
+        self.row = LOSSES[choose("loss", loss, LOSSES)]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count, self.threads = model.counts.parameters, threads
         self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))

@@ -85,7 +85,7 @@ class TorchEngine:
         fp32_precision: str = "ieee",
         steps_per_graph: int = STEPS_PER_GRAPH,
     ) -> None:
-        choose("loss", loss, list(MANUAL_LOSSES))
+        choose("loss", loss, MANUAL_LOSSES)
         choose("optimizer", optimizer, list(OPTIMIZERS))
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)

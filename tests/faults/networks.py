@@ -150,7 +150,7 @@ def case(number: int, ordinary: bool = False) -> Case:
         "normalization": normalization,
         "dropout": float(rng.choice([0.0, 0.0, 0.25, 0.9])),
     }
-    if STEPS[step].unsupported(MLP(sizes, **rows).architecture) is not None:
+    if STEPS[step].unsupported(MLP(sizes, **rows).architecture, "mse") is not None:
         rows["normalization"] = "none"
     model = MLP(sizes, dtype=dtype, **rows)
     for values in model.parameters.values():

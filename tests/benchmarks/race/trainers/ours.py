@@ -45,7 +45,7 @@ def chosen(problem: Problem) -> str:
 
     spec = problem.spec
     config = Train(hidden=spec.sizes[1:-1], batch_size=spec.batch)
-    return choose_engine(config, Architecture(spec.sizes), "cpu")[0]
+    return choose_engine(config, Architecture(spec.sizes), "cross_entropy", "cpu")[0]
 
 
 class Engine:
