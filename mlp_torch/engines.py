@@ -22,6 +22,7 @@ from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
 from mlp_torch.costs import worth_compiling, worth_loading
+from mlp_torch.distributed.group import current
 from mlp_torch.errors import UserError
 from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
@@ -111,6 +112,12 @@ def _both(config: Train, architecture: Architecture, loss: str) -> Any:
     return BothEngine(plain, _autograd(config, architecture, loss))
 
 
+def _ddp(config: Train, architecture: Architecture, loss: str) -> Any:
+    from mlp_torch.distributed.build import ddp
+
+    return ddp(config, _module(config, architecture), loss)
+
+
 def _torch_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
     from mlp_torch.buffered import unsupported
 
@@ -137,6 +144,12 @@ def _autograd_unsupported(config: Train, architecture: Architecture, loss: str) 
     if config.fp32_precision != "ieee":
         return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
     return None
+
+
+def _ddp_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
+    from mlp_torch.distributed.build import unsupported
+
+    return unsupported(config, architecture)
 
 
 def _nothing(config: Train, architecture: Architecture, loss: str) -> str | None:
@@ -172,6 +185,9 @@ ENGINES: dict[str, EngineEntry] = {
         _autograd, "gradients by torch itself, the reference", unsupported=_autograd_unsupported
     ),
     "both": EngineEntry(_both, "gradients by hand and by torch itself, in lock-step"),
+    "ddp": EngineEntry(
+        _ddp, "gradients by torch itself, of a share of each batch a process", unsupported=_ddp_unsupported
+    ),
 }
 
 # The fastest first, up to so much work a step: what stands around the products costs less and less beside
@@ -199,7 +215,9 @@ def choose_engine(
     """
     work = step_flops(architecture.sizes, config.batch_size)
     order = next(names for most, names in FASTEST if work < most)
-    if device != "cpu" or config.fp32_precision != "ieee":
+    if config.reproducible or current().size > 1:
+        order = ("ddp",)
+    elif device != "cpu" or config.fp32_precision != "ieee":
         order = ("torch", "autograd")
     passed_over: list[tuple[str, str]] = []
     for name in order:
@@ -225,6 +243,10 @@ def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     Raises UserError where it cannot do what they ask.
     """
     row = ENGINES[config.engine]
+    if current().size > 1 and config.engine != "ddp":
+        raise UserError(
+            f"--engine {config.engine}: it is of one process, and there are {current().size}; use --engine ddp"
+        )
     reason = row.unsupported(config, architecture, loss)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")

@@ -1,0 +1,68 @@
+"""The data of a run for its processes: each reads them, and keeps its own rows of the inputs."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mlp_torch.config import Train
+from mlp_torch.data.loading import load
+from mlp_torch.data.splits import Data, Split
+from mlp_torch.distributed.group import Group, current
+from mlp_torch.distributed.parts import HELD, Part
+from mlp_torch.distributed.shares import cuts
+from mlp_torch.errors import UserError
+from mlp_torch.objective import prepared
+
+SPLITS = ("train", "validation", "test")
+
+
+def read(config: Train) -> Data:
+    """Rank 0, or a run of one process: the data that the flags name; the other ranks read them too.
+
+    Raises UserError where a process cannot, and names it.
+    """
+    group = current()
+    if group.size == 1:
+        return _load(config)
+    group.tell("data", config)
+    return agreed(config, group)
+
+
+def agreed(config: Train, group: Group) -> Data:
+    """All ranks: as `read`."""
+    data, ended = None, None
+    try:
+        data = _load(config)
+    except (UserError, MemoryError, OSError, KeyboardInterrupt) as error:
+        ended = error
+    said = "" if ended is None else str(ended) or type(ended).__name__
+    shown = "" if data is None else f"{data.fingerprint} {len(data.train)}"
+    found = group.gathered((said, shown))  # first: the others wait for it
+    if ended is not None:
+        raise ended
+    for rank, (theirs, seen) in enumerate(found):
+        if theirs:
+            raise UserError(f"rank {rank}: {theirs}")
+        if seen != found[0][1]:
+            raise UserError(f"--data {config.data}: rank {rank} reads another file of that name than rank 0")
+    assert data is not None
+    return cut(data, group)
+
+
+def _load(config: Train) -> Data:
+    return prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
+
+
+def cut(data: Data, group: Group) -> Data:
+    """Of the inputs the rows of this rank; of what is small, all."""
+    size = sum(len(s) * data.inputs for s in (data.train, data.validation, data.test))
+    whole = size * np.dtype(data.train.x.dtype).itemsize <= HELD
+
+    def of(name: str) -> Split:
+        split: Split = getattr(data, name)
+        n = len(split)
+        low, high = (0, n) if whole else cuts(n, group.size)[group.rank : group.rank + 2]
+        own = split.x if whole else split.x[low:high].copy()
+        return replace(split, x=Part(name, own, low, n, group))
+
+    return replace(data, **{name: of(name) for name in SPLITS})

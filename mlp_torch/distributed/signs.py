@@ -1,0 +1,117 @@
+"""Signs of life: every process leaves one in the store, with its step; who leaves none hangs or is gone.
+
+The store is torchrun's, in a process of its own. A count that has not moved for most of `--timeout` ends the
+process that waits for it, with a line that names the rank and its last step: rank 0 watches all, all watch
+rank 0. Clocks of two machines are never compared.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from mlp_torch.processes import lives, owner
+
+BEATS, PATIENCE = 8, 0.7  # signs in a timeout; the part of it that one may be late
+ENDED = 1  # the exit code of a process that gives up
+PREFIX = "mlp_torch"
+
+
+class Signs:
+    """The signs of `rank` among `size`, and the watch over the others'."""
+
+    def __init__(self, rank: int, size: int, seconds: float) -> None:
+        from torch.distributed import PrefixStore, TCPStore
+
+        self.rank, self.size, self.seconds, self.step = rank, size, seconds, 0
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        self.run = PREFIX  # of all attempts of a launch
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        limit = timedelta(seconds=seconds)
+        # a second connection, for the thread: one alone would wait for the other's answers
+        self.stores = [
+            TCPStore(host, port, is_master=not agents and rank == 0 and i == 0, timeout=limit) for i in (0, 1)
+        ]  # fmt: skip
+        mine = [PrefixStore(f"{PREFIX}/{attempt}", store) for store in self.stores]
+        self.store, self.threads = mine
+        self.launch = PrefixStore(PREFIX, self.stores[0])
+        self.store.set(f"who/{rank}", json.dumps(owner()))
+        self._beat(self.store, 0)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def begin(self) -> None:
+        """Leave signs, and watch, until `end`."""
+        if self.size > 1:
+            self.thread.start()
+
+    def end(self) -> None:
+        self.over.set()
+        if self.thread.is_alive():
+            self.thread.join()
+
+    def absent(self) -> str:
+        """Who has not come at all, in words."""
+        return _ranks([r for r in range(self.size) if not self._there(f"who/{r}")])
+
+    def missing(self, said: str) -> str:
+        """Who is not alive, or cannot be reached by what the library `said`; in words, with the last step."""
+        time.sleep(min(0.2, self.seconds / 10))  # one that is being killed may still be seen
+        others = [r for r in range(self.size) if r != self.rank]
+        try:
+            alive = {r: lives(json.loads(self.store.get(f"who/{r}"))) for r in others}
+            steps = {r: self._seen(self.store, r)[1] for r in others}
+        except RuntimeError:
+            return "the store of torchrun, and who was behind it"
+        found = [r for r in others if alive[r] is False] or [r for r in others if steps[r] < self.step]
+        named = [f"rank {r}, last seen at step {steps[r]}" for r in found or others]
+        return " and ".join(named)
+
+    def _there(self, key: str) -> bool:
+        with contextlib.suppress(RuntimeError):
+            return bool(self.store.check([key]))
+        return False
+
+    def _beat(self, store: Any, count: int) -> None:
+        store.set(f"beat/{self.rank}", f"{count} {self.step}")
+
+    def _seen(self, store: Any, rank: int) -> tuple[int, int]:
+        count, step = store.get(f"beat/{rank}").decode().split()
+        return int(count), int(step)
+
+    def _watch(self) -> None:
+        """The thread: a sign, and a look at the others', so many times in a timeout."""
+        watched = [r for r in range(self.size) if r != self.rank] if self.rank == 0 else [0]
+        last: dict[int, tuple[int, float]] = {}
+        count = 0
+        while not self.over.wait(self.seconds / BEATS):
+            count += 1
+            try:
+                self._beat(self.threads, count)
+                for r in watched:
+                    found, step = self._seen(self.threads, r)
+                    now = time.monotonic()
+                    if r not in last or found != last[r][0]:
+                        last[r] = found, now
+                    elif now - last[r][1] > PATIENCE * self.seconds:
+                        self._give_up(
+                            f"rank {r} has given no sign of life for {now - last[r][1]:.0f} s, "
+                            f"its last step was {step}"
+                        )
+            except RuntimeError as error:  # the store is gone, and torchrun with it
+                if not self.over.is_set():
+                    self._give_up(f"torchrun's store is gone ({str(error).splitlines()[0][:120]})")
+
+    def _give_up(self, why: str) -> None:
+        """End this process, which may wait in a call that nothing else ends."""
+        print(f"mlp train: rank {self.rank}, at step {self.step}: {why}", file=sys.stderr, flush=True)
+        os._exit(ENDED)
+
+
+def _ranks(found: list[int]) -> str:
+    return f"rank{'s' * (len(found) > 1)} {', '.join(map(str, found))}" if found else ""
