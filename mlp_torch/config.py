@@ -123,7 +123,7 @@ class Train(ObjectiveFlags, Network):
     """
 
     engine: Annotated[str, one_of(ENGINES)] = "auto"
-    """By hand: compiled (numba), torch, manual (NumPy); or autograd; both in lock-step; ddp: many processes."""
+    """By hand: compiled (numba), torch, manual; or autograd; both in lock-step; ddp: N processes; auto."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Passes over the training data; if not given, as many as the data set needs (digits: 30)."""
     lr: float = 3e-3

@@ -244,9 +244,8 @@ def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     """
     row = ENGINES[config.engine]
     if current().size > 1 and config.engine != "ddp":
-        raise UserError(
-            f"--engine {config.engine}: it is of one process, and there are {current().size}; use --engine ddp"
-        )
+        there = f"it is of one process, and there are {current().size}"
+        raise UserError(f"--engine {config.engine}: {there}; use --engine ddp")
     reason = row.unsupported(config, architecture, loss)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")

@@ -79,7 +79,8 @@ def _handlers() -> dict[int, Any]:
 def held() -> Iterator[None]:
     """They wait for the next `released` block, or for the end of this one; a second one does not wait.
 
-    In a `released` block they wait again; nothing changes in a `held` block within, nor where a program has its own answer to a signal.
+    In a `released` block they wait again; nothing changes in a `held` block within, nor where a program has
+    its own answer to a signal.
     """
     answers, noted = _answers(), _Noted()
     mine = {number: handler for number, handler in _handlers().items() if handler in answers[number]}

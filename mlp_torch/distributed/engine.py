@@ -11,6 +11,7 @@ computes on one thread: the same bits for 1, 2, 4 and 8 processes.
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class DDPEngine(AutogradEngine):
         self.weights = list(model.parameters())
         if group.size > 1 and not reproducible:
             with group.watched():
-                wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+                wrapped = DistributedDataParallel(model)
             wrapped.register_comm_hook(None, summed)
             self.forward = wrapped
         if reproducible:
@@ -132,7 +133,7 @@ class DDPEngine(AutogradEngine):
                 self.group.step += 1
                 with self.group.watched():
                     values = self._gradient(share, total, n, None, reduced=batches > 0)
-                    found.append(values + [self._update(batches, rate)])
+                    found.append([*values, self._update(batches, rate)])
                 first += count
                 self.seen += n
         return _losses(self.group.collected(np.array(found)))
@@ -274,9 +275,7 @@ class DDPEngine(AutogradEngine):
         if self.tree and edges == [0, len(x)]:
             edges = cuts(len(x), LEAVES)
         blocks = [
-            x[low : min(low + ROWS, end)]
-            for start, end in zip(edges, edges[1:], strict=False)
-            for low in range(start, end, ROWS)
+            x[low : min(low + ROWS, end)] for start, end in pairwise(edges) for low in range(start, end, ROWS)
         ]
         width = self.model.architecture.sizes[-1]
         with self._threads():

@@ -4,8 +4,8 @@ They print nothing, write nothing, and leave signals to rank 0, which ends betwe
 """
 
 import signal
-from contextlib import ExitStack
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from manual.structure.architecture import Architecture

@@ -149,13 +149,15 @@ def join(seconds: float, device: str) -> Group:
                 f"{torch.cuda.device_count()}; start as many, or use --device cpu"
             )
         torch.cuda.set_device(local)
-    signs = Signs(rank, size, seconds)
+    signs = None
     try:
+        signs = Signs(rank, size, seconds)
         if size > 1:
-            dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=limit)
+            backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+            dist.init_process_group(backend, store=signs.meeting, rank=rank, world_size=size, timeout=limit)
             words = dist.new_group(backend="gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        who = signs.absent()
+        who = signs.absent() if signs else ""
         raise UserError(
             f"--timeout {seconds:g}: {who or 'the others'} did not come ({_first_line(error)}); is the "
             "number of processes right, and does every machine reach the first?"

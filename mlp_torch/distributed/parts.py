@@ -5,8 +5,6 @@ each other the rows of their shares. What is small is held whole by all, and no 
 and weights, a few bytes a sample, are held whole.
 """
 
-from typing import Any
-
 import numpy as np
 
 from manual.numbers import Array

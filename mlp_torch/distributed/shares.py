@@ -7,9 +7,9 @@ meet by pairs: in round k rank r and rank r ⊕ 2^k give each other their sums, 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 LEAVES = 8
@@ -35,8 +35,6 @@ def branch(parts: Sequence[Tensor]) -> Tensor:
 
 def tree_sum(part: Tensor, rank: int, size: int) -> Tensor:
     """The sum of every rank's branch, in its place, the same bits on all of them."""
-    import torch.distributed as dist
-
     other, distance = torch.empty_like(part) if size > 1 else part, 1
     while distance < size:
         pair = rank ^ distance
@@ -48,9 +46,8 @@ def tree_sum(part: Tensor, rank: int, size: int) -> Tensor:
     return part
 
 
-def summed(group: Any, bucket: Any) -> Any:
-    """DistributedDataParallel's hook: the sum, not the mean, since each share knows the whole batch's size."""
-    import torch.distributed as dist
-
+def summed(group: dist.ProcessGroup | None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """DistributedDataParallel's hook: the sum, not the mean; a share knows the whole batch's size."""
     work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
-    return work.get_future().then(lambda future: future.value()[0])
+    found: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])
+    return found

@@ -30,7 +30,6 @@ class Signs:
         self.rank, self.size, self.seconds, self.step = rank, size, seconds, 0
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        self.run = PREFIX  # of all attempts of a launch
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         limit = timedelta(seconds=seconds)
         # a second connection, for the thread: one alone would wait for the other's answers
@@ -39,6 +38,7 @@ class Signs:
         ]  # fmt: skip
         mine = [PrefixStore(f"{PREFIX}/{attempt}", store) for store in self.stores]
         self.store, self.threads = mine
+        self.meeting = PrefixStore(f"{PREFIX}/group/{attempt}", self.stores[0])
         self.launch = PrefixStore(PREFIX, self.stores[0])
         self.store.set(f"who/{rank}", json.dumps(owner()))
         self._beat(self.store, 0)
