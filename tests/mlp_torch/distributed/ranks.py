@@ -6,6 +6,7 @@ They are forked by one that has imported all and runs nothing itself. What only 
 signals, is tested with torchrun (`test_launches`).
 """
 
+import importlib
 import json
 import os
 import select
@@ -19,7 +20,17 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[3]
-LIMIT = 40.0  # seconds, after which a run hangs
+IMPORTED = (  # by the server, once
+    "torch.distributed",
+    "torch._dynamo",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+    "mlp_torch.training.command",
+    "mlp_torch.distributed.launch",
+    "mlp_torch.distributed.engine",
+    "mlp_torch.verify.dyadic",
+)
+LIMIT = 60.0  # seconds, after which a run hangs
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Ranks:
         once: str = "",
         after: float = 0.0,
     ) -> Ended:
-        """In that folder; `set_up` is code that runs first in each.
+        """In that folder; `set_up` is code that runs first in each, or alone where there are no arguments.
 
         Rank `rank` is sent the signal `number`, `after` so many seconds from when a file `once` is there.
         """
@@ -72,11 +83,10 @@ class Ranks:
 def serve() -> None:
     """Fork n processes a line."""
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
-    import torch.distributed  # noqa: F401  # what the ranks need is imported here, once
-
     from mlp_torch.__main__ import main
-    from mlp_torch.distributed import engine, launch  # noqa: F401
-    from mlp_torch.training import command  # noqa: F401
+
+    for name in IMPORTED:
+        importlib.import_module(name)
 
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
@@ -112,7 +122,7 @@ def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> No
     code = 1
     try:
         exec(asked["set_up"], {})
-        code = main(asked["arguments"])
+        code = main(asked["arguments"]) if asked["arguments"] else 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
@@ -139,7 +149,9 @@ def _wait(pids: list[int], started: float, asked: dict[str, Any]) -> list[int]:
         if not sent and begun is not None and now - begun >= asked["after"] and victim not in codes:
             os.kill(victim, asked["number"])
             sent = True
-        if now - started > LIMIT or (asked["number"] == signal.SIGSTOP and set(pids) - set(codes) == {victim}):
+        if now - started > LIMIT or (
+            asked["number"] == signal.SIGSTOP and set(pids) - set(codes) == {victim}
+        ):
             for pid in set(pids) - set(codes):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
