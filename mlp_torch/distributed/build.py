@@ -6,26 +6,22 @@ from manual.structure.architecture import Architecture
 from mlp_torch.config import Train
 from mlp_torch.distributed.group import current
 from mlp_torch.distributed.shares import LEAVES
-from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, OPTIMIZERS
 
 
 def ddp(config: Train, module: MLP, loss: str) -> Any:
-    """The engine on this process's module. Raises UserError where so many processes have no fixed order."""
+    """The engine on this process's module; rank 0 has the others make theirs."""
     from mlp_torch.distributed.engine import DDPEngine
 
     group = current()
     if group.rank == 0:
         group.tell("build", config, module.architecture, loss)
-    if config.reproducible and LEAVES % group.size:
-        raise UserError(
-            f"--reproducible with {group.size} processes: its order of sums is for 1, 2, 4 or {LEAVES}; "
-            "take as many, or leave it out"
-        )
     options: Any = config.optimizer_options()
     optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
-    given = {"group": group, "seed": config.seed, "reproducible": config.reproducible}
-    return DDPEngine(module, loss, optimizer, config.recipe(), **given)
+    return DDPEngine(
+        module, loss, optimizer, config.recipe(),
+        group=group, seed=config.seed, reproducible=config.reproducible,
+    )  # fmt: skip
 
 
 def unsupported(config: Train, architecture: Architecture) -> str | None:
@@ -34,4 +30,7 @@ def unsupported(config: Train, architecture: Architecture) -> str | None:
         return "batch_norm is over the whole batch, of which a process sees a share; use layer_norm"
     if config.fp32_precision != "ieee":
         return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
+    size = current().size
+    if config.reproducible and LEAVES % size:
+        return f"--reproducible has an order of sums for 1, 2, 4 or {LEAVES} processes, and there are {size}"
     return None

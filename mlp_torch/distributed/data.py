@@ -13,8 +13,6 @@ from mlp_torch.distributed.shares import cuts
 from mlp_torch.errors import UserError
 from mlp_torch.objective import prepared
 
-SPLITS = ("train", "validation", "test")
-
 
 def read(config: Train) -> Data:
     """Rank 0, or a run of one process: the data that the flags name; the other ranks read them too.
@@ -65,4 +63,4 @@ def cut(data: Data, group: Group) -> Data:
         own = split.x if whole else split.x[low:high].copy()
         return replace(split, x=Part(name, own, low, n, group))
 
-    return replace(data, **{name: of(name) for name in SPLITS})
+    return replace(data, train=of("train"), validation=of("validation"), test=of("test"))

@@ -199,7 +199,7 @@ class DDPEngine(AutogradEngine):
             flat.add_(whole)
         else:
             flat.copy_(whole)
-        for p, g in zip(self.weights, flat.split([p.numel() for p in self.weights]), strict=True):
+        for p, g in zip(self.weights, torch.split(flat, [p.numel() for p in self.weights]), strict=True):
             p.grad = g.view_as(p)
         return found
 

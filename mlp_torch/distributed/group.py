@@ -94,9 +94,9 @@ class Group:
             if not _of_network(error):
                 raise
             self.lost = True
-            who = self.signs.missing(_first_line(error)) if self.signs else "another process"
+            who = self.signs.missing(_shortly(error)) if self.signs else "another process"
             raise LostError(
-                f"rank {self.rank} waits at step {self.step} in vain for {who} ({_first_line(error)}); "
+                f"rank {self.rank} waits at step {self.step} in vain for {who} ({_shortly(error)}); "
                 "torchrun --max-restarts N goes on by itself from the last checkpoint, as --resume does"
             ) from None
 
@@ -113,10 +113,21 @@ def _of_network(error: Exception) -> bool:
     return any(word in said for word in words)
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0]
-    line = re.sub(r"^\[[^\]]*\.(?:cc|cpp|h):\d+\]\s*|\[enforce fail at \S+\]\s*", "", line)
-    return line.partition(". This may indicate")[0][:200].rstrip(" .")
+# What of a library's long story is worth saying: what happened, and the other end's address.
+HAPPENED = re.compile(
+    r"connection (?:closed|reset|refused)[a-z ]*|timed out[a-z 0-9]*|broken pipe|no route to host|"
+    r"network is unreachable|address already in use",
+    re.IGNORECASE,
+)
+ADDRESS = re.compile(r"\[[0-9a-f.:]+\]:\d+")
+
+
+def _shortly(error: Exception) -> str:
+    said = str(error)
+    found, address = HAPPENED.search(said), ADDRESS.search(said)
+    if found is None:
+        return (said.strip().splitlines() or [type(error).__name__])[0][:200]
+    return found[0].strip().lower() + (f", {address[0]}" if address else "")
 
 
 _current = Group()
@@ -159,7 +170,7 @@ def join(seconds: float, device: str) -> Group:
     except (RuntimeError, ValueError) as error:
         who = signs.absent() if signs else ""
         raise UserError(
-            f"--timeout {seconds:g}: {who or 'the others'} did not come ({_first_line(error)}); is the "
+            f"--timeout {seconds:g}: {who or 'the others'} did not come ({_shortly(error)}); is the "
             "number of processes right, and does every machine reach the first?"
         ) from None
     _current = Group(rank, size, local, words if size > 1 else None, signs)

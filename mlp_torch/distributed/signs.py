@@ -8,6 +8,7 @@ rank 0. Clocks of two machines are never compared.
 import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -25,35 +26,39 @@ class Signs:
     """The signs of `rank` among `size`, and the watch over the others'."""
 
     def __init__(self, rank: int, size: int, seconds: float) -> None:
-        from torch.distributed import PrefixStore, TCPStore
+        from torch._C._distributed_c10d import PrefixStore, TCPStore  # torch.distributed's, which has types
 
         self.rank, self.size, self.seconds, self.step = rank, size, seconds, 0
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        self.agents = agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         limit = timedelta(seconds=seconds)
         # a second connection, for the thread: one alone would wait for the other's answers
         self.stores = [
             TCPStore(host, port, is_master=not agents and rank == 0 and i == 0, timeout=limit) for i in (0, 1)
-        ]  # fmt: skip
+        ]
         mine = [PrefixStore(f"{PREFIX}/{attempt}", store) for store in self.stores]
         self.store, self.threads = mine
         self.meeting = PrefixStore(f"{PREFIX}/group/{attempt}", self.stores[0])
         self.launch = PrefixStore(PREFIX, self.stores[0])
-        self.store.set(f"who/{rank}", json.dumps(owner()))
+        self.store.set(f"who/{rank}", json.dumps(owner() | {"address": _address(host, port)}))
         self._beat(self.store, 0)
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.answered = time.monotonic()
+        self.watching = [threading.Thread(target=run, daemon=True) for run in (self._watch, self._guard)]
 
     def begin(self) -> None:
         """Leave signs, and watch, until `end`."""
         if self.size > 1:
-            self.thread.start()
+            self.answered = time.monotonic()
+            for thread in self.watching:
+                thread.start()
 
     def end(self) -> None:
         self.over.set()
-        if self.thread.is_alive():
-            self.thread.join()
+        for thread in self.watching:
+            if thread.is_alive():
+                thread.join(1)  # one that waits for a store that is gone ends with the process
 
     def absent(self) -> str:
         """Who has not come at all, in words."""
@@ -64,13 +69,23 @@ class Signs:
         time.sleep(min(0.2, self.seconds / 10))  # one that is being killed may still be seen
         others = [r for r in range(self.size) if r != self.rank]
         try:
-            alive = {r: lives(json.loads(self.store.get(f"who/{r}"))) for r in others}
+            who = {r: json.loads(self.store.get(f"who/{r}")) for r in range(self.size)}
             steps = {r: self._seen(self.store, r)[1] for r in others}
         except RuntimeError:
-            return "the store of torchrun, and who was behind it"
-        found = [r for r in others if alive[r] is False] or [r for r in others if steps[r] < self.step]
-        named = [f"rank {r}, last seen at step {steps[r]}" for r in found or others]
-        return " and ".join(named)
+            return "torchrun's store, and who was there" if self.agents else "rank 0"
+        ways = (
+            [r for r in others if lives(who[r]) is False],
+            [
+                r
+                for r in others
+                if who[r]["address"] != who[self.rank]["address"] and who[r]["address"] in said
+            ],
+            [r for r in others if steps[r] < self.step],
+            others,
+        )
+        found = next(ranks for ranks in ways if ranks)
+        hosts = {r: str(who[r]["host"]).split()[0] for r in found}
+        return " and ".join(f"rank {r} on {hosts[r]}, last seen at step {steps[r]}" for r in found)
 
     def _there(self, key: str) -> bool:
         with contextlib.suppress(RuntimeError):
@@ -99,18 +114,34 @@ class Signs:
                     if r not in last or found != last[r][0]:
                         last[r] = found, now
                     elif now - last[r][1] > PATIENCE * self.seconds:
-                        self._give_up(
+                        self.give_up(
                             f"rank {r} has given no sign of life for {now - last[r][1]:.0f} s, "
                             f"its last step was {step}"
                         )
-            except RuntimeError as error:  # the store is gone, and torchrun with it
-                if not self.over.is_set():
-                    self._give_up(f"torchrun's store is gone ({str(error).splitlines()[0][:120]})")
+                self.answered = time.monotonic()
+            except RuntimeError:  # the store is gone; if it stays so, `_guard` says it
+                continue
 
-    def _give_up(self, why: str) -> None:
+    def _guard(self) -> None:
+        """The other thread, which asks nobody: whether the store answers."""
+        while not self.over.wait(self.seconds / BEATS):
+            silent = time.monotonic() - self.answered
+            if silent > PATIENCE * self.seconds:
+                where = "torchrun's store" if self.agents else "rank 0"
+                self.give_up(f"{where} has given no sign of life for {silent:.0f} s")
+
+    def give_up(self, why: str) -> None:
         """End this process, which may wait in a call that nothing else ends."""
         print(f"mlp train: rank {self.rank}, at step {self.step}: {why}", file=sys.stderr, flush=True)
         os._exit(ENDED)
+
+
+def _address(host: str, port: int) -> str:
+    """This machine's, as it is seen from there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, contextlib.suppress(OSError):
+        way.connect((host, port))
+        return str(way.getsockname()[0])
+    return ""
 
 
 def _ranks(found: list[int]) -> str:

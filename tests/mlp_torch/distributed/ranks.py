@@ -95,6 +95,9 @@ def serve() -> None:
             port = free.getsockname()[1]
         started = time.monotonic()
         logs = [Path(asked["folder"]) / f".log-{started}-{rank}" for rank in range(asked["n"])]
+        store = os.fork()  # as torchrun's: it outlives every rank
+        if store == 0:
+            _keep(port)
         pids = []
         for rank, log in enumerate(logs):
             pid = os.fork()
@@ -102,11 +105,22 @@ def serve() -> None:
                 _be(main, asked, rank, port, log)
             pids.append(pid)
         codes = _wait(pids, started, asked)
+        os.kill(store, signal.SIGKILL)
+        os.waitpid(store, 0)
         texts = [log.read_text(errors="replace") for log in logs]
         for log in logs:
             log.unlink()
         answer = {"codes": codes, "texts": texts, "seconds": time.monotonic() - started}
         print(json.dumps(answer), flush=True)
+
+
+def _keep(port: int) -> None:
+    import torch.distributed as dist
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    kept = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    while kept:
+        signal.pause()
 
 
 def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> None:
@@ -117,6 +131,7 @@ def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> No
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(asked["folder"])
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(asked["n"]), "LOCAL_RANK": str(rank)}
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where nohup ignores them
     code = 1
