@@ -26,11 +26,11 @@ def ddp(config: Train, module: MLP, loss: str) -> Any:
 
 def unsupported(config: Train, architecture: Architecture) -> str | None:
     """Why the ddp engine cannot train this network."""
-    if architecture.normalization == "batch_norm":
+    size = current().size
+    if architecture.normalization == "batch_norm" and (size > 1 or config.reproducible):
         return "batch_norm is over the whole batch, of which a process sees a share; use layer_norm"
     if config.fp32_precision != "ieee":
         return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
-    size = current().size
     if config.reproducible and LEAVES % size:
         return f"--reproducible has an order of sums for 1, 2, 4 or {LEAVES} processes, and there are {size}"
     return None

@@ -17,7 +17,7 @@ from typing import Any
 
 from mlp_torch.processes import lives, owner
 
-BEATS, PATIENCE = 8, 0.7  # signs in a timeout; the part of it that one may be late
+BEATS, OFTEN, PATIENCE = 8, 2.0, 0.7  # signs in a timeout, or seconds between two; how late one may be
 ENDED = 1  # the exit code of a process that gives up
 PREFIX = "mlp_torch"
 
@@ -70,7 +70,7 @@ class Signs:
         others = [r for r in range(self.size) if r != self.rank]
         try:
             who = {r: json.loads(self.store.get(f"who/{r}")) for r in range(self.size)}
-            steps = {r: self._seen(self.store, r)[1] for r in others}
+            steps = {r: seen[1] for r, seen in zip(others, self._seen(self.store, others), strict=True)}
         except RuntimeError:
             return "torchrun's store, and who was there" if self.agents else "rank 0"
         ways = (
@@ -95,21 +95,21 @@ class Signs:
     def _beat(self, store: Any, count: int) -> None:
         store.set(f"beat/{self.rank}", f"{count} {self.step}")
 
-    def _seen(self, store: Any, rank: int) -> tuple[int, int]:
-        count, step = store.get(f"beat/{rank}").decode().split()
-        return int(count), int(step)
+    def _seen(self, store: Any, ranks: list[int]) -> list[tuple[int, int]]:
+        """Of each, how many signs it has left, and its step."""
+        found = [text.decode().split() for text in store.multi_get([f"beat/{r}" for r in ranks])]
+        return [(int(count), int(step)) for count, step in found]
 
     def _watch(self) -> None:
         """The thread: a sign, and a look at the others', so many times in a timeout."""
         watched = [r for r in range(self.size) if r != self.rank] if self.rank == 0 else [0]
         last: dict[int, tuple[int, float]] = {}
         count = 0
-        while not self.over.wait(self.seconds / BEATS):
+        while not self.over.wait(min(OFTEN, self.seconds / BEATS)):
             count += 1
             try:
                 self._beat(self.threads, count)
-                for r in watched:
-                    found, step = self._seen(self.threads, r)
+                for r, (found, step) in zip(watched, self._seen(self.threads, watched), strict=True):
                     now = time.monotonic()
                     if r not in last or found != last[r][0]:
                         last[r] = found, now
@@ -124,7 +124,7 @@ class Signs:
 
     def _guard(self) -> None:
         """The other thread, which asks nobody: whether the store answers."""
-        while not self.over.wait(self.seconds / BEATS):
+        while not self.over.wait(min(OFTEN, self.seconds / BEATS)):
             silent = time.monotonic() - self.answered
             if silent > PATIENCE * self.seconds:
                 where = "torchrun's store" if self.agents else "rank 0"
