@@ -170,8 +170,8 @@ class Train(ObjectiveFlags, Network):
     """Keep a checkpoint every so many steps, where an epoch takes long; one is kept after epochs anyway."""
     reproducible: bool = False
     """With torchrun: the same bits from 1, 2, 4 and 8 processes, by a fixed order of sums; slower."""
-    timeout: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 300.0
-    """With torchrun: how long a process may hang or be missing before the run ends and says which."""
+    timeout: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """With torchrun: how long a process may hang or be missing until the run ends and says which; 300."""
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
@@ -243,7 +243,7 @@ class Train(ObjectiveFlags, Network):
             f"with --engine {self.engine}",
             "the order of sums is that of the ddp engine; use --engine ddp",
         )
-        good = math.isfinite(self.timeout) and self.timeout >= 1
+        good = self.timeout is None or (math.isfinite(self.timeout) and self.timeout >= 1)
         require(good, "--timeout", self.timeout, "is a number of seconds, at least 1")
         if self.name is not None:
             require_folder_name("--name", self.name)

@@ -22,7 +22,7 @@ class Pieces(Protocol):
     def rows(self, start: int, stop: int) -> Array:
         """The rows start … stop − 1."""
 
-    def slices(self, batch_size: int) -> Iterator[slice]:
+    def slices(self, batch_size: int = 1) -> Iterator[slice]:
         """The parts in order, all but the last of whole batches."""
 
 

@@ -8,8 +8,7 @@ from mlp_torch.config import Train
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.distributed.group import Group, current
-from mlp_torch.distributed.parts import HELD, Part
-from mlp_torch.distributed.shares import cuts
+from mlp_torch.distributed.parts import OwnRows, Part
 from mlp_torch.errors import UserError
 from mlp_torch.objective import prepared
 
@@ -48,19 +47,22 @@ def agreed(config: Train, group: Group) -> Data:
 
 
 def _load(config: Train) -> Data:
-    return prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
+    group, dtype = current(), np.dtype(config.dtype)
+    holder = None if group.size == 1 else OwnRows(group)
+    return prepared(config, load(config, config.loss, seed=config.seed, dtype=dtype, holder=holder))
 
 
 def cut(data: Data, group: Group) -> Data:
-    """Of the inputs the rows of this rank; of what is small, all."""
-    size = sum(len(s) * data.inputs for s in (data.train, data.validation, data.test))
-    whole = size * np.dtype(data.train.x.dtype).itemsize <= HELD
+    """The splits with their names, by which rank 0 tells of them; of a built-in set all ranks have all."""
 
     def of(name: str) -> Split:
         split: Split = getattr(data, name)
-        n = len(split)
-        low, high = (0, n) if whole else cuts(n, group.size)[group.rank : group.rank + 2]
-        own = split.x if whole else split.x[low:high].copy()
-        return replace(split, x=Part(name, own, low, n, group))
+        x, n = split.x, len(split)
+        if not isinstance(x, Part):
+            holder = OwnRows(group)
+            rows = holder.rows(n, x.nbytes)
+            x = holder.inputs(x[rows].copy(), rows.start, n, x.nbytes)
+        x.name = name
+        return replace(split, x=x)
 
     return replace(data, train=of("train"), validation=of("validation"), test=of("test"))

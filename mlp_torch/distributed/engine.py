@@ -27,9 +27,9 @@ from mlp_torch.autograd import AutogradEngine
 from mlp_torch.distributed.group import Group
 from mlp_torch.distributed.masks import mask
 from mlp_torch.distributed.parts import Part
-from mlp_torch.distributed.shares import LEAVES, branch, cuts, leaves_of, summed, tree_sum
+from mlp_torch.distributed.shares import LEAVES, all_reduced, branch, cuts, leaves_of, tree_sum
 from mlp_torch.interrupts import held
-from mlp_torch.model import MLP, Dropout, load_arrays, loss_value, penalty, to_manual
+from mlp_torch.model import MLP, Dropout, load_arrays, loss_value, penalty
 
 AT_ONCE = 0.5  # seconds of steps between two looks at signals
 ROWS = 8192  # that are predicted at once
@@ -61,7 +61,7 @@ class DDPEngine(AutogradEngine):
         if group.size > 1 and not reproducible:
             with group.watched():
                 wrapped = DistributedDataParallel(model)
-            wrapped.register_comm_hook(None, summed)
+            wrapped.register_comm_hook(None, all_reduced)
             self.forward = wrapped
         if reproducible:
             self.size = sum(p.numel() for p in self.weights)
@@ -87,7 +87,7 @@ class DDPEngine(AutogradEngine):
             work = visited, batch_size, rates[step:last], updates[step:last]
             with held():  # the others cannot be left in the middle of a step
                 if isinstance(x, Part):
-                    self.group.tell("epoch", x.name, *work)
+                    self.group.tell("epoch", x.name, x.start, len(x), *work)
                 losses.append(self.steps(x, y, weights, *work))
             finite = np.isfinite(losses[-1])
             if not finite.all():
@@ -220,22 +220,17 @@ class DDPEngine(AutogradEngine):
         output = forward(x)
         return loss_value(self.loss, output, y, "sum", *weights) / (total * self.entries)
 
-    def trace(
-        self, x: Array, y: Array, *, masks: Masks = None, weights: Array | None = None, **options: Any
-    ) -> Trace:
-        """The plain formulas' trace of a batch that all are given, with the parameters' gradients as the
-        shares sum to them: what is judged while training.
+    def summed(self, whole: Trace, x: Array, y: Array, *, masks: Masks, weights: Array | None) -> Trace:
+        """Rank 0: autograd's trace of a whole batch, with the gradients that the shares sum to.
+
+        What is judged while training.
         """
         with held():
             self.group.tell("gradient", x, y, masks, weights)
             self.gradient(x, y, masks, weights)
-        plain = to_manual(self.model.train()).trace(
-            x, y, self.loss, masks=masks, weights=weights, recipe=self.recipe, **options
-        )
-        values = {stage.name: plain[stage.name] for stage in plain}
         found = {name: g.copy() for name, g in self.gradients.items()}
-        values |= {s.name: found[s.parameter] for s in plain if s.parameter is not None}
-        return Trace(plain.stages, plain.leaves, values)
+        values = {s.name: found[s.parameter] if s.parameter is not None else whole[s.name] for s in whole}
+        return Trace(whole.stages, whole.leaves, values)
 
     def gradient(self, x: Array, y: Array, masks: Masks, weights: Array | None) -> None:
         """All ranks: the gradients of this batch, of which each takes its share; no weight moves."""
@@ -258,17 +253,20 @@ class DDPEngine(AutogradEngine):
         if not isinstance(x, Part):
             return self._of_rows(x, [0, len(x)])
         with held():
-            self.group.tell("predict", x.name)
+            self.group.tell("predict", x.name, x.start, len(x))
             return np.concatenate(self.outputs(x))
 
     def outputs(self, x: Part) -> list[Array]:
         """All ranks: the outputs of each rank's rows, on rank 0."""
-        n, rank = len(x), self.group.rank
-        low, high = cuts(n, self.group.size)[rank : rank + 2]
+        bounds, rank = cuts(len(x), self.group.size), self.group.rank
+        low, high = bounds[rank : rank + 2]
         edges = [low, high]
         if self.tree:
-            edges = [b for b in cuts(n, LEAVES) if low <= b <= high]
-        return self.group.collected(self._of_rows(x.own, [b - x.first for b in edges]))
+            edges = [b for b in cuts(len(x), LEAVES) if low <= b <= high]
+        rows, first = x.own, x.first
+        if len(x) < x.split:
+            rows, first = x.share([np.arange(a, b) for a, b in pairwise(bounds)]), low
+        return self.group.collected(self._of_rows(rows, [b - first for b in edges]))
 
     def _of_rows(self, x: Array, edges: list[int]) -> Array:
         """The outputs of the rows between the edges, each block on its own."""

@@ -39,15 +39,16 @@ class Follower:
         assert isinstance(engine, DDPEngine)
         self.engine = engine
 
-    def epoch(self, part: str, *work: Any) -> None:
-        split = getattr(self.parts, part)
-        self.engine.steps(split.x, split.y, split.weights, *work)
+    def epoch(self, part: str, start: int, n: int, *work: Any) -> None:
+        split, rows = getattr(self.parts, part), slice(start, start + n)
+        weights = None if split.weights is None else split.weights[rows]
+        self.engine.steps(split.x.view(start, n), split.y[rows], weights, *work)
 
     def gradient(self, *given: Any) -> None:
         self.engine.gradient(*given)
 
-    def predict(self, part: str) -> None:
-        self.engine.outputs(getattr(self.parts, part).x)
+    def predict(self, part: str, start: int, n: int) -> None:
+        self.engine.outputs(getattr(self.parts, part).x.view(start, n))
 
     def rows(self, part: str, index: Any) -> None:
         getattr(self.parts, part).x.assembled(index)

@@ -17,10 +17,12 @@ from mlp_torch.distributed.group import RUN, Group, LostError, join, leave
 from mlp_torch.errors import UserError
 from mlp_torch.runs import check_name
 
+TIMEOUT = 300.0  # seconds, where none are given
+
 
 def run(config: Train, alone: Callable[[Train], int]) -> int:
     """This process's part of the command, whose whole `alone` is; its exit code."""
-    group = join(config.timeout, config.device)
+    group = join(config.timeout or TIMEOUT, config.device)
     ended = False
     try:
         if group.rank:

@@ -47,7 +47,7 @@ def tree_sum(part: Tensor, rank: int, size: int) -> Tensor:
     return part
 
 
-def summed(group: dist.ProcessGroup | None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+def all_reduced(group: dist.ProcessGroup | None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """DistributedDataParallel's hook: the sum, not the mean; a share knows the whole batch's size."""
     work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
     found: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])

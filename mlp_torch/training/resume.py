@@ -56,7 +56,7 @@ def begun(config: Train) -> Begun:
             saved, resume=None, epochs=epochs, name=folder.resolve().name, runs_dir=folder.parent,
             checkpoint_every=config.checkpoint_every or saved.checkpoint_every,
             log=saved.log if config.log == Train.log else config.log,
-            timeout=saved.timeout if config.timeout == Train.timeout else config.timeout,
+            timeout=config.timeout or saved.timeout,
         )  # fmt: skip
         result = _table(table, "result")
         if result and not result.get("interrupted") and epochs == saved.epochs:

@@ -16,7 +16,7 @@ PROBLEMS = {
     "a batch smaller than the leaves": "--data xor --batch-size 3 --optimizer rmsprop --dropout 0.1",
     "one output, float64": "--data diabetes --dtype float64 --activation prelu --l1 0.001 --optimizer adamw",
 }  # fmt: skip
-SPREAD = "from mlp_torch.distributed import data; data.HELD = 0"  # every process holds its own rows alone
+SPREAD = "from mlp_torch.distributed import parts; parts.HELD = 0"  # every process holds its own rows alone
 # Planted: what each process does wrong.
 FAULTS = {
     "forgets its share": """
@@ -25,8 +25,8 @@ engine.tree_sum = lambda part, rank, size: shares.tree_sum(part.mul_(rank == 0),
 def one(group, bucket):
     import torch.distributed as dist
     bucket.buffer().mul_(dist.get_rank() == 0)
-    return shares.summed(group, bucket)
-engine.summed = one
+    return shares.all_reduced(group, bucket)
+engine.all_reduced = one
 """,
     "weighs a ragged share as any other": """
 from mlp_torch.distributed.engine import DDPEngine
