@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.numbers import Array, erf, indicator, number, pi
+from manual.numbers import Array, erf, indicator, named, number, pi
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def d_identity(z: Array, a: Array) -> Array:
 
 
 # a = 1 / (1 + e^−z), written with e^−|z| so that nothing overflows
+@named
 def sigmoid(z: Array) -> Array:
     e = np.exp(-np.abs(z))
     return np.where(z < 0, e, 1) / (1 + e)
