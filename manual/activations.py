@@ -163,9 +163,10 @@ def d_silu(z: Array, a: Array) -> Array:
     return s * (1 + z * (1 - s))
 
 
-# a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
+# a = log(1 + e^z) = max(z, 0) + log(1 + e^−|z|), and z itself above the threshold, where torch stops
+# counting the difference
 def softplus(z: Array, threshold: int = 20) -> Array:
-    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, number(threshold, z)))))
+    return np.where(z > threshold, z, np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
 
 
 # f′ = s(z), and 1 above the threshold

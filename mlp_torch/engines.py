@@ -114,19 +114,19 @@ def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
     return unsupported(config.device, config.dtype, config.fp32_precision)
 
 
-def compiled_unsupported(architecture: Architecture) -> str | None:
-    """Why the compiled step cannot train this network here, with the remedy."""
+def compiled_unsupported(architecture: Architecture, loss: str | None = None) -> str | None:
+    """Why the compiled step cannot train this network here, and by that loss, with the remedy."""
     if importlib.util.find_spec("numba") is None:
         return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
-    return unsupported(architecture)
+    return unsupported(architecture, loss=loss)
 
 
 def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
     if config.accumulate > 1:
         return "it updates after every batch, and --accumulate is for others; use --engine manual or torch"
-    return compiled_unsupported(architecture)
+    return compiled_unsupported(architecture, config.loss)
 
 
 def _autograd_unsupported(config: Train, architecture: Architecture) -> str | None:

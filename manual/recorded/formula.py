@@ -15,8 +15,8 @@ class Formula:
     """What a row computes: `value` = f and `derivative` = f′ from the `inputs` by their names.
 
     Of an activation the inputs are z, and slope where it is learned; value is a, and where f′ is written
-    with a, it holds that very value. Of a loss they are output and y. `options` holds the row's options:
-    inputs where they were asked to be, else constants.
+    with a, it holds that very value. Of a loss they are output and y. The row's options are constants, or
+    further inputs where they were asked to be.
     """
 
     record: Record
@@ -34,28 +34,31 @@ class Formula:
     ) -> "Formula":
         """The row's formula; the options named in `given` are inputs.
 
-        Raises TypeError where it cannot be recorded, as where it couples the entries of a row.
+        Raises TypeError or AttributeError where it cannot be recorded, as where it couples the entries of
+        a row.
         """
-        record = Record(simplify, opaque)
-        options = dict(getattr(row, "options", {}))
-        inputs: dict[str, Any] = {name: record.input(name) for name in options if name in set(given)}
-        options |= inputs
+        names = inputs_of(row)
+        record, options, wanted = Record(simplify, opaque), dict(getattr(row, "options", {})), set(given)
+        places: list[Any] = [record.input(name) for name in names]
+        chosen = {name: record.input(name) for name in options if name in wanted}
+        inputs, options = dict(zip(names, places, strict=True)) | chosen, options | chosen
         if isinstance(row, Activation):
-            if row.derivative is None:
-                raise TypeError(f"{row.name} couples the entries of a row")
-            inputs["z"] = record.input("z")
-            if row.slope is not None:
-                inputs["slope"] = record.input("slope")
-            places = [inputs[name] for name in ("z", "slope") if name in inputs]
-            value: Any = unwrap(row.function)(*places, **options)  # its own name says nothing
-            derivative: Any = row.derivative(places[0], value, *places[1:], **options)
+            value: Any = unwrap(row.function)(*places, **options)  # its own name would say nothing
+            places.insert(1, value)
         else:
-            if row.per_sample:
-                raise TypeError(f"{row.name} couples the entries of a row")
-            inputs |= {name: record.input(name) for name in ("output", "y")}
-            value = row.terms(inputs["output"], inputs["y"], **options)
-            derivative = row.derivative(inputs["output"], inputs["y"], **options)
+            value = row.terms(*places, **options)
+        assert row.derivative is not None
+        derivative: Any = row.derivative(*places, **options)
         return cls(record, inputs, record.constant(value), record.constant(derivative))
+
+
+def inputs_of(row: Activation | Loss) -> tuple[str, ...]:
+    """The arrays that an elementwise row is a function of. Raises TypeError for any other."""
+    if row.derivative is None or (isinstance(row, Loss) and row.per_sample):
+        raise TypeError(f"{row.name} couples the entries of a row")
+    if isinstance(row, Loss):
+        return ("output", "y")
+    return ("z",) if row.slope is None else ("z", "slope")
 
 
 def recorded(row: Activation | Loss, **how: Any) -> Formula | None:
