@@ -1,8 +1,8 @@
 """The engines behind `mlp train`, one row of `ENGINES` each, and which of them `auto` takes.
 
-All of them answer `manual.engine.Engine`, so the one loop of `manual.training.fit` drives each. Their
-rooms are `manual.buffered`, `manual.compiled`, `mlp_torch.buffered` and `mlp_torch.autograd`; each is
-imported when it is chosen, so that what needs no torch does not wait for it.
+All of them answer `manual.training.engine.Engine`, so the one loop of `manual.training.fit` drives each.
+Their rooms are `manual.buffered`, `manual.compiled`, `mlp_torch.buffered` and `mlp_torch.autograd`; each
+is imported when it is chosen, so that what needs no torch does not wait for it.
 """
 
 import importlib.util
@@ -17,9 +17,9 @@ import numpy as np
 import manual
 from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
-from manual.engine import ManualEngine, Resumable
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.engine import ManualEngine, Resumable
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
 from mlp_torch.machine import check_memory, step_flops, step_threads

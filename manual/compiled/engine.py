@@ -32,13 +32,13 @@ from manual.compiled.layout import (
 )
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
-from manual.engine import NumPyEngine
 from manual.losses import LOSSES, Reduction, zero_one
 from manual.network import targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.engine import NumPyEngine
+from manual.training.recipe import PLAIN, Recipe
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
@@ -111,7 +111,7 @@ class CompiledEngine(NumPyEngine):
         rates: Array,
         weights: Array | None = None,
     ) -> Array:
-        """As `manual.engine.Engine` says; it stops after a loss that is not finite."""
+        """As `manual.training.engine.Engine` says; it stops after a loss that is not finite."""
         data = self._data(x, y, weights)
         indices, rates = fit(indices, np.int64), fit(rates, np.float64)
         if len(rates) != -(-len(indices) // batch_size):

@@ -17,8 +17,8 @@ import manual
 from manual.architecture import Architecture
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
 
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
