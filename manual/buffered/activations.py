@@ -15,8 +15,6 @@ from manual.activations import Activation
 from manual.buffered import recorded
 from manual.buffered.program import Program, borrows
 from manual.numbers import Array
-from manual.recorded.formula import recorded as record_of
-from manual.recorded.simplify import simplified
 
 
 @dataclass(frozen=True)
@@ -88,16 +86,10 @@ KERNELS: dict[str, ActivationKernel] = {
 
 
 def kernel(row: Activation) -> ActivationKernel:
-    """The kernel of a row: what is written by hand, the rest from its record or from its plain formula."""
+    """The kernel of a row: what is not written by hand is from its record; ValueError without one."""
     ours = KERNELS.get(row.name, ActivationKernel())
     if ours.product is not None:
         return ours
-    formula = record_of(row, simplify=simplified, opaque=recorded.OPAQUE)
-    if formula is None:
-        plain = recorded.PlainActivation(row)
-        if row.derivative is None:
-            return ActivationKernel(plain.forward, product=plain.product)
-        return ActivationKernel(plain.forward, plain.derivative)
-    made = recorded.RecordedActivation(formula, keep=ours.forward is None)
-    derivative = None if formula.derivative.is_(1) else ours.derivative or made.derivative
+    made = recorded.activation(row, keep=ours.forward is None)
+    derivative = None if made.formula.derivative.is_(1) else ours.derivative or made.derivative
     return ActivationKernel(ours.forward or made.forward, derivative)

@@ -16,8 +16,6 @@ from manual.buffered.activations import softmax
 from manual.buffered.program import Program, borrows
 from manual.losses import Loss
 from manual.numbers import Array
-from manual.recorded.formula import recorded as record_of
-from manual.recorded.simplify import simplified
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,9 @@ KERNELS: dict[str, LossKernel] = {
 
 
 def kernel(row: Loss) -> LossKernel:
-    """The kernel of a row: what is written by hand, the rest from its record or from its plain formula."""
+    """The kernel of a row: what is not written by hand is from its record; ValueError without one."""
     ours = KERNELS.get(row.name, LossKernel())
     if ours.value is not None and ours.gradient is not None:
         return ours
-    formula = record_of(row, simplify=simplified, opaque=recorded.OPAQUE)
-    made: Any = recorded.PlainLoss(row) if formula is None else recorded.RecordedLoss(formula)
+    made = recorded.loss(row)
     return LossKernel(ours.value or made.value, ours.gradient or made.gradient)

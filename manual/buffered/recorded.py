@@ -1,11 +1,6 @@
-"""Kernels made from the rows themselves: the record of a formula as calls on the arrays of a `Program`.
-
-A row that cannot be recorded, because it couples entries or asks for what has no call here, is computed by
-its plain formula, which makes new arrays at every step.
-"""
+"""Kernels made from the rows themselves: the record of a formula as calls on the arrays of a `Program`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +11,10 @@ from manual.buffered.program import Program, borrows
 from manual.losses import Loss
 from manual.numbers import Array
 from manual.recorded.calls import write
-from manual.recorded.formula import Formula
+from manual.recorded.formula import Formula, recorded
 from manual.recorded.kept import kept
 from manual.recorded.record import UFUNCS, Recorded
+from manual.recorded.simplify import simplified
 
 FUNCTIONS: dict[str, np.ufunc] = {op: function for function, op in reversed(UFUNCS.items())}
 FUNCTIONS["sign"] = np.sign
@@ -103,6 +99,28 @@ class RecordedActivation:
         return {node: arrays[name] for name, node in self.formula.inputs.items()}
 
 
+_made: dict[Any, RecordedActivation] = {}
+
+
+def activation(row: Activation, keep: bool) -> RecordedActivation:
+    """The kernel from a row's record, made once. Raises ValueError where it cannot be recorded."""
+    key = row.function, row.derivative, tuple(row.options.items()), keep
+    if key not in _made:
+        formula = recorded(row, simplify=simplified, opaque=OPAQUE)
+        if formula is None:
+            raise ValueError(f"the buffered step has no kernel for {row.name}")
+        _made[key] = RecordedActivation(formula, keep)
+    return _made[key]
+
+
+def loss(row: Loss) -> "RecordedLoss":
+    """The kernel from a row's record. Raises ValueError where it cannot be recorded."""
+    formula = recorded(row, simplify=simplified, opaque=OPAQUE)
+    if formula is None:
+        raise ValueError(f"the buffered step has no kernel for {row.name}")
+    return RecordedLoss(formula)
+
+
 class RecordedLoss:
     """ℓ and ∂ℓ/∂ŷ of an elementwise row from its record."""
 
@@ -120,55 +138,3 @@ class RecordedLoss:
     def _write(self, do: Program, what: Recorded, o: Array, y: Array, out: Array) -> None:
         inputs = self.formula.inputs
         write(NumPyWriter(do, o), {what: out}, {inputs["output"]: o, inputs["y"]: y})
-
-
-def _plainly(function: Callable[..., Array], out: Array, *arrays: Array) -> None:
-    """out ← function(…), where samples are rows."""
-    np.copyto(out.T, function(*(array.T for array in arrays)))
-
-
-class PlainActivation:
-    """f and f′ of a row, or the product with its Jacobian, by its own functions."""
-
-    def __init__(self, row: Activation) -> None:
-        self.row = row
-
-    def forward(self, do: Program, z: Array, a: Array, slope: Array | None) -> None:
-        do.calls.append(partial(_plainly, self.row.forward, a, z, *([] if slope is None else [slope])))
-
-    def derivative(self, do: Program, z: Array, a: Array, f: Array, slope: Array | None, saved: None) -> None:
-        assert self.row.derivative is not None
-        function = partial(self.row.derivative, **self.row.options)
-        do.calls.append(partial(_plainly, function, f, z, a, *([] if slope is None else [slope])))
-
-    def product(self, do: Program, da: Array, z: Array, a: Array, dz: Array) -> None:
-        assert self.row.jacobian_product is not None
-        do.calls.append(partial(_plainly, self.row.jacobian_product, dz, da, z, a))
-
-
-class PlainLoss:
-    """ℓ and ∂ℓ/∂ŷ of a row by its own functions; a term of a sample lies in the sample's first entry."""
-
-    def __init__(self, row: Loss) -> None:
-        self.row = row
-
-    def value(self, do: Program, o: Array, y: Array, t: Array) -> None:
-        do.calls.append(partial(self._terms, t, o, y))
-
-    def gradient(self, do: Program, o: Array, y: Array, d: Array) -> None:
-        do.calls.append(partial(self._derivative, d, o, y))
-
-    def _target(self, y: Array) -> Array:
-        """y as the row takes it, from columns."""
-        return y.argmax(axis=0) if self.row.target == "label" else y.T
-
-    def _terms(self, t: Array, o: Array, y: Array) -> None:
-        for terms, output, target in zip(t, o, y, strict=True):
-            if self.row.per_sample:
-                terms[...] = 0
-                terms[0] = self.row.terms(output.T, self._target(target))
-            else:
-                terms.T[...] = self.row.terms(output.T, self._target(target))
-
-    def _derivative(self, d: Array, o: Array, y: Array) -> None:
-        d.T[...] = self.row.derivative(o.T, self._target(y))
