@@ -17,6 +17,7 @@ from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.layers import Dropout, Linear
 from manual.losses import Loss, Reduction
 from manual.numbers import Array
+from manual.recorded import text
 from manual.structure.architecture import Architecture
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
@@ -104,7 +105,7 @@ def forward_stages(
         if drops:
             a = write(f"h{i}", "dropout", f"h{i} = a{i} · mask{i}", [a, f"mask{i}"], Dropout.forward)
     minimized, options = LOSSES[loss], {"reduction": reduction}
-    formula = f"{'weighted ' * weighted}{reduction} of {minimized.formula}{minimized.constants}"
+    formula = f"{'weighted ' * weighted}{reduction} of {text.formula(minimized)}"
     reads, (value, _) = [a, "y", *["weights"] * weighted], _loss_functions(minimized, weighted)
     write("loss", "loss", f"loss = {formula}, ŷ = {a}", reads, value, minimized, options=options)
     if recipe.penalized:
@@ -158,7 +159,7 @@ def backward_stages(
     write = rows.write
     rows.layer = architecture.depth
     minimized = LOSSES[loss]
-    formula = f"dloss = ∂loss/∂a{rows.layer}: {minimized.gradient_formula}{minimized.constants}"
+    formula = f"dloss = ∂loss/∂a{rows.layer}: {text.derivative(minimized)}"
     if weighted:
         formula += ", times w"
     if reduction == "mean":
@@ -191,7 +192,7 @@ def _activation_rows(rows: _Rows, row: Activation, letter: str, delta: str) -> s
     if row.jacobian_product:
         formula = f"d{z} = a{i} ({delta} − Σ {delta} a{i})"
         return rows.write(f"d{z}", "jacobian_product", formula, reads, row.backward, row)
-    formula = f"d{z} = {delta} · f′({z}), f′ = {row.derivative_formula}"
+    formula = f"d{z} = {delta} · f′({z}), f′ = {text.derivative(row)}"
     return rows.write(f"d{z}", "activation_backward", formula, reads, row.backward, row)
 
 

@@ -83,13 +83,7 @@ class Architecture:
         row = ACTIVATIONS[self.activation_of(layer)]
         if row.name != "leaky_relu" or self.negative_slope == NEGATIVE_SLOPE:
             return row
-        text = str(self.negative_slope)
-        return replace(
-            row,
-            formula=row.formula.replace(NEGATIVE_SLOPE, text),
-            derivative_formula=row.derivative_formula.replace(NEGATIVE_SLOPE, text),
-            options={"negative_slope": self.negative_slope},
-        )
+        return replace(row, options={"negative_slope": self.negative_slope})
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments, beside the sizes, of `manual.MLP` and `mlp_torch.MLP`."""

@@ -39,9 +39,7 @@ def test_the_command_writes_them_and_names_what_it_cannot(
     """In a folder of its own."""
     (tmp_path / "compiled").mkdir()
     monkeypatch.setattr(manual, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setitem(
-        ACTIVATIONS, "sine", Activation("sine", "", "", lambda z: np.sin(z), INVENTED.derivative)
-    )
+    monkeypatch.setitem(ACTIVATIONS, "sine", Activation("sine", lambda z: np.sin(z), INVENTED.derivative))
     monkeypatch.delitem(sys.modules, "manual.recorded.compiled")
     runpy.run_module("manual.recorded.compiled", run_name="__main__")
     for path in FILES:
@@ -93,7 +91,7 @@ def test_a_new_row_gets_its_kernel_with_the_value_that_it_keeps(monkeypatch: pyt
     ],
 )
 def test_what_compiled_loops_cannot_compute_is_refused_with_the_reason(function: Any, reason: str) -> None:
-    row = Activation("odd", "", "", function, INVENTED.derivative)
+    row = Activation("odd", function, INVENTED.derivative)
     assert reason in str(missing(row))
     assert str(missing(row)).startswith("it has no kernel for odd and none can be written: ")
 
