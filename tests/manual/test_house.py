@@ -1,6 +1,7 @@
 """The rules that hold the house up: `manual` knows nothing of torch, and both sides have every row."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,40 @@ def test_an_import_of_torch_in_a_function_would_be_found(tmp_path: Path) -> None
     room = tmp_path / "room.py"
     room.write_text("def f():\n    from torch.nn import functional\n")
     assert imports(room) == {"torch"}
+
+
+# ---- the lecture's shelf ---------------------------------------------------------------------------
+
+CHAPTERS = re.search(r"\n {4}(classic, .*)\n", str(manual.__doc__))
+ORDER = CHAPTERS[1].split(", ") if CHAPTERS else []
+SHELF = Path(manual.__file__).parent
+
+
+def chapters_read_by(path: Path) -> set[str]:
+    """What a file imports of `manual`: its chapters and its shelves, by name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return {module.split(".")[1] for module in modules if module.startswith("manual.")}
+
+
+def test_the_order_of_reading_names_every_chapter() -> None:
+    assert sorted(ORDER) == sorted(path.stem for path in SHELF.glob("*.py") if path.stem != "__init__")
+
+
+def test_the_lecture_has_at_most_a_thousand_lines() -> None:
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in SHELF.glob("*.py")) <= 1000
+
+
+@pytest.mark.parametrize("chapter", ORDER)
+def test_a_chapter_is_made_of_those_before_it(chapter: str) -> None:
+    read = chapters_read_by(SHELF / f"{chapter}.py")
+    before = ORDER[: ORDER.index(chapter)] if chapter != "classic" else ["numbers"]
+    assert read & set(ORDER) <= set(before)
+
+
+@pytest.mark.parametrize("chapter", ORDER[: ORDER.index("losses")])
+def test_the_first_chapters_need_no_other_shelf(chapter: str) -> None:
+    assert chapters_read_by(SHELF / f"{chapter}.py") <= set(ORDER)
 
 
 def test_both_sides_have_the_same_rows() -> None:
