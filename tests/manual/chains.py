@@ -56,10 +56,11 @@ def written(stage: Stage) -> str:
     row = f" of {stage.row}" if stage.row else ""
     options = "".join(f", {key}={value}" for key, value in plain({**stage.options, **stage.constants}))
     owner = getattr(stage.function, "__self__", None)  # of a method: its class, or the row
-    whose = f"{owner.__name__ if isinstance(owner, type) else owner.name}." if owner else ""
-    function = whose + stage.function.__name__
+    name = stage.function.__qualname__.rpartition("<locals>.")[2]
+    if owner is not None:
+        name = f"{owner.__name__ if isinstance(owner, type) else owner.name}.{stage.function.__name__}"
     head = f"{stage.layer} {stage.name} = {stage.kind}{row}({', '.join(stage.reads)}{options}){arrow}"
-    return f"{head}\n    {stage.formula}\n    {function}\n"
+    return f"{head}\n    {stage.formula}\n    {name}\n"
 
 
 def listing() -> str:

@@ -1,6 +1,6 @@
 """Mutation testing: every operator, number, name and argument of a formula is changed, one at a time.
 
-    python -m pip install mutmut
+    python -m pip install -e '.[mutation]'
     python -m tests.mutation.run                        # every module of the table, a few minutes each
     python -m tests.mutation.run manual/losses.py       # one
 
