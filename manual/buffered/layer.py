@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered import activations, layers
 from manual.buffered.flat import FlatArray
 from manual.buffered.program import Program, Workspace, borrows
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 
 @dataclass

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered.flat import FlatArray
 from manual.buffered.layer import Arrays, BufferedLayer
 from manual.buffered.losses import KERNELS
 from manual.buffered.program import Call, Program, Workspace
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 
 class Step:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import manual
+from manual.catalogue import LOSSES
 from manual.chain import symbol
 from manual.compiled import losses, optimizers
 from manual.compiled.layout import (
@@ -31,13 +31,15 @@ from manual.compiled.layout import (
 )
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
-from manual.losses import LOSSES, Reduction, zero_one
-from manual.network import targets
+from manual.losses import Reduction, zero_one
+from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
@@ -57,7 +59,7 @@ class CompiledEngine(NumPyEngine):
 
     def __init__(
         self,
-        model: manual.MLP,
+        model: MLP,
         loss: str,
         optimizer: Optimizer,
         recipe: Recipe = PLAIN,
@@ -72,7 +74,7 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(reason)
         super().__init__(model, loss)
         self.optimizer, self.recipe = optimizer, recipe
-        self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
+        self.row = LOSSES[choose("loss", loss, LOSSES)]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count, self.threads = model.counts.parameters, threads
         self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
@@ -236,7 +238,8 @@ class CompiledEngine(NumPyEngine):
             own = (*given, crew.numbers, buffer.chosen, results, self.arrivals, crew.sums)
             return compiled_run()(self.specs[thread], buffer.table, self.numbers, *own)
 
-        done = work(0) if threads == 1 else together(work, threads, self.arrivals)
+        with flushing():  # the other threads are begun in it
+            done = work(0) if threads == 1 else together(work, threads, self.arrivals)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done

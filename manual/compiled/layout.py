@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.compiled.activations import ROWS
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and

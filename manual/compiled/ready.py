@@ -10,8 +10,8 @@ import numpy as np
 from numba import types
 from numba.core import event
 
-from manual.architecture import Architecture
 from manual.compiled.epoch import ENTRY, entry
+from manual.structure.architecture import Architecture
 
 DTYPES = ("float32", "float64")
 

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.buffered import layers, products
 from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit

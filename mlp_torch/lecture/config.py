@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.flags import one_of, require, require_choice

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from manual import MLP
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
 LISTING = Path(__file__).with_name("chains.txt")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, OPTIMIZERS
-from manual.architecture import NORMALIZATIONS
 from manual.buffered import BufferedEngine, activations, losses, optimizers
 from manual.buffered.erf import erf
 from manual.buffered.program import Program, Workspace
+from manual.structure.architecture import NORMALIZATIONS
 from tests.manual.learners import PROBLEM, RULES, engine
 from tests.problems import DTYPES, Problem, disagreements, near_kink, problems, share_of_gradients
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
-from manual.architecture import NORMALIZATIONS
 from manual.buffered import BufferedEngine
 from manual.buffered.program import Program, Workspace, borrows
 from manual.numbers import Array
+from manual.structure.architecture import NORMALIZATIONS
 from tests.manual.learners import engine
 from tests.problems import Problem, disagreements, near_kink
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from manual.activations import softmax, softmax_jacobian_product
+from manual.catalogue.activations import softmax, softmax_jacobian_product
 from manual.losses import d_zero_one, predict, zero_one
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import mlp_torch.model as torch_side
 from manual import LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace as torch_trace
 from tests.manual.comparing import PROBLEM

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.model import state_arrays, to_torch
 from mlp_torch.trace import trace as torch_trace
 from tests.manual.comparing import PROBLEM, bits

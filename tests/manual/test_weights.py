@@ -8,7 +8,7 @@ import torch
 
 import mlp_torch.model as torch_side
 from manual import MLP
-from manual.architecture import INITIALIZATIONS, NORMALIZATIONS
+from manual.structure.architecture import INITIALIZATIONS, NORMALIZATIONS
 from mlp_torch.model import load_arrays, state_arrays, to_manual, to_torch
 from tests.manual.comparing import PROBLEM, bits
 from tests.problems import DTYPES

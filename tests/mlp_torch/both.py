@@ -8,7 +8,7 @@ import torch
 import manual
 from manual import MLP
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.model import ACTIVATIONS as TORCH_ACTIVATIONS
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manual import ACTIVATIONS, LOSSES, layers
+from manual import ACTIVATIONS, LOSSES, catalogue, layers
 from manual.numbers import Array
 from tests.mlp_torch.both import FIXED, both, manual_derivative, torch_derivative
 from tests.problems import (
@@ -44,12 +44,12 @@ def test_a_loss_gradient_off_by_a_billionth_is_seen_at_its_stage(
 
 
 def without_mean_path(dx: Array, z: Array, axis: int) -> Array:
-    x, deviation = layers.standardize(z, axis)
+    x, deviation = catalogue.layers.standardize(z, axis)
     return (dx - x * ((dx * x).sum(axis=axis, keepdims=True) / z.shape[axis])) / deviation
 
 
 def without_deviation_path(dx: Array, z: Array, axis: int) -> Array:
-    _, deviation = layers.standardize(z, axis)
+    _, deviation = catalogue.layers.standardize(z, axis)
     return (dx - dx.sum(axis=axis, keepdims=True) / z.shape[axis]) / deviation
 
 
@@ -59,7 +59,7 @@ def test_a_lost_path_of_a_normalization_is_seen(
     normalization: str, fault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert first_wrong("mse", activation="tanh", normalization=normalization) is None
-    monkeypatch.setattr(layers, "standardize_backward", fault)
+    monkeypatch.setattr(catalogue.layers, "standardize_backward", fault)
     assert first_wrong("mse", activation="tanh", normalization=normalization) == "dz2"
 
 
@@ -68,7 +68,7 @@ LAYER_FAULTS = {
     "a weight's gradient over N": (layers.Linear, "backward_weight", lambda dz, a: dz.T @ a / len(a), "dW3"),
     "the dropout's lost mask": (layers.Dropout, "backward", lambda dh, mask: dh, "da2"),
     "the dropout's lost scale": (layers.Dropout, "backward", lambda dh, mask: dh * (mask > 0), "da2"),
-    "γ without x̂": (layers.LayerNorm, "backward_weight", lambda dn, z: dn.sum(axis=0), "dgamma2"),
+    "γ without x̂": (catalogue.layers.LayerNorm, "backward_weight", lambda dn, z: dn.sum(axis=0), "dgamma2"),
 }
 
 
@@ -85,7 +85,9 @@ def test_a_fault_of_batch_norms_evaluation_is_seen(monkeypatch: pytest.MonkeyPat
     rows = {"activation": "tanh", "normalization": "batch_norm"}
     assert first_wrong("mse", training=False, **rows) is None
     monkeypatch.setattr(
-        layers.BatchNormEvaluation, "backward_input", staticmethod(lambda dn, weight, variance: dn * weight)
+        catalogue.layers.BatchNormEvaluation,
+        "backward_input",
+        staticmethod(lambda dn, weight, variance: dn * weight),
     )
     assert first_wrong("mse", training=False, **rows) == "dz2"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 
 from manual import ACTIVATIONS, LOSSES
-from manual.architecture import NORMALIZATIONS
-from manual.trace import Trace
+from manual.structure.architecture import NORMALIZATIONS
+from manual.structure.trace import Trace
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from tests.mlp_torch.both import FIXED, both

@@ -1,11 +1,11 @@
 """Mutation testing: every operator, number, name and argument of a formula is changed, one at a time.
 
     python -m pip install -e '.[mutation]'
-    python -m tests.mutation.run                        # every module of the table, a few minutes each
-    python -m tests.mutation.run manual/losses.py       # one
+    python -m tests.mutation.run                        # every subject of the table, a minute or two each
+    python -m tests.mutation.run losses                 # one
 
-mutmut changes a copy of the checkout; the tests that `modules.py` names for a module must fail on each
-change. What survives must be explained in `survivors.txt`, which lists the mutants that are equivalent:
+mutmut changes a copy of the checkout; of the tests that `modules.py` names for a subject one must fail on
+each change. What survives must be explained in `survivors.txt`, which lists the mutants that are equivalent:
 no input tells them from the formula. Ends with 1 if one survives that is not explained.
 """
 
@@ -13,10 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
-from tests.mutation.modules import TESTS
+from tests.mutation.modules import SUBJECTS, Subject
 
 ROOT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("survivors.txt")
@@ -26,7 +25,7 @@ source_paths=
     manual
     mlp_torch
 only_mutate=
-    {module}
+    {modules}
 pytest_add_cli_args_test_selection=
     {tests}
 pytest_add_cli_args=
@@ -64,12 +63,12 @@ def change(diff: str) -> Change:
     )
 
 
-def mutated(module: str, folder: Path) -> tuple[int, int, dict[str, str]]:
-    """(mutants killed, mutants in all, the diffs of the others by name), of one module, in that folder."""
+def mutated(subject: Subject, folder: Path) -> tuple[int, int, dict[str, str]]:
+    """(mutants killed, mutants in all, the diffs of the others by name), of one subject, in that folder."""
     for name in ("manual", "mlp_torch", "tests", "README.md"):
         (folder / name).symlink_to(ROOT / name)
-    tests = "\n    ".join(TESTS[module])
-    (folder / "setup.cfg").write_text(SETUP.format(module=module, tests=tests), encoding="utf-8")
+    modules, tests = ("\n    ".join(names) for names in (subject.modules, subject.tests))
+    (folder / "setup.cfg").write_text(SETUP.format(modules=modules, tests=tests), encoding="utf-8")
     env = {**os.environ, "CI": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     env.pop("PYTHONPATH", None)
 
@@ -83,21 +82,20 @@ def mutated(module: str, folder: Path) -> tuple[int, int, dict[str, str]]:
     said = [line.split(": ") for line in mutmut("results", "--all", "true").splitlines() if ": " in line]
     results = {name.strip(): how.strip() for name, how in said}
     alive = {name: mutmut("show", name) for name, how in results.items() if how in ALIVE}
-    print(module, dict(Counter(results.values())), flush=True)
     return len(results) - len(alive), len(results), alive
 
 
-def main(modules: list[str]) -> int:
+def main(names: list[str]) -> int:
     known, unexplained = explained(EXPLAINED.read_text(encoding="utf-8")), 0
-    for module in modules or TESTS:
+    for name in names or SUBJECTS:
         with tempfile.TemporaryDirectory() as folder:
-            killed, count, alive = mutated(module, Path(folder))
-        print(f"{module}: {killed} of {count} killed ({100 * killed / count:.1f} %)")
-        for name, diff in alive.items():
+            killed, count, alive = mutated(SUBJECTS[name], Path(folder))
+        print(f"{name}: {killed} of {count} killed ({100 * killed / count:.1f} %)")
+        for mutant, diff in alive.items():
             minus, plus = change(diff)
             reason = known.get((minus, plus))
             unexplained += reason is None
-            print(f"\n{name}\n- {minus}\n+ {plus}\n{reason or 'NOT EXPLAINED'}", flush=True)
+            print(f"\n{mutant}\n- {minus}\n+ {plus}\n{reason or 'NOT EXPLAINED'}", flush=True)
     return bool(unexplained)
 
 

@@ -9,10 +9,10 @@ import pytest
 from flint import arb
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.activations import prelu_slope_gradient
+from manual.catalogue.activations import prelu_slope_gradient
 from manual.chain import forward_stages
 from manual.numbers import Array
-from manual.trace import run
+from manual.structure.trace import run
 from tests.duals import derivative, dual_over, entrywise, exact
 from tests.problems import targets
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from flint import arb
 
-from manual import ACTIVATIONS, LOSSES, activations, layers
-from manual.layers import BatchNorm, LayerNorm, Linear
+from manual import ACTIVATIONS, LOSSES, catalogue
+from manual.catalogue.layers import BatchNorm, LayerNorm
+from manual.layers import Linear
 from manual.numbers import Array, erf, number
 from tests.duals import exact
 from tests.manual.algebra.differences import (
@@ -22,7 +23,7 @@ from tests.manual.algebra.differences import (
 
 
 def test_a_constant_kept_as_a_float_spoils_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = activations.d_gelu
+    right = catalogue.activations.d_gelu
 
     def wrong(z: Array, a: Array) -> Array:
         density = np.exp(-z * z / 2) * 0.3989422804014327  # 1/√2π
@@ -60,10 +61,10 @@ def test_a_slightly_wrong_loss_gradient_is_seen(name: str, monkeypatch: pytest.M
 
 def test_a_lost_path_of_a_normalization_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_mean_path(dx: Array, z: Array, axis: int) -> Array:
-        x, deviation = layers.standardize(z, axis)
+        x, deviation = catalogue.layers.standardize(z, axis)
         return (dx - x * (dx * x).sum(axis=axis, keepdims=True) / z.shape[axis]) / deviation
 
-    monkeypatch.setattr(layers, "standardize_backward", without_mean_path)
+    monkeypatch.setattr(catalogue.layers, "standardize_backward", without_mean_path)
     assert len(normalization_differs(BatchNorm)) == 1
     assert len(normalization_differs(LayerNorm)) == 1
 

@@ -12,8 +12,10 @@ import pytest
 from flint import arb
 
 from manual import ACTIVATIONS, LOSSES
-from manual.activations import Activation, prelu_slope_gradient
-from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
+from manual.activations import Activation
+from manual.catalogue.activations import prelu_slope_gradient
+from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
+from manual.layers import Dropout, Linear
 from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
 from tests.duals import derivative, entrywise, exact

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.__main__ import main
 from mlp_torch.explanation import factors as rules
 from mlp_torch.explanation.chain import contract, explain

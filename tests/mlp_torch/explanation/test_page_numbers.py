@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.__main__ import main
 from mlp_torch.explanation.chain import contract
 from mlp_torch.explanation.page.chains import Moment, Subject

@@ -5,15 +5,18 @@ bit for bit. Parameter names and shapes are those of the torch module's `state_d
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS, NEGATIVE_SLOPE, Activation
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS
+from manual.catalogue.activations import NEGATIVE_SLOPE
 from manual.numbers import Array
+from manual.structure.table import Table, base
 
 NORMALIZATIONS = ("none", "batch_norm", "layer_norm")
 INITIALIZATIONS = ("torch", "xavier", "he")
@@ -28,11 +31,15 @@ class Counts(NamedTuple):
     parameters: int
 
 
-def choose(kind: str, name: str, choices: Sequence[str]) -> str:
-    """`name` itself if it is one of `choices`; else a ValueError that names the nearest one."""
+def choose(kind: str, name: str, choices: Collection[str]) -> str:
+    """`name` itself if it is one of `choices`; else a ValueError that names the nearest one, or what is wrong
+    with its options.
+    """
     if name in choices:
         return name
-    near = get_close_matches(name, choices, n=1) or [c for c in choices if name and name in c]
+    if isinstance(choices, Table) and base(name) in choices:
+        choices[name]  # raises
+    near = get_close_matches(base(name), choices, n=1) or [c for c in choices if name and base(name) in c]
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
 
