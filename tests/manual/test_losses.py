@@ -1,4 +1,4 @@
-"""The losses' rows: no sample touches another at any size, weights must fit, and options are what they say."""
+"""The losses' rows: no sample touches another at any size, weights must fit, options are what they say."""
 
 from dataclasses import replace
 from functools import partial
