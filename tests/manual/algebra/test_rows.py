@@ -14,8 +14,8 @@ from flint import arb
 from manual import ACTIVATIONS, LOSSES
 from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.layers import Dropout, Linear
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.training.recipe import l1_penalty, l2_penalty
 from tests.duals import derivative, entrywise, exact
 from tests.manual.algebra.differences import (
     BASES,
