@@ -12,6 +12,7 @@ from manual.compiled.layout import (
     DA,
     DH,
     DZ,
+    LOSS_OPTIONS_AT_MOST,
     MASK,
     NUMBERS,
     PREDICT,
@@ -64,7 +65,7 @@ class CompiledEngine(NumPyEngine):
         recipe: Recipe = PLAIN,
         threads: int = 1,
     ) -> None:
-        reason = unsupported(model.architecture, model.dtype)
+        reason = unsupported(model.architecture, model.dtype, loss)
         if reason is None and type(optimizer) not in optimizers.ROWS:
             reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
         if reason is None and recipe.accumulate > 1:
@@ -85,7 +86,9 @@ class CompiledEngine(NumPyEngine):
             if kind is not None
         ]
         self.shown = False  # whether optimizer.state has the moments
-        self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
+        self.rows = losses.ROWS.index(self.row.name), optimizers.ROWS.index(type(optimizer))
+        options = [float(self.dtype.type(value)) for value in self.row.options.values()]
+        self.loss_options = (*options, *[0.0] * (LOSS_OPTIONS_AT_MOST - len(options)))
         self.slope = float(self.dtype.type(architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
         self.arrivals = np.zeros(threads * SLOT, np.int64)
@@ -143,7 +146,7 @@ class CompiledEngine(NumPyEngine):
         """The loss, by the compiled loops too, and the accuracy on x (N, in) and y."""
         found = self._outputs(self._data(x, y), len(x), 1)
         output, terms = found[:, :-1].astype(self.dtype), found[:, -1]
-        features = 1 if self.loss in ("cross_entropy", "multi_margin") else output.shape[1]
+        features = 1 if self.row.per_sample else output.shape[1]
         accuracy = None if self.row.target == "real" else 1 - zero_one(output, y, self.row.target)
         return math.fsum(terms) / (len(x) * features), accuracy
 
@@ -228,6 +231,7 @@ class CompiledEngine(NumPyEngine):
             architecture.dropout,
             self.slope,
             reduction == "sum",
+            *self.loss_options,
         )
         g = self.flat_gradients if gradients is None else gradients
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)

@@ -17,6 +17,8 @@ from tests.problems import DTYPES, Problem, disagreements, near_kink, problems, 
 
 
 def test_every_row_has_its_buffered_kernel() -> None:
+    assert all(activations.kernel(row).forward is not None for row in ACTIVATIONS.values())
+    assert all(losses.kernel(row).gradient is not None for row in LOSSES.values())
     assert set(activations.KERNELS) <= set(ACTIVATIONS)
     assert set(losses.KERNELS) <= set(LOSSES)
     assert set(optimizers.UPDATE_RULES) <= set(OPTIMIZERS.values())
@@ -57,7 +59,8 @@ def test_a_fault_in_a_kernel_is_seen_at_its_stage(stage: str, monkeypatch: pytes
         return wrong
 
     if stage == "d_tanh":
-        row = activations.ActivationKernel(activations.tanh, faulty(activations.d_tanh, 2))
+        right = activations.kernel(ACTIVATIONS["tanh"])
+        row = activations.ActivationKernel(right.forward, faulty(right.derivative, 2))
         monkeypatch.setitem(activations.KERNELS, "tanh", row)
     elif stage == "d_cross_entropy":
         row = losses.LossKernel(losses.cross_entropy, faulty(losses.d_cross_entropy, 2))
