@@ -8,10 +8,9 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Stage, Trace
-from mlp_torch.verify import local_losses, local_normalization, penalties
 from mlp_torch.verify.enclosure import UNDERFLOW, proven
-from mlp_torch.verify.local import RULES as LAYER_RULES
-from mlp_torch.verify.local import Context, Local, Rule
+from mlp_torch.verify.kinds import RULES
+from mlp_torch.verify.local import Context, Local
 from mlp_torch.verify.rounding import Rounding
 
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
@@ -21,14 +20,6 @@ MISSHAPEN = "its inputs have a wrong shape"
 WIDE = "the enclosure is wider than the bound"
 NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN, WIDE)
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
-
-# One row a kind of stage.
-RULES: dict[str, Rule] = {
-    **LAYER_RULES,
-    **local_normalization.RULES,
-    **local_losses.RULES,
-    **penalties.RULES,
-}
 
 
 @dataclass(frozen=True)

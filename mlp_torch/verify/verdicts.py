@@ -12,9 +12,9 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.trace import Trace
+from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict, certify
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.propagation_layers import Bounds
 from mlp_torch.verify.report import ComparisonReport, ComparisonRow
 
 

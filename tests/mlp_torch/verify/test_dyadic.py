@@ -21,13 +21,15 @@ from manual.numbers import Array
 from manual.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
+from mlp_torch.verify.bits import RefusedError, unit
 from mlp_torch.verify.dyadic import POLYNOMIAL, Problem, problem
-from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, RefusedError, prove, unit
+from mlp_torch.verify.kinds.activation.rows import DYADIC, LATTICE
+from mlp_torch.verify.ledger import prove
 from mlp_torch.verify.twin import compare_problem
 from tests.duals import exact
 
 DTYPES = {"float64": np.float64, "float32": np.float32}
-ROWS = [*PIECEWISE, *SENTINEL_ROWS]
+ROWS = [*DYADIC]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
@@ -87,7 +89,7 @@ def test_every_row_has_an_accepted_problem_with_every_loss_and_its_gradients_are
     assert accepted >= len(LOSSES) - 2
 
 
-@pytest.mark.parametrize("row", PIECEWISE)
+@pytest.mark.parametrize("row", LATTICE)
 @pytest.mark.parametrize("loss", POLYNOMIAL)
 def test_most_gradients_of_a_lattice_problem_are_not_zero(row: str, loss: str) -> None:
     p = problem(Architecture((8, 12, 8, 4), row, dropout=0.5), loss, 32, dtype=np.float64, seed=0)
@@ -96,7 +98,7 @@ def test_most_gradients_of_a_lattice_problem_are_not_zero(row: str, loss: str) -
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("row", PIECEWISE)
+@pytest.mark.parametrize("row", LATTICE)
 @pytest.mark.parametrize("loss", POLYNOMIAL)
 def test_a_small_problem_equals_its_fractions(loss: str, row: str, dtype: str) -> None:
     """manual's own formulas on `Fraction`: what both engines have is the true value itself."""

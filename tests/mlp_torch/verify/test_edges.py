@@ -79,7 +79,7 @@ def test_a_value_whose_truth_is_not_known_more_closely_than_its_bound_is_undecid
         found = product(a, b)
         return Enclosure(found.hi, found.lo, np.abs(a) @ np.abs(b) * 2.0**-10 + 1e-6)
 
-    monkeypatch.setattr("mlp_torch.verify.local.product", vague)
+    monkeypatch.setattr("mlp_torch.verify.kinds.linear.product", vague)
     assert certify(of_factors_that_never_meet(dtype), "dW2")["dW2"].verdict == "undecided"
 
 

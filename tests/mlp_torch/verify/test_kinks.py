@@ -8,8 +8,8 @@ import pytest
 from manual import ACTIVATIONS, MLP
 from manual.trace import Trace
 from mlp_torch.verify.certificate import certify
+from mlp_torch.verify.kinds.activation.rows import ROWS
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.propagation_layers import SHAPES
 from mlp_torch.verify.rounding import Rounding
 from tests.mlp_torch.verify.edges import SITES, Site, with_value
 from tests.problems import DTYPES
@@ -48,7 +48,7 @@ def test_a_hinge_of_a_soft_sign_is_open_up_to_the_radius_that_its_rounding_allow
 
 # ---- a whole pass ----------------------------------------------------------------------------------
 
-KINKED = [row for row in SHAPES if ACTIVATIONS[row].kinks]
+KINKED = [row for row in ROWS if ACTIVATIONS[row].kinks]
 
 
 @pytest.mark.parametrize("side", [1, -1])

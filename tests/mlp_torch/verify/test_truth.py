@@ -13,15 +13,10 @@ from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
 from manual.recipe import Recipe
 from mlp_torch import model as torch_model
-from mlp_torch.verify import (
-    certificate,
-    ledger,
-    propagation,
-    propagation_layers,
-    propagation_losses,
-    rounding,
-    truth,
-)
+from mlp_torch.verify import truth
+from mlp_torch.verify.kinds import ENTRIES, RULES, STEPS
+from mlp_torch.verify.kinds.activation.rows import ROWS
+from mlp_torch.verify.kinds.loss.entries import ROWS as LOSS_ROWS
 from mlp_torch.verify.truth import FUNCTIONS, TERMS, log_softmax
 from tests.duals import exact
 
@@ -232,13 +227,12 @@ PER_SAMPLE = {name for name, row in LOSSES.items() if row.per_sample}
 TABLES = {
     "truth.FUNCTIONS": (set(FUNCTIONS), set(ELEMENTWISE)),
     "truth.TERMS": (set(TERMS), set(LOSSES) - PER_SAMPLE),
-    "rounding.ACTIVATION_ERRORS": (set(rounding.ACTIVATION_ERRORS), set(ELEMENTWISE)),
-    "certificate.RULES": (set(certificate.RULES), kinds()),
-    "propagation.STEPS": (set(propagation.STEPS), kinds()),
-    "propagation_layers.SHAPES": (set(propagation_layers.SHAPES), set(ELEMENTWISE)),
-    "propagation_losses.LOSS_SHAPES": (set(propagation_losses.LOSS_SHAPES), set(LOSSES) - PER_SAMPLE),
-    "ledger.ENTRIES": (
-        set(ledger.ENTRIES),
+    "activation.rows.ROWS": (set(ROWS), set(ELEMENTWISE)),
+    "kinds.RULES": (set(RULES), kinds()),
+    "kinds.STEPS": (set(STEPS), kinds()),
+    "loss.entries.ROWS": (set(LOSS_ROWS), set(LOSSES) - PER_SAMPLE),
+    "kinds.ENTRIES": (
+        set(ENTRIES),
         {k for k in kinds() if not k.startswith(NORMALIZING)} - {"jacobian_product"},
     ),
 }
@@ -252,7 +246,7 @@ def test_a_table_has_exactly_the_rows_that_manual_can_produce(table: str) -> Non
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_slope_curvature_and_jump_of_a_row_are_upper_bounds(name: str) -> None:
-    shape = propagation_layers.SHAPES[name]
+    shape = ROWS[name].shape
     z = np.linspace(-30, 30, 120001)
     row = ACTIVATIONS[name]
     slope = [np.array([0.25])] if row.slope is not None else []
