@@ -27,7 +27,10 @@ class Shape:
 
 @dataclass
 class Bounds:
-    """`errors[name]`: |value − true| at most, by stage; `kinks[name]`: units that could fall either way."""
+    """`errors[name]`: |value − true| at most, by stage; `kinks[name]`: units that could fall either way.
+
+    `unknown` are the stages whose truth is not known, and all that follow from one: their errors are NaN.
+    """
 
     r: Rounding
     values: dict[str, Array]
@@ -35,6 +38,7 @@ class Bounds:
     errors: dict[str, Array] = field(default_factory=dict)
     kinks: dict[str, Array] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
 
     def error(self, name: str) -> Array:
         """The error of a stage; leaves are exact."""

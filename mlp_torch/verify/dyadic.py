@@ -20,8 +20,11 @@ from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
 from mlp_torch.verify.bits import RefusedError
 from mlp_torch.verify.kinds.activation.rows import DYADIC, LATTICE, SLOPE
+from mlp_torch.verify.kinds.loss.entries import ROWS as ENTRIES
+from mlp_torch.verify.kinds.loss.stages import FAMILIES
 from mlp_torch.verify.ledger import Ledger, prove
 
+DYADIC_LOSSES = {*ENTRIES, *FAMILIES}
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
 WEIGHTS = (0.5, 1.5)  # of the samples, in turn: their mean is 1
 COEFFICIENT = 0.25  # of the penalties
@@ -73,6 +76,8 @@ def problem(
     rows = {architecture.activation_of(layer) for layer in range(1, architecture.depth + 1)}
     for row in sorted(rows - set(DYADIC)):
         raise RefusedError(f"{row} has no dyadic values")
+    if loss not in DYADIC_LOSSES:
+        raise RefusedError(f"{loss} has no dyadic values")
     if architecture.dropout > 0:
         architecture = replace(architecture, dropout=0.5)
     if "leaky_relu" in rows:

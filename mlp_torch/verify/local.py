@@ -14,6 +14,15 @@ from manual.trace import Stage
 from mlp_torch.verify.enclosure import Enclosure
 from mlp_torch.verify.rounding import Rounding
 
+NO_TRUTH = "no truth for"
+
+
+class NoTruthError(LookupError):
+    """`truth.py` has no row for what a stage applies, so nothing can be proven of it."""
+
+    def __init__(self, row: str) -> None:
+        super().__init__(f"{NO_TRUTH} {row}")
+
 
 @dataclass(frozen=True)
 class Local:
@@ -43,4 +52,5 @@ class Context:
         return [self.values[name] for name in stage.reads]
 
 
+# Raises NoTruthError where `truth.py` does not know the row.
 Rule = Callable[[Stage, Context], Local]

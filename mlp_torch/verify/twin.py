@@ -14,7 +14,8 @@ from mlp_torch.trace import trace
 from mlp_torch.verify.bits import RefusedError
 from mlp_torch.verify.dyadic import COEFFICIENT, Problem, problem
 from mlp_torch.verify.kinds.activation.rows import SLOPE
-from mlp_torch.verify.report import ComparisonReport, ComparisonRow
+from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.row import ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 

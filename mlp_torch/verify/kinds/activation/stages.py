@@ -15,10 +15,10 @@ from mlp_torch.verify.bounds import Bounds, Shape
 from mlp_torch.verify.enclosure import exact, total
 from mlp_torch.verify.kinds import softmax
 from mlp_torch.verify.kinds.activation.errors import Point
-from mlp_torch.verify.kinds.activation.rows import ROWS
+from mlp_torch.verify.kinds.activation.rows import ROWS, Known
 from mlp_torch.verify.kinds.activation.whole import Pair, evaluated
 from mlp_torch.verify.kinds.kind import Kind
-from mlp_torch.verify.local import Context, Local
+from mlp_torch.verify.local import Context, Local, NoTruthError
 from mlp_torch.verify.rounding import up
 from mlp_torch.verify.truth import FUNCTIONS
 
@@ -31,9 +31,17 @@ def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], 
     return number(learned[0]) if learned else None
 
 
+def known(row: str) -> Known:
+    """What is known of a row; raises NoTruthError where that is not even what is right."""
+    if row not in FUNCTIONS:
+        raise NoTruthError(row)
+    return ROWS[row]
+
+
 def true_values(row: str, z: Array, *slope: Any) -> Pair:
     """True f and f′ of every entry; `slope`, where the row has one, is a ball."""
-    return evaluated(FUNCTIONS[row], ROWS[row].whole, z, *slope)
+    whole = known(row).whole
+    return evaluated(FUNCTIONS[row], whole, z, *slope)
 
 
 def _proven(stage: Stage, z: str, c: Context) -> Pair:
@@ -53,7 +61,7 @@ def _function(stage: Stage, z: str, a: str, slope: list[Array], b: Bounds) -> tu
         row = ACTIVATIONS[stage.row]
         assert row.derivative is not None
         d = np.abs(row.derivative(b.values[z], b.values[a], *slope, **stage.constants))
-        forward, backward = ROWS[stage.row].errors(Point(b.values[z], b.values[a], d, b.r))
+        forward, backward = known(stage.row).errors(Point(b.values[z], b.values[a], d, b.r))
         b.memo[key] = d, forward * (1 + 1e-3), backward * (1 + 1e-3)
     found: tuple[Array, Array, Array] = b.memo[key]
     return found
@@ -62,7 +70,7 @@ def _function(stage: Stage, z: str, a: str, slope: list[Array], b: Bounds) -> tu
 def _shape(stage: Stage, b: Bounds) -> Shape:
     slope = slope_of(stage, b.values)
     if slope is None:
-        return ROWS[stage.row].shape
+        return known(stage.row).shape
     return Shape(max(1.0, abs(slope)), 0.0, abs(1 - slope))
 
 
@@ -86,7 +94,7 @@ def _rule(stage: Stage, c: Context) -> Local:
         return softmax.rule(stage, c)
     z = stage.reads[0]
     f, d = _proven(stage, z, c)
-    forward, _ = ROWS[stage.row].errors(Point(c.values[z], f.hi, d.hi, c.r))
+    forward, _ = known(stage.row).errors(Point(c.values[z], f.hi, d.hi, c.r))
     size = np.where(forward > 0, 2 * np.abs(c.values[z]) + np.abs(f.hi), 0)
     return Local(f, up(forward), size)
 
@@ -124,7 +132,7 @@ def _bits(stage: Stage, v: Values) -> int:
 def _backward_rule(stage: Stage, c: Context) -> Local:
     da, z = c.values[stage.reads[0]], stage.reads[1]
     f, d = _proven(stage, z, c)
-    _, backward = ROWS[stage.row].errors(Point(c.values[z], f.hi, d.hi, c.r))
+    _, backward = known(stage.row).errors(Point(c.values[z], f.hi, d.hi, c.r))
     one = np.isin(d.hi, (0.0, 1.0)) & (backward == 0)
     # |da| |f′| first: γ |f′| alone may underflow where da is huge
     rounding = c.r.gamma(1) * (np.abs(da) * np.abs(d.hi)) + np.abs(da) * backward * (1 + c.r.gamma(1))

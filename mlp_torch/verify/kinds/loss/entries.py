@@ -8,7 +8,7 @@ import numpy as np
 from manual.losses import LOSSES
 from manual.numbers import Array
 from manual.trace import Stage
-from mlp_torch.verify.bits import Values, unit
+from mlp_torch.verify.bits import RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds, Shape
 from mlp_torch.verify.enclosure import (
     UNDERFLOW,
@@ -23,7 +23,7 @@ from mlp_torch.verify.enclosure import (
 )
 from mlp_torch.verify.kinds.loss.family import Family
 from mlp_torch.verify.kinds.loss.logits import logits_units
-from mlp_torch.verify.local import Context, Local
+from mlp_torch.verify.local import Context, Local, NoTruthError
 from mlp_torch.verify.rounding import Rounding, up
 from mlp_torch.verify.truth import TERMS
 
@@ -125,9 +125,16 @@ ROWS: dict[str, Known] = {
 SQUARED = ("half_squared_error", "mse", "smooth_l1")  # rows whose value holds squares
 
 
+def known(row: str) -> Known:
+    """What is known of a row; raises NoTruthError where that is not even what is right."""
+    if row not in TERMS:
+        raise NoTruthError(row)
+    return ROWS[row]
+
+
 def true_terms(row: str, output: Array, y: Array) -> Pair:
     """A loss's true term and its derivative, for every output and target."""
-    squares = ROWS[row].squares
+    squares = known(row).squares
     if squares is not None and (np.abs(output) <= SQUARABLE).all() and (np.abs(y) <= SQUARABLE).all():
         difference = Enclosure(*two_sum(output, -y), np.full(output.shape, UNDERFLOW))
         pairs = zip((times(difference, difference), difference), squares, strict=True)
@@ -145,7 +152,7 @@ def _proven(stage: Stage, c: Context) -> tuple[Enclosure, Enclosure, Array, Arra
     if key not in c.memo:
         c.memo[key] = true_terms(stage.row, output, y)
     values, derivatives = c.memo[key]
-    return values, derivatives, *ROWS[stage.row].errors(output, y, derivatives.hi, c.r)
+    return values, derivatives, *known(stage.row).errors(output, y, derivatives.hi, c.r)
 
 
 def _terms(stage: Stage, c: Context) -> tuple[Enclosure, Array]:
@@ -155,7 +162,7 @@ def _terms(stage: Stage, c: Context) -> tuple[Enclosure, Array]:
 
 def _terms_step(stage: Stage, b: Bounds) -> tuple[Array, Array]:
     output, y = b.read(stage)[:2]
-    e, row = b.error(stage.reads[0]), ROWS[stage.row]
+    e, row = b.error(stage.reads[0]), known(stage.row)
     jump = row.shape.jump * (1.0 if row.edge is None else row.edge.size(y))
     derivative = np.abs(LOSSES[stage.row].derivative(output, y))
     moved = (derivative + row.shape.curvature * e + jump) * e
@@ -167,7 +174,7 @@ def _gradient(stage: Stage, c: Context, n: int) -> Local:
     _, derivative, _, error = _proven(stage, c)
     truth = divided(derivative, n)
     bound = up((error + c.r.gamma(4) * np.abs(derivative.hi)) / n + c.r.tiny)
-    edge = ROWS[stage.row].edge
+    edge = known(stage.row).edge
     if edge is None or edge.other is None:
         return Local(truth, bound)
     kink = (edge.distance(output, y) <= edge.doubt(output, y, c.r)) & ~edge.sure(y)
@@ -177,7 +184,7 @@ def _gradient(stage: Stage, c: Context, n: int) -> Local:
 
 def _gradient_step(stage: Stage, b: Bounds, gradient: Array) -> Array:
     output, y = b.read(stage)[:2]
-    e, row = b.error(stage.reads[0]), ROWS[stage.row]
+    e, row = b.error(stage.reads[0]), known(stage.row)
     _, own = row.errors(output, y, gradient, b.r)
     error = row.shape.curvature * e + own + b.r.gamma(4) * gradient
     if row.edge is None:
@@ -191,6 +198,8 @@ def _gradient_step(stage: Stage, b: Bounds, gradient: Array) -> Array:
 
 
 def _units(stage: Stage, v: Values) -> tuple[Array, int]:
+    if stage.row not in ROWS:
+        raise RefusedError(f"{stage.name}: {stage.row} has no dyadic values")
     return ROWS[stage.row].units(stage, v)
 
 
