@@ -2,13 +2,13 @@
 
 from manual.activations import ACTIVATIONS
 from manual.architecture import Architecture, Counts
+from manual.catalogue.schedules import SCHEDULES, learning_rate
 from manual.losses import LOSSES
 from manual.network import MLP
 from manual.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
-from manual.recipe import Recipe
-from manual.schedules import SCHEDULES, learning_rate
 from manual.trace import Stage, Trace
-from manual.training import fit
+from manual.training.fit import fit
+from manual.training.recipe import Recipe
 
 __all__ = [
     "ACTIVATIONS",

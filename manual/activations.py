@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.numbers import Array, erf, indicator, number, pi
+from manual.numbers import Array, erf, indicator, named, number, pi
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def d_identity(z: Array, a: Array) -> Array:
 
 
 # a = 1 / (1 + e^−z), written with e^−|z| so that nothing overflows
+@named
 def sigmoid(z: Array) -> Array:
     e = np.exp(-np.abs(z))
     return np.where(z < 0, e, 1) / (1 + e)
@@ -162,9 +163,10 @@ def d_silu(z: Array, a: Array) -> Array:
     return s * (1 + z * (1 - s))
 
 
-# a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
+# a = log(1 + e^z) = max(z, 0) + log(1 + e^−|z|), and z itself above the threshold, where torch stops
+# counting the difference
 def softplus(z: Array, threshold: int = 20) -> Array:
-    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, number(threshold, z)))))
+    return np.where(z > threshold, z, np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
 
 
 # f′ = s(z), and 1 above the threshold

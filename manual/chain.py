@@ -15,8 +15,8 @@ from manual.architecture import Architecture
 from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
 from manual.losses import LOSSES, Loss, Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage
+from manual.training.recipe import PLAIN, Recipe
 
 # The name a parameter or buffer has inside the chain rule, by what follows the layer's number in the
 # state_dict: layers.0.weight is W1.

@@ -14,8 +14,8 @@ from manual.chain import backward_stages, forward_stages, symbol
 from manual.layers import BatchNorm, Dropout
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage, Trace, run
+from manual.training.recipe import PLAIN, Recipe
 
 
 class Parameters(dict[str, Array]):

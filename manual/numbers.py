@@ -7,7 +7,8 @@ formulas of this package run unchanged on `fractions.Fraction` or `flint.arb`. O
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,28 @@ def number(value: float | str, like: Array) -> Any:
 
 def pi(like: Array) -> Any:
     """π in the number system of `like`; fractions have none and raise AttributeError."""
+    if hasattr(like, "pi"):
+        return like.pi()
     return type(like.flat[0]).pi() if like.dtype == object else like.dtype.type(math.pi)
 
 
 def erf(x: Array) -> Array:
     """The error function, entry by entry; floats are computed in float64 and rounded to x's dtype."""
+    if hasattr(x, "erf"):
+        return x.erf()
     if x.dtype == object:
         return np.asarray(_exact_erf(x), dtype=object)
     return np.asarray(_float_erf(x)).astype(x.dtype)
+
+
+def named(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Mark a function of one array that a formula may name instead of writing it out, as sigmoid."""
+
+    @wraps(function)
+    def marked(x: Array) -> Array:
+        return x.named(function.__name__, function) if hasattr(x, "named") else function(x)
+
+    return marked
 
 
 def indicator(condition: Array, like: Array) -> Array:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from manual.activations import d_sigmoid, sigmoid
-from manual.engine import Stepwise
 from manual.numbers import Array
+from manual.training.engine import Stepwise
 
 # The slide "Given training data": x and y of the four samples.
 X = (10.0, 2.0, 3.5, 1.0)

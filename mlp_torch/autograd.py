@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from manual.engine import ManualEngine, State, Stepwise
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.engine import ManualEngine, State, Stepwise
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import (
     MLP,
@@ -24,7 +24,7 @@ from mlp_torch.model import (
 
 
 class AutogradEngine(Stepwise):
-    """The nn.Module with torch's gradient, clipping and optimizer, by a recipe (`manual.recipe`).
+    """The nn.Module with torch's gradient, clipping and optimizer, by a recipe (`manual.training.recipe`).
 
     With `compiled`, training passes go through torch.compile, which needs a C++ compiler.
     """
@@ -117,7 +117,7 @@ class AutogradEngine(Stepwise):
         load_arrays(self.model, parameters)
 
     def state(self) -> State:
-        """As `manual.engine.Resumable` says."""
+        """As `manual.training.engine.Resumable` says."""
         kept = self.optimizer.state_dict()["state"]
         arrays = {f"parameters/{n}": v for n, v in self.parameters().items()}
         arrays |= {
@@ -129,7 +129,7 @@ class AutogradEngine(Stepwise):
         return State(arrays | generators(self.device), {})
 
     def resume(self, state: State) -> None:
-        """As `manual.engine.Resumable` says."""
+        """As `manual.training.engine.Resumable` says."""
         self.load(state.of("parameters"))
         kept: dict[int, dict[str, Any]] = {}
         for path, value in state.of("moments").items():
@@ -197,7 +197,7 @@ class BothEngine(Stepwise):
         return State(arrays, {side: state.numbers for side, state in sides.items()} | gaps)
 
     def resume(self, state: State) -> None:
-        """As `manual.engine.Resumable` says."""
+        """As `manual.training.engine.Resumable` says."""
         self.by_hand.resume(State(state.of("by_hand"), state.numbers["by_hand"]))
         self.autograd.resume(State(state.of("autograd"), state.numbers["autograd"]))
         self.parameter_gaps = dict(state.numbers["parameter_gaps"])

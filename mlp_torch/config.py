@@ -14,10 +14,10 @@ import tyro
 
 from manual.activations import ACTIVATIONS
 from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture
+from manual.catalogue.schedules import SCHEDULES
 from manual.losses import LOSSES
 from manual.optimizers import OPTIMIZERS
-from manual.recipe import Recipe
-from manual.schedules import SCHEDULES
+from manual.training.recipe import Recipe
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError

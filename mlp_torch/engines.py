@@ -1,8 +1,8 @@
 """The engines behind `mlp train`, one row of `ENGINES` each, and which of them `auto` takes.
 
-All of them answer `manual.engine.Engine`, so the one loop of `manual.training.fit` drives each. Their
-rooms are `manual.buffered`, `manual.compiled`, `mlp_torch.buffered` and `mlp_torch.autograd`; each is
-imported when it is chosen, so that what needs no torch does not wait for it.
+All of them answer `manual.training.engine.Engine`, so the one loop of `manual.training.fit` drives each.
+Their rooms are `manual.buffered`, `manual.compiled`, `mlp_torch.buffered` and `mlp_torch.autograd`; each
+is imported when it is chosen, so that what needs no torch does not wait for it.
 """
 
 import importlib.util
@@ -17,9 +17,9 @@ import numpy as np
 import manual
 from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
-from manual.engine import ManualEngine, Resumable
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.engine import ManualEngine, Resumable
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
 from mlp_torch.machine import check_memory, step_flops, step_threads
@@ -114,19 +114,19 @@ def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
     return unsupported(config.device, config.dtype, config.fp32_precision)
 
 
-def compiled_unsupported(architecture: Architecture) -> str | None:
-    """Why the compiled step cannot train this network here, with the remedy."""
+def compiled_unsupported(architecture: Architecture, loss: str | None = None) -> str | None:
+    """Why the compiled step cannot train this network here, and by that loss, with the remedy."""
     if importlib.util.find_spec("numba") is None:
         return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
-    return unsupported(architecture)
+    return unsupported(architecture, loss=loss)
 
 
 def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
     if config.accumulate > 1:
         return "it updates after every batch, and --accumulate is for others; use --engine manual or torch"
-    return compiled_unsupported(architecture)
+    return compiled_unsupported(architecture, config.loss)
 
 
 def _autograd_unsupported(config: Train, architecture: Architecture) -> str | None:

@@ -13,7 +13,7 @@ import manual
 from manual.activations import NEGATIVE_SLOPE
 from manual.architecture import Architecture, Counts
 from manual.numbers import Array
-from manual.recipe import Recipe, is_weight
+from manual.training.recipe import Recipe, is_weight
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
 ACTIVATIONS: dict[str, Any] = {

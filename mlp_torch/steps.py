@@ -14,8 +14,8 @@ from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
 from manual.optimizers import SGD
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.engines import compiled, compiled_unsupported
 from mlp_torch.model import MLP, to_manual
 

@@ -18,8 +18,8 @@ from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage, Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, Dropout, loss_value, penalty, state_arrays
 

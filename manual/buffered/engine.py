@@ -11,13 +11,13 @@ from manual.buffered.optimizers import Update
 from manual.buffered.recipe import Rules
 from manual.buffered.step import Step
 from manual.chain import symbol
-from manual.engine import NumPyEngine
 from manual.losses import LOSSES, Reduction
 from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.engine import NumPyEngine
+from manual.training.recipe import PLAIN, Recipe
 
 CHUNK_BYTES = 2**20
 
@@ -65,7 +65,7 @@ class BufferedEngine(NumPyEngine):
         rates: Array,
         weights: Array | None = None,
     ) -> Array:
-        """As `manual.engine.Engine` says; it stops after a chunk with a loss that is not finite."""
+        """As `manual.training.engine.Engine` says; it stops after a chunk with a loss that is not finite."""
         self._check(x, y)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(x):
             raise IndexError(f"an index is not among the {len(x)} samples")

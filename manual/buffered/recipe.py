@@ -1,11 +1,11 @@
-"""The rules of `manual.recipe` in buffers: penalties, the mean of several batches' gradients, clipping."""
+"""The rules of `manual.training.recipe` in buffers: penalties, the mean of several gradients, clipping."""
 
 import numpy as np
 
 from manual.buffered.flat import FlatArray
 from manual.buffered.program import Call, Program, Workspace, borrows
 from manual.numbers import Array
-from manual.recipe import EPSILON, Recipe
+from manual.training.recipe import EPSILON, Recipe
 
 
 class Rules:

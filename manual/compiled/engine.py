@@ -13,6 +13,7 @@ from manual.compiled.layout import (
     DA,
     DH,
     DZ,
+    LOSS_OPTIONS_AT_MOST,
     MASK,
     NUMBERS,
     PREDICT,
@@ -31,13 +32,13 @@ from manual.compiled.layout import (
 )
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
-from manual.engine import NumPyEngine
 from manual.losses import LOSSES, Reduction, zero_one
 from manual.network import targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.engine import NumPyEngine
+from manual.training.recipe import PLAIN, Recipe
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
@@ -63,7 +64,7 @@ class CompiledEngine(NumPyEngine):
         recipe: Recipe = PLAIN,
         threads: int = 1,
     ) -> None:
-        reason = unsupported(model.architecture, model.dtype)
+        reason = unsupported(model.architecture, model.dtype, loss)
         if reason is None and type(optimizer) not in optimizers.ROWS:
             reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
         if reason is None and recipe.accumulate > 1:
@@ -85,6 +86,8 @@ class CompiledEngine(NumPyEngine):
         ]
         self.shown = False  # whether optimizer.state has the moments
         self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
+        options = [float(value) for value in getattr(self.row, "options", {}).values()]
+        self.loss_options = (*options, *[0.0] * (LOSS_OPTIONS_AT_MOST - len(options)))
         self.slope = float(self.dtype.type(architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
         self.arrivals = np.zeros(threads * SLOT, np.int64)
@@ -108,7 +111,7 @@ class CompiledEngine(NumPyEngine):
         rates: Array,
         weights: Array | None = None,
     ) -> Array:
-        """As `manual.engine.Engine` says; it stops after a loss that is not finite."""
+        """As `manual.training.engine.Engine` says; it stops after a loss that is not finite."""
         data = self._data(x, y, weights)
         indices, rates = fit(indices, np.int64), fit(rates, np.float64)
         if len(rates) != -(-len(indices) // batch_size):
@@ -227,6 +230,7 @@ class CompiledEngine(NumPyEngine):
             architecture.dropout,
             self.slope,
             reduction == "sum",
+            *self.loss_options,
         )
         g = self.flat_gradients if gradients is None else gradients
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)

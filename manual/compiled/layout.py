@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.architecture import Architecture
-from manual.compiled.activations import ROWS
+from manual.compiled import activations
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
@@ -21,7 +21,7 @@ from manual.numbers import Array
 # this transposed, (n, in), with the distance of its rows.
 COLUMNS = (
     *("inputs", "outputs", "row", "weight", "slope"),
-    *("below", "transposed", "stride", "z", "a", "mask", "h", "dh", "da", "dz"),
+    *("below", "transposed", "stride", "z", "a", "mask", "h", "dh", "da", "dz", "kept"),
 )
 (
     INPUTS,
@@ -39,6 +39,7 @@ COLUMNS = (
     DH,
     DA,
     DZ,
+    KEPT,
 ) = range(len(COLUMNS))
 TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds, and `numbers` after the optimizer's hyperparameters.
@@ -64,7 +65,8 @@ SPEC = (
 ) = range(len(SPEC))
 SHARES = len(SPEC)  # and further: where each thread's share of the batch begins, and where the last one ends
 L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 7)
-NUMBERS = HYPERPARAMETERS + 7
+LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST = HYPERPARAMETERS + 7, 4
+NUMBERS = LOSS_OPTIONS + LOSS_OPTIONS_AT_MOST
 LINE = 64  # bytes
 
 
@@ -102,12 +104,13 @@ class Buffer:
         weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
-            row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
+            row[ROW] = activations.ROWS.index(architecture.activation_of(layer + 1))
             row[WEIGHT], row[SLOPE], row[BELOW] = weight, slope, below
             weight += row[OUTPUTS] * (row[INPUTS] + 1)
             slope += architecture.row(layer + 1).slope is not None
             for column in (Z, DA, DH, DZ):
                 row[column] = self.place(sizes[layer + 1])
+            row[KEPT] = self.place(sizes[layer + 1] * activations.KEPT[row[ROW]])
             row[A] = row[H] = self.place(sizes[layer + 1] + 1)
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)

@@ -7,8 +7,9 @@ threads meet.
 from typing import Any
 
 from manual.compiled import losses
-from manual.compiled.activations import PRELU, activate, differentiate, slope_terms
+from manual.compiled.activations import PRELU, activate, differentiate
 from manual.compiled.batches import multiply
+from manual.compiled.coupled import slope_terms
 from manual.compiled.layout import (
     BELOW,
     DA,
@@ -17,7 +18,10 @@ from manual.compiled.layout import (
     DX,
     DZ,
     INPUTS,
+    KEPT,
     LOSS,
+    LOSS_OPTIONS,
+    LOSS_OPTIONS_AT_MOST,
     MASK,
     MODE,
     NEGATIVE_SLOPE,
@@ -52,15 +56,16 @@ def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> Non
         weight, below, z = pointer(p, layers[i, WEIGHT]), pointer(w, layers[i, BELOW]), layers[i, Z]
         product(weight, k, 1, below, n, pointer(w, z), n, outputs, n, k, False)
         slope = p[layers[i, SLOPE]] if row == PRELU else p.dtype.type(numbers[NEGATIVE_SLOPE])
-        activate(row, w, z, layers[i, A if spec[DROPS] else H], outputs, n, slope, spec[SCRATCH])
+        a = layers[i, A if spec[DROPS] else H]
+        activate(row, w, z, a, outputs, n, slope, spec[SCRATCH], layers[i, KEPT])
         if spec[DROPS] and i < len(layers) - 1:
             multiply(w, layers[i, A], layers[i, MASK], layers[i, H], outputs * n)
 
 
 @loops
 def loss_and_gradient(
-    spec: Any, layers: Any, w: Any, y: Any, labels: Any, weights: Any, chosen: Any, rows: Any, start: int,
-    n: int, count: float, terms: Any,
+    spec: Any, layers: Any, numbers: Any, w: Any, y: Any, labels: Any, weights: Any, chosen: Any, rows: Any,
+    start: int, n: int, count: float, terms: Any,
 ) -> None:  # fmt: skip
     """The terms of n samples of a batch, and dloss in the place of the last layer's dh, over `count`."""
     T = w.dtype.type
@@ -82,7 +87,8 @@ def loss_and_gradient(
         if row == CROSS_ENTROPY:
             losses.soft_cross_entropy(w, o, spec[Y], d, features, n, over, scratch, terms)
         else:
-            losses.elementwise(row, w, o, spec[Y], d, features, n, over, terms)
+            options = at(numbers, LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST)
+            losses.of_entries(row, w, o, spec[Y], d, features, n, over, options, terms)
     if len(weights) > 0:
         weigh(w, d, features, n, terms, weights, rows, start, count, at(w, scratch, n))
 
@@ -105,7 +111,7 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int, terms
             slope = p[layers[i, SLOPE]]
             slope_terms(w, delta, z, outputs, n, at(terms, i * size, n))
         a = layers[i, A if spec[DROPS] else H]
-        differentiate(row, w, delta, z, a, layers[i, DZ], outputs, n, slope, spec[SCRATCH])
+        differentiate(row, w, delta, z, a, layers[i, DZ], outputs, n, slope, spec[SCRATCH], layers[i, KEPT])
         if i > 0:
             transposed, stride = pointer(w, layers[i, TRANSPOSED]), layers[i, STRIDE]
             transpose(pointer(w, layers[i, BELOW]), n, transposed, stride, inputs, n)

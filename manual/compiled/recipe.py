@@ -1,4 +1,4 @@
-"""The rules of `manual.recipe` as compiled loops: weighted samples, penalties, clipping.
+"""The rules of `manual.training.recipe` as compiled loops: weighted samples, penalties, clipping.
 
 What is summed over parameters is summed row by row of a layer, and then over the rows: each thread has
 rows of its own, and how many threads there are does not show.
@@ -10,7 +10,7 @@ from manual.compiled.layout import INPUTS, LOSS, OUTPUTS, SUM, WEIGHT
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import at, loops, pointer
 from manual.compiled.sums import sum_of_absolutes, sum_of_squares
-from manual.recipe import EPSILON
+from manual.training.recipe import EPSILON
 
 
 @loops

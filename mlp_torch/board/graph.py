@@ -21,11 +21,21 @@ from tensorboard.plugins.graph import metadata
 from manual.architecture import Architecture
 from manual.chain import forward_stages, symbol
 from manual.losses import LOSSES, Reduction
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage
+from manual.training.recipe import PLAIN, Recipe
+from mlp_torch.board.moment import Moment
+from mlp_torch.board.values import Value
 
 BATCH = -1  # the samples of a batch, however many: TensorBoard draws ?
 Shape = tuple[int, ...]
+
+
+def network(moment: Moment) -> list[Value]:
+    """The stages of the forward pass of a run."""
+    weighted = moment.data.train.weights is not None
+    return list(
+        graph(moment.architecture, moment.loss, weighted=weighted, recipe=moment.config.recipe()).value
+    )
 
 
 def graph(

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from manual.architecture import choose
 from manual.chain import symbol
-from manual.engine import State
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.engine import State
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
 from mlp_torch.buffered.memory import advised
@@ -59,9 +59,9 @@ def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
 
 
 class TorchEngine:
-    """The hand-written gradient and update in torch's kernels; answers `manual.engine.Engine`.
+    """The hand-written gradient and update in torch's kernels; answers `manual.training.engine.Engine`.
 
-    `options` are the optimizer's beside lr, as torch.optim names them; for `recipe` see `manual.recipe`.
+    `options` are the optimizer's beside lr, as torch.optim names them; `recipe`: `manual.training.recipe`.
     The module's parameters become views of one tensor and stay live: train, then use `model` as any
     module, but do not move it to another device. Dropout draws from torch's generator. `fp32_precision`
     is torch's word for how float32 products may be rounded ("ieee", "tf32", "bf16") and holds only
@@ -114,7 +114,7 @@ class TorchEngine:
         rates: Array,
         weights: Array | None = None,
     ) -> Array:
-        """As `manual.engine.Engine` says; it does not stop at a loss that is not finite."""
+        """As `manual.training.engine.Engine` says; it does not stop at a loss that is not finite."""
         with self._working(), advised(batch_size, self.device, self._needed, self._release):
             data = self._data(x, y, weights)
             self.rules.forget()
@@ -187,14 +187,14 @@ class TorchEngine:
         load_arrays(self.model, parameters)
 
     def state(self) -> State:
-        """As `manual.engine.Resumable` says."""
+        """As `manual.training.engine.Resumable` says."""
         arrays = {f"parameters/{n}": v for n, v in self.parameters().items()}
         arrays |= {f"moments/{n}": to_array(v) for n, v in self.optimizer.moments.items()}
         arrays |= generators(self.device)
         return State(arrays, {"flags": dict(self.optimizer.flags)})
 
     def resume(self, state: State) -> None:
-        """As `manual.engine.Resumable` says."""
+        """As `manual.training.engine.Resumable` says."""
         self.load(state.of("parameters"))
         with torch.inference_mode():
             for name, value in state.of("moments").items():

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from manual.recipe import EPSILON, Recipe
+from manual.training.recipe import EPSILON, Recipe
 from mlp_torch.buffered.buffers import Op
 
 

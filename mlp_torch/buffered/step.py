@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from manual.losses import LOSSES as MANUAL_LOSSES
-from manual.recipe import PLAIN, Recipe
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.buffered import layers, products
 from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op

@@ -13,9 +13,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import manual
 from manual.activations import ACTIVATIONS
 from manual.architecture import NORMALIZATIONS
+from manual.catalogue.schedules import SCHEDULES
 from manual.numbers import Array
 from manual.optimizers import OPTIMIZERS
-from manual.schedules import SCHEDULES
 from mlp_torch.config import DEVICES, DTYPES, ENGINES
 from mlp_torch.estimators.flags import ACTIVATION_NAMES
 from mlp_torch.estimators.stochastic import fit_stochastic

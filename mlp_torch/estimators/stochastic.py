@@ -18,9 +18,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import BaseOptimizer, SGDOptimizer
 from sklearn.utils import shuffle
 
+from manual.catalogue.schedules import learning_rate
 from manual.numbers import Array
-from manual.recipe import is_weight
-from manual.schedules import learning_rate
+from manual.training.recipe import is_weight
 from mlp_torch.config import ON_CPU
 from mlp_torch.engines import AnyEngine, build
 from mlp_torch.estimators.flags import flags, scale

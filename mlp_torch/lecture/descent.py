@@ -8,7 +8,7 @@ import numpy as np
 
 from manual import fit
 from manual.perceptron import LinearPerceptron, X, Y, best_weight
-from manual.training import Position
+from manual.training.fit import Position
 from mlp_torch.lecture.experiments import BASE, TrainedNetwork, gain, repeat, train
 from mlp_torch.lecture.page import Page, spread
 from mlp_torch.lecture.sampling import measure_noise, measure_unbiased

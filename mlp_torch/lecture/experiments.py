@@ -13,7 +13,7 @@ import numpy as np
 
 from manual import MLP, OPTIMIZERS, Recipe, fit
 from manual.buffered import BufferedEngine
-from manual.training import NotFiniteError
+from manual.training.fit import NotFiniteError
 from mlp_torch.config import Train
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.loading import load

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from manual import LOSSES, MLP, SGD, fit
-from manual.engine import ManualEngine
 from manual.losses import d_zero_one, zero_one
 from manual.numbers import Array
+from manual.training.engine import ManualEngine
 from mlp_torch.lecture.page import Page
 from mlp_torch.lecture.walk import Walk
 

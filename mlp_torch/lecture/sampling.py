@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from manual import MLP
-from manual.batches import order
 from manual.numbers import Array
+from manual.training.batches import order
 from mlp_torch.lecture.experiments import BASE, read
 from mlp_torch.lecture.walk import Walk
 

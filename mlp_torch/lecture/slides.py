@@ -13,7 +13,7 @@ from mlp_torch.lecture.steps import STEPS
 ROOT = Path(__file__).parents[2]
 
 PERCEPTRON, LOSSES, NETWORK = "manual/perceptron.py", "manual/losses.py", "manual/network.py"
-TRAINING, HYPER = "manual/training.py", "mlp_torch/lecture/hyperparameters.py"
+TRAINING, HYPER = "manual/training/fit.py", "mlp_torch/lecture/hyperparameters.py"
 
 # The slide's title, its step, and the functions behind it: (file, name), the first one first to read.
 SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
@@ -85,7 +85,7 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Stochastic gradient descent; How do we select which sample?",
         "descent",
-        (("manual/batches.py", "order"), (TRAINING, "fit")),
+        (("manual/training/batches.py", "order"), (TRAINING, "fit")),
     ),
     (
         "Do we need to use only one sample?; Why not do gradient descent with all samples?",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from manual import MLP, Adam, fit
-from manual.engine import ManualEngine
 from manual.losses import zero_one
+from manual.training.engine import ManualEngine
 from mlp_torch.lecture.page import Page
 from mlp_torch.lecture.walk import Walk
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import manual
 from manual.architecture import Architecture
-from manual.batches import first_batch as first_of
+from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
@@ -35,6 +34,9 @@ from mlp_torch.training.outcome import Outcome, summarize, weights_of
 from mlp_torch.training.resume import Begun, begun
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
+
+if TYPE_CHECKING:  # half a second that only pictures need
+    from matplotlib.figure import Figure
 
 
 class NotTrainedError(WrongGradientError):
@@ -214,7 +216,7 @@ def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonR
     return compare(in_float64(engine), **first_batch(data, config))
 
 
-def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
+def picture(engine: AnyEngine, data: Data, config: Train) -> "Figure":
     """Both gradients of that batch, and their errors under the bound."""
     from mlp_torch.verify.plot import draw
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from manual.batches import batch_counts
-from manual.engine import State
-from manual.training import Epoch, NotFiniteError, Position, fit
+from manual.training.batches import batch_counts
+from manual.training.engine import State
+from manual.training.fit import Epoch, NotFiniteError, Position, fit
 from mlp_torch.autograd import BothEngine
 from mlp_torch.board.board import Board
 from mlp_torch.board.moment import Moment

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from manual.batches import first_batch
-from manual.recipe import Recipe
+from manual.training.batches import first_batch
+from manual.training.recipe import Recipe
 from mlp_torch.config import Compare
 from mlp_torch.data.loading import load
 from mlp_torch.engines import manual_model

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from manual.architecture import choose
-from manual.batches import check_weights
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.batches import check_weights
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written

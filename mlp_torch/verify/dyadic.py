@@ -16,8 +16,8 @@ import manual
 from manual.architecture import Architecture
 from manual.losses import LOSSES, Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.verify.bits import RefusedError
 from mlp_torch.verify.kinds.activation.rows import DYADIC, LATTICE, SLOPE
 from mlp_torch.verify.kinds.loss.entries import ROWS as ENTRIES

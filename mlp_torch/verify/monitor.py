@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 import manual
-from manual.engine import State
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.engine import State
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.engines import AnyEngine
 from mlp_torch.model import MLP, to_manual, to_torch
 from mlp_torch.steps import Pass

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from manual.losses import Reduction
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.board.pictures.gradients import Gradient, gradients
 from mlp_torch.errors import UserError
 from mlp_torch.files import replace

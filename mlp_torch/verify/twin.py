@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from manual.losses import Reduction
-from manual.recipe import PLAIN, Recipe
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace

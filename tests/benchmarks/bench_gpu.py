@@ -24,7 +24,7 @@ from race.problems import PROBLEMS, Problem, Spec, images
 from race.table import header, number, row
 
 from manual import MLP
-from manual.training import fit
+from manual.training.fit import fit
 from mlp_torch.buffered import TorchEngine
 from mlp_torch.buffered.products import precision
 from mlp_torch.model import to_torch

@@ -214,7 +214,7 @@ def test_the_images_are_the_same_each_time_and_a_fifth_to_a_third_ink() -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_evaluation_is_the_projects_own(name: str, tmp_path: Path) -> None:
     from manual import MLP
-    from manual.engine import evaluate
+    from manual.training.engine import evaluate
 
     write(replace(PROBLEMS[name], rows=500), tmp_path)
     problem = read(name, 1, tmp_path)

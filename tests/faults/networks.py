@@ -15,8 +15,8 @@ import torch
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
 from manual.trace import Stage, Trace
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.model import to_torch
 from mlp_torch.steps import STEPS, hand_written
 from mlp_torch.trace import trace

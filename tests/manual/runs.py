@@ -12,8 +12,8 @@ from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
 from manual.compiled.ready import compiled_run
 from manual.numbers import Array, fingerprint
-from manual.recipe import Recipe
-from manual.training import fit
+from manual.training.fit import fit
+from manual.training.recipe import Recipe
 from tests.problems import targets
 
 # What the compiler may make calls of a library of, whose last bit is its own.
@@ -48,7 +48,9 @@ def configuration(number: int) -> dict[str, Any]:
         "recipe": RECIPES[number % len(RECIPES)],
         "dropout": (0.0, 0.3)[number // 2 % 2],
         "weighted": number % 3 == 1,
-        "schedule": list(manual.schedules.SCHEDULES)[number % len(manual.schedules.SCHEDULES)],
+        "schedule": list(manual.catalogue.schedules.SCHEDULES)[
+            number % len(manual.catalogue.schedules.SCHEDULES)
+        ],
         "sizes": ((7, 37, 19, 5), (300, 24, 3))[number % 5 == 4],
     }
 

@@ -15,10 +15,10 @@ from manual.architecture import NORMALIZATIONS
 from manual.buffered import BufferedEngine, activations, losses, optimizers
 from manual.buffered.erf import erf
 from manual.buffered.program import Program, Workspace, borrows
-from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.recipe import Recipe
-from manual.training import NotFiniteError
+from manual.training.engine import ManualEngine
+from manual.training.fit import NotFiniteError
+from manual.training.recipe import Recipe
 from tests.problems import DTYPES, Problem, disagreements, near_kink, problems, share_of_gradients
 
 PROBLEM = Problem(11, (3, 7, 5, 2), 0)

@@ -23,10 +23,10 @@ from manual.compiled import (
 )
 from manual.compiled import activations as compiled_activations
 from manual.compiled.memory import loops
-from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.recipe import Recipe
-from manual.training import NotFiniteError, fit
+from manual.training.engine import ManualEngine
+from manual.training.fit import NotFiniteError, fit
+from manual.training.recipe import Recipe
 from tests.problems import DTYPES, Problem, disagreements, gap, near_kink, problems, targets
 
 # Every optimizer with each of its options; eps is not small, or Adam steps on the rounding of what cancels.

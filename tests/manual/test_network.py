@@ -10,11 +10,11 @@ import mlp_torch.model as torch_side
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS, fit
 from manual.activations import softmax, softmax_jacobian_product
 from manual.architecture import INITIALIZATIONS, NORMALIZATIONS
-from manual.engine import ManualEngine
 from manual.losses import d_zero_one, predict, zero_one
 from manual.numbers import Array
-from manual.recipe import Recipe
-from manual.training import NotFiniteError
+from manual.training.engine import ManualEngine
+from manual.training.fit import NotFiniteError
+from manual.training.recipe import Recipe
 from mlp_torch.model import load_arrays, state_arrays, to_manual, to_torch
 from mlp_torch.trace import trace as torch_trace
 from tests.problems import DTYPES, Problem

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import LOSSES, MLP, OPTIMIZERS, Recipe, fit
-from manual.batches import batch_counts, first_batch, pieces
 from manual.buffered import BufferedEngine
 from manual.compiled import CompiledEngine
-from manual.engine import ManualEngine
 from manual.numbers import Array
+from manual.training.batches import batch_counts, first_batch, pieces
+from manual.training.engine import ManualEngine
 from tests.problems import Problem, near_kink, problems
 
 RECIPES = st.builds(

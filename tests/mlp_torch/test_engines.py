@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from manual.engine import ManualEngine
+from manual.training.engine import ManualEngine
 from mlp_torch.config import Train
 from tests.mlp_torch.running import config, metrics, train, weights
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 
-from manual.engine import ManualEngine
+from manual.training.engine import ManualEngine
 from mlp_torch.config import ENGINES, Compare, Train
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Split

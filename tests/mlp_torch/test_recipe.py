@@ -13,9 +13,9 @@ from torch.nn import functional as F
 import manual.network
 from manual import LOSSES, OPTIMIZERS, Recipe, chain
 from manual.buffered import recipe as buffered_recipe
-from manual.engine import ManualEngine
 from manual.numbers import Array
-from manual.training import fit
+from manual.training.engine import ManualEngine
+from manual.training.fit import fit
 from mlp_torch import compare
 from mlp_torch.autograd import AutogradEngine
 from mlp_torch.buffered import TorchEngine

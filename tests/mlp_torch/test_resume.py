@@ -111,7 +111,7 @@ def test_the_check_sees_a_moment_that_is_not_carried_over(runs, monkeypatch):
     assert train(runs, RUNS["compiled, adam"], "whole") == 0
     cut(runs, RUNS["compiled, adam"], monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("manual.engine.NumPyEngine.take_moments", lambda self, moments: None)
+        patch.setattr("manual.training.engine.NumPyEngine.take_moments", lambda self, moments: None)
         assert resume(runs / "cut") == 0
     with pytest.raises(AssertionError):
         same(runs / "cut", runs / "whole")

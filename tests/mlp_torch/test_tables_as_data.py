@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from manual.batches import pieces
+from manual.training.batches import pieces
 from mlp_torch.data import loading, on_disk
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.loading import load

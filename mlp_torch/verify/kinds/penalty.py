@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.recipe import Recipe
 from manual.trace import Stage
+from manual.training.recipe import Recipe
 from mlp_torch.verify.bits import Values, bits, unit
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import UNDERFLOW, Enclosure, exact, total, two_product

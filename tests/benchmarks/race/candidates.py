@@ -43,7 +43,7 @@ def _ours(engine: str, label: str, *packages: str, extra: bool = False) -> Candi
         "ours",
         "ours",
         "Engine",
-        ("manual.training", *packages),
+        ("manual.training.fit", *packages),
         (engine,),
         extra=extra,
     )

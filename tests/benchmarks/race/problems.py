@@ -106,7 +106,7 @@ class Problem:
 
     def order(self, seed: int, epoch: int) -> Array:
         """The permutation of an epoch, counted from 1: the project's own."""
-        from manual.batches import order
+        from manual.training.batches import order
 
         return order(len(self.x), seed, epoch)
 

@@ -9,7 +9,7 @@ from tensorboard.compat.proto.config_pb2 import RunMetadata
 import manual
 from manual.architecture import NORMALIZATIONS, Architecture
 from manual.chain import forward_stages, symbol
-from manual.recipe import PLAIN, Recipe
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.board.graph import graph
 from tests.problems import Problem
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
-from manual.recipe import PLAIN, Recipe
+from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.autograd import AutogradEngine
 from mlp_torch.buffered import TorchEngine
 from mlp_torch.model import MLP, OPTIMIZERS, to_torch

@@ -10,8 +10,8 @@ import torch
 
 from manual import LOSSES
 from manual.architecture import NORMALIZATIONS
-from manual.recipe import Recipe
-from manual.training import NotFiniteError, fit
+from manual.training.fit import NotFiniteError, fit
+from manual.training.recipe import Recipe
 from mlp_torch.buffered import products, unsupported
 from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.buffered.step import run

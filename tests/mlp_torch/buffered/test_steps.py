@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from manual import ACTIVATIONS, LOSSES
 from manual.architecture import NORMALIZATIONS
-from manual.batches import order
-from manual.recipe import Recipe
-from manual.training import fit
+from manual.training.batches import order
+from manual.training.fit import fit
+from manual.training.recipe import Recipe
 from mlp_torch.buffered import activations, layers, losses, optimizers, products
 from mlp_torch.buffered.engine import TorchEngine
 from mlp_torch.model import OPTIMIZERS

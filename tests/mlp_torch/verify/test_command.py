@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import manual
-from manual.engine import Stepwise
 from manual.layers import Linear
+from manual.training.engine import Stepwise
 from mlp_torch.__main__ import main
 from mlp_torch.config import ENGINES
 from mlp_torch.model import MLP, to_torch

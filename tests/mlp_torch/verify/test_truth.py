@@ -11,7 +11,7 @@ from flint import arb, arb_series
 
 from manual import ACTIVATIONS, LOSSES, MLP
 from manual.architecture import NORMALIZATIONS
-from manual.recipe import Recipe
+from manual.training.recipe import Recipe
 from mlp_torch import model as torch_model
 from mlp_torch.verify import truth
 from mlp_torch.verify.kinds import ENTRIES, RULES, STEPS

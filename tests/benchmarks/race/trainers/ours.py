@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from manual import MLP, OPTIMIZERS
-from manual.training import Epoch, fit
+from manual.training.fit import Epoch, fit
 from race.problems import LR, Problem
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manual.batches import Pieces, batch_counts, check_finite, check_weights, pieces
-from manual.engine import Engine
+from manual.catalogue.schedules import learning_rate
 from manual.numbers import Array
-from manual.schedules import learning_rate
+from manual.training.batches import Pieces, batch_counts, check_finite, check_weights, pieces
+from manual.training.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from manual.losses import LOSSES, zero_one
 from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.recipe import PLAIN, Recipe
+from manual.training.recipe import PLAIN, Recipe
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class NumPyEngine:
 
 
 class ManualEngine(NumPyEngine, Stepwise):
-    """The plain hand-written gradient and a NumPy optimizer, by a recipe (`manual.recipe`)."""
+    """The plain hand-written gradient and a NumPy optimizer, by a recipe (`manual.training.recipe`)."""
 
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN) -> None:
         super().__init__(model, loss)

@@ -1,0 +1,1 @@
+"""What is not on the slides, in the same form: further activations, losses, optimizers and schedules."""

@@ -1,0 +1,1 @@
+"""The loop that drives every engine, what it asks of one, and the bookkeeping around both."""
