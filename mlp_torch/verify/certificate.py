@@ -10,7 +10,7 @@ from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.verify.enclosure import UNDERFLOW, proven
 from mlp_torch.verify.kinds import RULES
-from mlp_torch.verify.local import NO_TRUTH, Context, Local, NoTruthError
+from mlp_torch.verify.local import NO_BOUND, NO_TRUTH, Context, Local, UnknownError
 from mlp_torch.verify.rounding import Rounding
 
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
@@ -23,7 +23,7 @@ NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN, WIDE)
 
 def not_known(note: str) -> bool:
     """Whether a judgement of that note knows nothing of its stage; of a unit at a kink much is known."""
-    return note in NOT_JUDGED or note.startswith(NO_TRUTH)
+    return note in NOT_JUDGED or note.startswith((NO_TRUTH, NO_BOUND))
 
 
 SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
@@ -77,7 +77,7 @@ def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
             stage = trace.stage(name)
             try:
                 local = _rule(stage, context)
-            except NoTruthError:
+            except UnknownError:
                 continue
             error, _ = local.truth.distance(values[name])
             found[name] = np.where(error == 0, 0.0, error / np.broadcast_to(local.bound, error.shape))
@@ -102,7 +102,7 @@ def judge(stage: Stage, context: Context) -> Judgement:
         return _undecided(stage, value, MISSHAPEN)
     try:
         local = _rule(stage, context)
-    except NoTruthError as error:
+    except UnknownError as error:
         return _undecided(stage, value, str(error))
     if value.shape != local.truth.hi.shape:
         context.misshapen.add(stage.name)

@@ -14,14 +14,14 @@ from manual.trace import Stage
 from mlp_torch.verify.enclosure import Enclosure
 from mlp_torch.verify.rounding import Rounding
 
-NO_TRUTH = "no truth for"
+NO_TRUTH, NO_BOUND = "no truth for", "no bound for"
 
 
-class NoTruthError(LookupError):
-    """`truth.py` has no row for what a stage applies, so nothing can be proven of it."""
+class UnknownError(LookupError):
+    """Nothing can be proven of a stage: `truth.py` has no row for what it applies, or no bound follows."""
 
-    def __init__(self, row: str) -> None:
-        super().__init__(f"{NO_TRUTH} {row}")
+    def __init__(self, row: str, what: str = NO_TRUTH) -> None:
+        super().__init__(f"{what} {row}")
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ class Context:
         return [self.values[name] for name in stage.reads]
 
 
-# Raises NoTruthError where `truth.py` does not know the row.
+# Raises UnknownError where `truth.py` does not know the row.
 Rule = Callable[[Stage, Context], Local]

@@ -14,7 +14,7 @@ from manual.numbers import Array
 from manual.trace import Stage, Trace
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.kinds import STEPS
-from mlp_torch.verify.local import NoTruthError
+from mlp_torch.verify.local import UnknownError
 from mlp_torch.verify.rounding import Rounding
 
 
@@ -33,7 +33,7 @@ def _error(stage: Stage, bounds: Bounds) -> Array:
     if not bounds.unknown.intersection(stage.reads):
         try:
             return STEPS[stage.kind](stage, bounds)
-        except NoTruthError:
+        except UnknownError:
             pass  # as behind a stage without a truth
     bounds.unknown.add(stage.name)
     return np.full(bounds.values[stage.name].shape, np.nan)

@@ -16,14 +16,15 @@ from mlp_torch.verify.rounding import ELEMENTARY
 class Known:
     """One row.
 
-    `errors` of f and of f′ by rounding, the `shape` of f, which carries its argument's error on; `whole`
+    `errors` of f and of f′ by rounding, the `shape` of f, which carries its argument's error on (None: it
+    is found in the truth); `whole`
     evaluates arrays at once, where there is such a way. `dyadic` is what a unit of a twin whose z is in
     {0, ±1024} gives on: None where that is no dyadic number. With `lattice` f is linear between its
     kinks, and z may be any dyadic number.
     """
 
     errors: Errors
-    shape: Shape
+    shape: Shape | None
     whole: Whole | None = None
     dyadic: Callable[[float], float] | None = None
     lattice: bool = False

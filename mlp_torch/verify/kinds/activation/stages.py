@@ -12,15 +12,16 @@ from manual.trace import Stage
 from mlp_torch.verify import bits
 from mlp_torch.verify.bits import SENTINELS, RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds, Shape
+from mlp_torch.verify.derived.shapes import shape_of
 from mlp_torch.verify.enclosure import exact, total
 from mlp_torch.verify.kinds import softmax
+from mlp_torch.verify.kinds.activation.derived import known, truth_of
 from mlp_torch.verify.kinds.activation.errors import Point
-from mlp_torch.verify.kinds.activation.rows import ROWS, Known
+from mlp_torch.verify.kinds.activation.rows import ROWS
 from mlp_torch.verify.kinds.activation.whole import Pair, evaluated
 from mlp_torch.verify.kinds.kind import Kind
-from mlp_torch.verify.local import Context, Local, NoTruthError
+from mlp_torch.verify.local import NO_BOUND, Context, Local, UnknownError
 from mlp_torch.verify.rounding import up
-from mlp_torch.verify.truth import FUNCTIONS
 
 
 def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], Any] = float) -> Any:
@@ -31,17 +32,10 @@ def slope_of(stage: Stage, values: Mapping[str, Array], number: Callable[[Any], 
     return number(learned[0]) if learned else None
 
 
-def known(row: str) -> Known:
-    """What is known of a row; raises NoTruthError where that is not even what is right."""
-    if row not in FUNCTIONS:
-        raise NoTruthError(row)
-    return ROWS[row]
-
-
-def true_values(row: str, z: Array, *slope: Any) -> Pair:
+def true_values(row: str, z: Array, *slope: Any, constants: Mapping[str, Any] | None = None) -> Pair:
     """True f and f′ of every entry; `slope`, where the row has one, is a ball."""
-    whole = known(row).whole
-    return evaluated(FUNCTIONS[row], whole, z, *slope)
+    given = constants or {}
+    return evaluated(truth_of(row, given), known(row, given).whole, z, *slope)
 
 
 def _proven(stage: Stage, z: str, c: Context) -> Pair:
@@ -49,7 +43,7 @@ def _proven(stage: Stage, z: str, c: Context) -> Pair:
     if (stage.row, z) not in c.memo:
         slope = slope_of(stage, c.values, arb)
         given = () if slope is None else (slope,)
-        c.memo[stage.row, z] = true_values(stage.row, c.values[z], *given)
+        c.memo[stage.row, z] = true_values(stage.row, c.values[z], *given, constants=stage.constants)
     found: Pair = c.memo[stage.row, z]
     return found
 
@@ -61,17 +55,28 @@ def _function(stage: Stage, z: str, a: str, slope: list[Array], b: Bounds) -> tu
         row = ACTIVATIONS[stage.row]
         assert row.derivative is not None
         d = np.abs(row.derivative(b.values[z], b.values[a], *slope, **stage.constants))
-        forward, backward = known(stage.row).errors(Point(b.values[z], b.values[a], d, b.r))
+        forward, backward = known(stage.row, stage.constants).errors(Point(b.values[z], b.values[a], d, b.r))
         b.memo[key] = d, forward * (1 + 1e-3), backward * (1 + 1e-3)
     found: tuple[Array, Array, Array] = b.memo[key]
     return found
 
 
-def _shape(stage: Stage, b: Bounds) -> Shape:
+def _shape(stage: Stage, name: str, b: Bounds) -> Shape:
+    """The shape of f where z, the stage of that name, may lie."""
     slope = slope_of(stage, b.values)
-    if slope is None:
-        return known(stage.row).shape
-    return Shape(max(1.0, abs(slope)), 0.0, abs(1 - slope))
+    if slope is not None:
+        return Shape(max(1.0, abs(slope)), 0.0, abs(1 - slope))
+    shape = known(stage.row, stage.constants).shape
+    if shape is not None:
+        return shape
+    reach = float(np.max(np.abs(b.values[name]) + 2 * b.error(name), initial=1.0))
+    if not np.isfinite(reach):
+        return Shape(np.inf, np.inf, np.inf, np.inf)
+    truth, kinks = truth_of(stage.row, stage.constants), ACTIVATIONS[stage.row].kinks
+    try:
+        return shape_of(truth, kinks, int(np.frexp(reach)[1]))
+    except AttributeError:  # a function of flint's whose slope is not known
+        raise UnknownError(stage.row, NO_BOUND) from None
 
 
 def _near_kink(stage: Stage, name: str, b: Bounds) -> Array | bool:
@@ -94,7 +99,7 @@ def _rule(stage: Stage, c: Context) -> Local:
         return softmax.rule(stage, c)
     z = stage.reads[0]
     f, d = _proven(stage, z, c)
-    forward, _ = known(stage.row).errors(Point(c.values[z], f.hi, d.hi, c.r))
+    forward, _ = known(stage.row, stage.constants).errors(Point(c.values[z], f.hi, d.hi, c.r))
     size = np.where(forward > 0, 2 * np.abs(c.values[z]) + np.abs(f.hi), 0)
     return Local(f, up(forward), size)
 
@@ -106,7 +111,7 @@ def _step(stage: Stage, b: Bounds) -> Array:
     if stage.row == "softmax":
         return softmax.step(stage, b)
     _, *slope = b.read(stage)
-    e, shape = b.error(stage.reads[0]), _shape(stage, b)
+    e, shape = b.error(stage.reads[0]), _shape(stage, stage.reads[0], b)
     d, own, _ = _function(stage, stage.reads[0], stage.name, slope, b)
     near = _near_kink(stage, stage.reads[0], b)
     moved = (d + shape.curvature * e) * e
@@ -132,7 +137,7 @@ def _bits(stage: Stage, v: Values) -> int:
 def _backward_rule(stage: Stage, c: Context) -> Local:
     da, z = c.values[stage.reads[0]], stage.reads[1]
     f, d = _proven(stage, z, c)
-    _, backward = known(stage.row).errors(Point(c.values[z], f.hi, d.hi, c.r))
+    _, backward = known(stage.row, stage.constants).errors(Point(c.values[z], f.hi, d.hi, c.r))
     one = np.isin(d.hi, (0.0, 1.0)) & (backward == 0)
     # |da| |f′| first: γ |f′| alone may underflow where da is huge
     rounding = c.r.gamma(1) * (np.abs(da) * np.abs(d.hi)) + np.abs(da) * backward * (1 + c.r.gamma(1))
@@ -149,7 +154,7 @@ def _backward_step(stage: Stage, b: Bounds) -> Array:
     if stage.row == "identity":
         return e_da
     da, _, _, *slope = b.read(stage)
-    shape = _shape(stage, b)
+    shape = _shape(stage, stage.reads[1], b)
     d, _, own = _function(stage, stage.reads[1], stage.reads[2], slope, b)
     near = _near_kink(stage, stage.reads[1], b)
     change = shape.curvature * e_z

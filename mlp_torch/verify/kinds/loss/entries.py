@@ -1,7 +1,8 @@
 """The losses that sum over entries, one term ℓ(ŷ, y) each: one row a loss, for all tiers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from manual.numbers import Array
 from manual.trace import Stage
 from mlp_torch.verify.bits import RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds, Shape
+from mlp_torch.verify.derived.rows import bounds_of, truth_with
+from mlp_torch.verify.derived.shapes import variation
 from mlp_torch.verify.enclosure import (
     UNDERFLOW,
     Enclosure,
@@ -23,7 +26,7 @@ from mlp_torch.verify.enclosure import (
 )
 from mlp_torch.verify.kinds.loss.family import Family
 from mlp_torch.verify.kinds.loss.logits import logits_units
-from mlp_torch.verify.local import Context, Local, NoTruthError
+from mlp_torch.verify.local import Context, Local, UnknownError
 from mlp_torch.verify.rounding import Rounding, up
 from mlp_torch.verify.truth import TERMS
 
@@ -53,12 +56,13 @@ class Known:
     """One row.
 
     `errors` are those of term and derivative by rounding, at (ŷ, y, ℓ′); `shape` holds sup |ℓ″| between
-    the kinks and the jump of ℓ′ at one, `units` what a twin forms. `squares` are the factors of (ŷ − y)²
-    and of ŷ − y in term and derivative, where they are all there is to it.
+    the kinks and the jump of ℓ′ at one (None: the truth is asked, entry by entry), `units` what a twin
+    forms. `squares` are the factors of (ŷ − y)² and of ŷ − y in term and derivative, where they are all
+    there is to it.
     """
 
     errors: Errors
-    shape: Shape
+    shape: Shape | None
     units: Units
     squares: tuple[float, float] | None = None
     edge: Edge | None = None
@@ -97,6 +101,10 @@ def _margin_units(stage: Stage, v: Values) -> tuple[Array, int]:
     return 1 + np.abs(y * output), max(unit(output) + unit(y), 0)
 
 
+def _no_units(stage: Stage, v: Values) -> tuple[Array, int]:
+    raise RefusedError(f"{stage.name}: {stage.row} has no dyadic values")
+
+
 ROWS: dict[str, Known] = {
     "half_squared_error": Known(_square_errors, Shape(0, 1.0), _difference_units, (0.5, 1.0)),
     "mse": Known(_square_errors, Shape(0, 2.0), _difference_units, (1.0, 2.0)),
@@ -125,22 +133,36 @@ ROWS: dict[str, Known] = {
 SQUARED = ("half_squared_error", "mse", "smooth_l1")  # rows whose value holds squares
 
 
-def known(row: str) -> Known:
-    """What is known of a row; raises NoTruthError where that is not even what is right."""
-    if row not in TERMS:
-        raise NoTruthError(row)
-    return ROWS[row]
+def known(row: str, constants: Mapping[str, Any]) -> Known:
+    """What is known of a row with these constants, by hand or from its formulas.
+
+    Raises UnknownError where `truth.py` does not know the row, or its formulas cannot be recorded.
+    """
+    if row not in TERMS or LOSSES[row].per_sample:
+        raise UnknownError(row)
+    return ROWS[row] if row in ROWS else _derived(row, constants)
 
 
-def true_terms(row: str, output: Array, y: Array) -> Pair:
+def _derived(row: str, constants: Mapping[str, Any]) -> Known:
+    found = bounds_of(LOSSES[row], constants)
+
+    def errors(o: Array, y: Array, d: Array, r: Rounding) -> tuple[Array, Array]:
+        return found({"output": o, "y": y}, r)
+
+    return Known(errors, None, _no_units)
+
+
+def true_terms(row: str, output: Array, y: Array, constants: Mapping[str, Any] | None = None) -> Pair:
     """A loss's true term and its derivative, for every output and target."""
-    squares = known(row).squares
+    given = constants or {}
+    squares = known(row, given).squares
     if squares is not None and (np.abs(output) <= SQUARABLE).all() and (np.abs(y) <= SQUARABLE).all():
         difference = Enclosure(*two_sum(output, -y), np.full(output.shape, UNDERFLOW))
         pairs = zip((times(difference, difference), difference), squares, strict=True)
         value, derivative = (Enclosure(e.hi * c, e.lo * c, e.radius * c) for e, c in pairs)
         return normalized(value), normalized(derivative)
-    found = [TERMS[row](a, b) for a, b in zip(balls(output), balls(y), strict=True)]
+    truth = truth_with(TERMS[row], given)
+    found = [truth(a, b) for a, b in zip(balls(output), balls(y), strict=True)]
     first, second = (from_balls([pair[side] for pair in found], output.shape) for side in (0, 1))
     return first, second
 
@@ -150,9 +172,9 @@ def _proven(stage: Stage, c: Context) -> tuple[Enclosure, Enclosure, Array, Arra
     output, y = c.read(stage)
     key = ("loss", stage.reads)
     if key not in c.memo:
-        c.memo[key] = true_terms(stage.row, output, y)
+        c.memo[key] = true_terms(stage.row, output, y, stage.constants)
     values, derivatives = c.memo[key]
-    return values, derivatives, *known(stage.row).errors(output, y, derivatives.hi, c.r)
+    return values, derivatives, *known(stage.row, stage.constants).errors(output, y, derivatives.hi, c.r)
 
 
 def _terms(stage: Stage, c: Context) -> tuple[Enclosure, Array]:
@@ -162,11 +184,25 @@ def _terms(stage: Stage, c: Context) -> tuple[Enclosure, Array]:
 
 def _terms_step(stage: Stage, b: Bounds) -> tuple[Array, Array]:
     output, y = b.read(stage)[:2]
-    e, row = b.error(stage.reads[0]), known(stage.row)
-    jump = row.shape.jump * (1.0 if row.edge is None else row.edge.size(y))
-    derivative = np.abs(LOSSES[stage.row].derivative(output, y))
-    moved = (derivative + row.shape.curvature * e + jump) * e
+    e, row = b.error(stage.reads[0]), known(stage.row, stage.constants)
+    derivative = np.abs(LOSSES[stage.row].derivative(output, y, **stage.constants))
+    if row.shape is None:
+        moved = (derivative + _variation(stage, b)[0]) * e
+    else:
+        jump = row.shape.jump * (1.0 if row.edge is None else row.edge.size(y))
+        moved = (derivative + row.shape.curvature * e + jump) * e
     return moved, row.errors(output, y, derivative, b.r)[0]
+
+
+def _variation(stage: Stage, b: Bounds) -> tuple[Array, Array]:
+    """How far the errors of ŷ move ℓ′, by its truth; and where they reach over a point where it chooses."""
+    key = ("variation", stage.reads)
+    if key not in b.memo:
+        output, y = b.read(stage)[:2]
+        truth = truth_with(TERMS[stage.row], stage.constants)
+        b.memo[key] = variation(truth, output, y, b.error(stage.reads[0]), b.jumps)
+    found: tuple[Array, Array] = b.memo[key]
+    return found
 
 
 def _gradient(stage: Stage, c: Context, n: int) -> Local:
@@ -174,7 +210,7 @@ def _gradient(stage: Stage, c: Context, n: int) -> Local:
     _, derivative, _, error = _proven(stage, c)
     truth = divided(derivative, n)
     bound = up((error + c.r.gamma(4) * np.abs(derivative.hi)) / n + c.r.tiny)
-    edge = known(stage.row).edge
+    edge = known(stage.row, stage.constants).edge
     if edge is None or edge.other is None:
         return Local(truth, bound)
     kink = (edge.distance(output, y) <= edge.doubt(output, y, c.r)) & ~edge.sure(y)
@@ -184,8 +220,13 @@ def _gradient(stage: Stage, c: Context, n: int) -> Local:
 
 def _gradient_step(stage: Stage, b: Bounds, gradient: Array) -> Array:
     output, y = b.read(stage)[:2]
-    e, row = b.error(stage.reads[0]), known(stage.row)
+    e, row = b.error(stage.reads[0]), known(stage.row, stage.constants)
     _, own = row.errors(output, y, gradient, b.r)
+    if row.shape is None:
+        moved, near = _variation(stage, b)
+        if LOSSES[stage.row].kinks and near.any():
+            b.kinks[stage.reads[0]] = near
+        return moved + own + b.r.gamma(4) * gradient
     error = row.shape.curvature * e + own + b.r.gamma(4) * gradient
     if row.edge is None:
         return error
@@ -198,9 +239,10 @@ def _gradient_step(stage: Stage, b: Bounds, gradient: Array) -> Array:
 
 
 def _units(stage: Stage, v: Values) -> tuple[Array, int]:
-    if stage.row not in ROWS:
-        raise RefusedError(f"{stage.name}: {stage.row} has no dyadic values")
-    return ROWS[stage.row].units(stage, v)
+    row = ROWS.get(stage.row)
+    return (row.units if row else _no_units)(stage, v)
 
 
-FAMILY = Family(_terms, _gradient, _terms_step, _gradient_step, _units, SQUARED)
+FAMILY = Family(
+    _terms, _gradient, _terms_step, _gradient_step, _units, lambda row: row in SQUARED or row not in ROWS
+)

@@ -24,7 +24,7 @@ class Family:
     `terms` are true terms, and how far rounding may carry each; `gradient` is the rule of Σ ∂ℓ/∂ŷ over
     the divisor n. `terms_step` says how far the errors of ŷ move each term, and its own rounding,
     `gradient_step` how far n ∂L/∂ŷ of size `gradient` may stray. `units` are what value and gradient
-    form before they sum, and its unit in bits. `squared` rows square that.
+    form before they sum, and its unit in bits; `squared` says of which rows the value holds squares of it.
     """
 
     terms: Callable[[Stage, Context], tuple[Enclosure, Array]]
@@ -32,7 +32,7 @@ class Family:
     terms_step: Callable[[Stage, Bounds], tuple[Array, Array]]
     gradient_step: Callable[[Stage, Bounds, Array], Array]
     units: Callable[[Stage, Values], tuple[Array, int]]
-    squared: tuple[str, ...] = ()
+    squared: Callable[[str], bool] = lambda row: False
 
 
 def count(stage: Stage, output: Array) -> int:

@@ -54,7 +54,7 @@ def _size(stage: Stage, output: Array, y: Array) -> Array:
     top = np.abs(output) if LOSSES[stage.row].target != "label" else np.abs(output).max(axis=1, keepdims=True)
     factor = 1 + (np.abs(y) if y.shape == output.shape else 1)
     size = 4 * (1 + top) * factor
-    if stage.row in family(stage).squared:
+    if family(stage).squared(stage.row):
         size = size + (np.abs(output) + np.abs(y)) ** 2
     return np.broadcast_to(size, output.shape)
 
@@ -64,7 +64,9 @@ def _step(stage: Stage, b: Bounds) -> Array:
     output, y, *w = b.read(stage)
     moved, own = family(stage).terms_step(stage, b)
     size = output.size + 4
-    terms = np.abs(LOSSES[stage.row].terms(output, native(stage, y))).reshape(len(output), -1)
+    terms = np.abs(LOSSES[stage.row].terms(output, native(stage, y), **stage.constants)).reshape(
+        len(output), -1
+    )
     if w:
         share, rounding, flushed = float_shares(stage, output, w[0], terms, b)
         moved, own = (
@@ -96,7 +98,7 @@ def _weigh(stage: Stage, v: Values, terms: Array) -> tuple[Array, int]:
 def _bits(stage: Stage, v: Values) -> int:
     terms, q = family(stage).units(stage, v)
     _whole_power(stage, v[stage.reads[0]])
-    if stage.row in family(stage).squared:
+    if family(stage).squared(stage.row):
         terms, more = _weigh(stage, v, terms * terms)
         return bits(terms.sum(), 2 * q + 1 + more)
     terms, more = _weigh(stage, v, terms)
@@ -134,7 +136,7 @@ def _gradient_step(stage: Stage, b: Bounds) -> Array:
     n = 1 if w else count(stage, output)
     gradient = np.abs(b.values[stage.name]) * n
     if w:
-        gradient = np.abs(LOSSES[stage.row].derivative(output, native(stage, y)))
+        gradient = np.abs(LOSSES[stage.row].derivative(output, native(stage, y), **stage.constants))
     error = family(stage).gradient_step(stage, b, gradient)
     if w:
         share, rounding, flushed = float_shares(stage, output, w[0], gradient, b)
