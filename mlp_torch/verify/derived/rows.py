@@ -21,9 +21,9 @@ def bounds_of(row: Activation | Loss, constants: Mapping[str, Any]) -> Errors:
     function = row.function if isinstance(row, Activation) else row.terms
     key = (function, row.derivative, tuple(constants.items()))
     if key not in _found:
-        given: Any = replace(row, options=dict(constants)) if constants else row  # type: ignore[call-arg]  # a loss without options has no such field
+        given: dict[str, Any] = {"options": dict(constants)} if constants else {}
         try:
-            _found[key] = errors_of(given)
+            _found[key] = errors_of(replace(row, **given))
         except (TypeError, AttributeError):  # what a recording number lacks
             raise UnknownError(row.name, NO_BOUND) from None
     return _found[key]
