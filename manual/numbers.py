@@ -63,6 +63,7 @@ def indicator(condition: Array, like: Array) -> Array:
     return np.where(condition, number(1, like), number(0, like))
 
 
+@named
 def sign(x: Array) -> Array:
     """−1, 0 or 1 in the number system of x; 0 where x is NaN, as in torch."""
     return indicator(x > 0, x) - indicator(x < 0, x)

@@ -18,7 +18,7 @@ from typing import Any
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch import streams
 from mlp_torch.board.config import ShowBoard
 from mlp_torch.check.config import Check
@@ -73,8 +73,10 @@ def _keep() -> None:
 def main(
     arguments: Sequence[str] | None = None, imported: Callable[[], object] = contextlib.nullcontext
 ) -> int:
-    """Run a command, after its modules are `imported`. 0: well, 1: the gradients do not agree, 2: a mistake, 70: a fault of this program,
-    74: stdout takes nothing, 130, 143, 129: interrupted, 141: nobody reads stdout.
+    """Run a command; `imported` is called when its modules are there.
+
+    0: well, 1: the gradients do not agree, 2: a mistake, 70: a fault of this program, 74: stdout takes
+    nothing, 130, 143, 129: interrupted, 141: nobody reads stdout.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = given[0] if given and given[0] in COMMANDS else ""

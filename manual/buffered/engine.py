@@ -10,14 +10,16 @@ from manual.buffered.flat import FlatArray
 from manual.buffered.optimizers import Update
 from manual.buffered.recipe import Rules
 from manual.buffered.step import Step
+from manual.catalogue import LOSSES
 from manual.chain import symbol
-from manual.losses import LOSSES, Reduction
+from manual.losses import Reduction
 from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 
 CHUNK_BYTES = 2**20
 
@@ -79,7 +81,7 @@ class BufferedEngine(NumPyEngine):
             batches = self._of_size(n, y.ndim == 2, rest // n, weights is not None)
             count = min(len(batches.step.calls), rest // n)
             batches.gather(x, y, indices[done * batch_size : done * batch_size + count * n], weights)
-            with np.errstate(all="ignore"):  # a loss that is not finite is reported
+            with flushing(), np.errstate(all="ignore"):  # a loss that is not finite is reported
                 for place in range(count):
                     if self.recipe.accumulate == 1:
                         self.update.prepare(float(rates[done + place]))
@@ -143,7 +145,7 @@ class BufferedEngine(NumPyEngine):
         leaves |= targets(y, weights, model.dtype)
         batches = Batches(step, LOSSES[self.loss].target == "label")
         batches.gather(x, y, np.arange(len(x)), leaves.get("weights"), reduction)
-        with np.errstate(all="ignore"):
+        with flushing(), np.errstate(all="ignore"):
             for call in step.calls[0]:
                 call()
             values: dict[str, Any] = {"loss": step.losses()[0]}

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 
 class FlatArray:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered import activations, layers
 from manual.buffered.flat import FlatArray
 from manual.buffered.program import Program, Workspace, borrows
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 
 @dataclass
@@ -49,13 +49,11 @@ class BufferedLayer:
         a, i = arrays.architecture, layer - 1
         hidden = layer < a.depth
         self.row = a.row(layer)
-        self.kernel = activations.KERNELS[self.row.name]
+        self.kernel = activations.kernel(self.row)
         self.mask = arrays.masks.get(f"mask{layer}")
         self.normal = a.normalization if hidden and a.normalization != "none" else None
         views = arrays.parameters.views
-        self.options = dict(self.row.options)
-        if self.row.slope is not None:
-            self.options["negative_slope"] = views[f"activations.{i}.weight"]
+        self.slope = None if self.row.slope is None else views[f"activations.{i}.weight"]
         same = self.row.name == "identity" and self.normal is None and self.mask is None  # a is z
         self.z = arrays.stage("z", layer, out if same else None)
         self.n = self.z if self.normal is None else arrays.stage("n", layer)
@@ -73,7 +71,8 @@ class BufferedLayer:
                 names = (f"normalizations.{i}.running_{kind}" for kind in ("mean", "var"))
                 self.normalization.update(do, *(arrays.buffers[name] for name in names))
         if self.a is not self.z:
-            self.saved = self.kernel.forward(do, self.n, self.a, self.options)
+            assert self.kernel.forward is not None
+            self.saved = self.kernel.forward(do, self.n, self.a, self.slope)
         if self.mask is not None:  # h = a · mask
             do(np.multiply, self.a, self.mask, out=self.out)
 
@@ -104,10 +103,10 @@ class BufferedLayer:
     @borrows
     def _through_activation(self, do: Program, da: Array, dn: Array) -> None:
         if self.kernel.product is not None:
-            self.kernel.product(do, da, self.a, dn)
+            self.kernel.product(do, da, self.n, self.a, dn)
         elif self.kernel.derivative is not None:
             derivative = do.scratch(dn)
-            self.kernel.derivative(do, self.n, self.a, derivative, self.options, self.saved)
+            self.kernel.derivative(do, self.n, self.a, derivative, self.slope, self.saved)
             do(np.multiply, da, derivative, out=dn)
         elif dn is not da:
             do.copy(da, dn)

@@ -7,7 +7,7 @@ the bias as its last row, and what comes in has a last row of ones, so that one 
 import numpy as np
 
 from manual.buffered.program import Program, borrows
-from manual.layers import NORMALIZATION_EPS
+from manual.catalogue.layers import NORMALIZATION_EPS
 from manual.numbers import Array
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from manual.buffered.program import Call, Program, Workspace, borrows
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
 from manual.numbers import Array
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.optimizers import SGD, Optimizer
 
 BLOCK_BYTES = 2**17  # of one array: five of them lie in a core's second cache
 Rates = dict[str, float]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered.flat import FlatArray
 from manual.buffered.layer import Arrays, BufferedLayer
-from manual.buffered.losses import KERNELS
+from manual.buffered.losses import kernel
 from manual.buffered.program import Call, Program, Workspace
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 
 class Step:
@@ -44,7 +44,7 @@ class Step:
     ) -> None:
         workspace = Workspace(parameters.array.dtype)
         self.arrays = Arrays(architecture, parameters, gradients, workspace, n, keep, buffers)
-        self.kernel, self.probabilities = KERNELS[loss], probabilities
+        self.kernel, self.probabilities = kernel(LOSSES[loss]), probabilities
         inputs, outputs = architecture.sizes[0], architecture.sizes[-1]
         self.count = 1 if reduction == "sum" else n if LOSSES[loss].per_sample else n * outputs
         self.x = workspace.new(places, n, inputs + 1)
@@ -112,6 +112,7 @@ class Step:
 
     def _value(self) -> list[Call]:
         do = Program(self.arrays.workspace)
+        assert self.kernel.value is not None
         self.kernel.value(do, self.output, self.y, self.terms)
         if self.shares is not None:
             do(np.multiply, self.terms, do.broadcast(self.shares, self.terms), out=self.terms)

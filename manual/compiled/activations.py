@@ -26,6 +26,7 @@ ROWS = (
     "silu",
     "softplus",
     "hardtanh",
+    "mish",
     "softmax",
 )
 (
@@ -42,9 +43,10 @@ ROWS = (
     SILU,
     SOFTPLUS,
     HARDTANH,
+    MISH,
     SOFTMAX,
 ) = range(len(ROWS))
-KEPT = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0)
+KEPT = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 2, 0)
 
 
 @loops
@@ -112,6 +114,15 @@ def activate(
         for i in range(size):
             t1 = T(-1) if z[i] <= T(-1) else z[i]
             a[i] = T(1) if t1 >= T(1) else t1
+    elif row == MISH:
+        k0 = at(w, kept, size)
+        k1 = at(w, kept + size, size)
+        for i in range(size):
+            t1 = exp(-abs(z[i]))
+            t2 = tanh((T(0) if z[i] <= T(0) else z[i]) + log1p(t1))
+            k0[i] = t2
+            k1[i] = t1
+            a[i] = z[i] * t2
 
 
 @loops
@@ -180,3 +191,9 @@ def differentiate(
     elif row == HARDTANH:
         for i in range(size):
             dz[i] = da[i] * (T(0) if (z[i] <= T(-1)) | (z[i] >= T(1)) else T(1))
+    elif row == MISH:
+        k0 = at(w, kept, size)
+        k1 = at(w, kept + size, size)
+        for i in range(size):
+            t1 = z[i] * ((k1[i] if z[i] < T(0) else T(1)) / (k1[i] + T(1))) * (T(1) - k0[i] * k0[i])
+            dz[i] = da[i] * (k0[i] + t1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import manual
+from manual.catalogue import LOSSES
 from manual.chain import symbol
 from manual.compiled import losses, optimizers
 from manual.compiled.layout import (
@@ -32,13 +32,15 @@ from manual.compiled.layout import (
 )
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
-from manual.losses import LOSSES, Reduction, zero_one
-from manual.network import targets
+from manual.losses import Reduction, zero_one
+from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
@@ -58,7 +60,7 @@ class CompiledEngine(NumPyEngine):
 
     def __init__(
         self,
-        model: manual.MLP,
+        model: MLP,
         loss: str,
         optimizer: Optimizer,
         recipe: Recipe = PLAIN,
@@ -73,7 +75,7 @@ class CompiledEngine(NumPyEngine):
             raise ValueError(reason)
         super().__init__(model, loss)
         self.optimizer, self.recipe = optimizer, recipe
-        self.row = LOSSES[manual.architecture.choose("loss", loss, list(LOSSES))]
+        self.row = LOSSES[choose("loss", loss, LOSSES)]
         self.dtype, architecture = np.dtype(model.dtype), model.architecture
         count, self.threads = model.counts.parameters, threads
         self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
@@ -85,8 +87,8 @@ class CompiledEngine(NumPyEngine):
             if kind is not None
         ]
         self.shown = False  # whether optimizer.state has the moments
-        self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
-        options = [float(value) for value in getattr(self.row, "options", {}).values()]
+        self.rows = losses.ROWS.index(self.row.name), optimizers.ROWS.index(type(optimizer))
+        options = [float(self.dtype.type(value)) for value in self.row.options.values()]
         self.loss_options = (*options, *[0.0] * (LOSS_OPTIONS_AT_MOST - len(options)))
         self.slope = float(self.dtype.type(architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
@@ -145,7 +147,7 @@ class CompiledEngine(NumPyEngine):
         """The loss, by the compiled loops too, and the accuracy on x (N, in) and y."""
         found = self._outputs(self._data(x, y), len(x), 1)
         output, terms = found[:, :-1].astype(self.dtype), found[:, -1]
-        features = 1 if self.loss in ("cross_entropy", "multi_margin") else output.shape[1]
+        features = 1 if self.row.per_sample else output.shape[1]
         accuracy = None if self.row.target == "real" else 1 - zero_one(output, y, self.row.target)
         return math.fsum(terms) / (len(x) * features), accuracy
 
@@ -240,7 +242,8 @@ class CompiledEngine(NumPyEngine):
             own = (*given, crew.numbers, buffer.chosen, results, self.arrivals, crew.sums)
             return compiled_run()(self.specs[thread], buffer.table, self.numbers, *own)
 
-        done = work(0) if threads == 1 else together(work, threads, self.arrivals)
+        with flushing():  # the other threads are begun in it
+            done = work(0) if threads == 1 else together(work, threads, self.arrivals)
         if done < 0:
             raise IndexError(f"an index is not among the {data.x.size // architecture.sizes[0]} samples")
         return done

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.compiled import activations
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
+from manual.recorded.compiled import MOST_OPTIONS
+from manual.structure.architecture import Architecture
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
@@ -65,7 +66,7 @@ SPEC = (
 ) = range(len(SPEC))
 SHARES = len(SPEC)  # and further: where each thread's share of the batch begins, and where the last one ends
 L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 7)
-LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST = HYPERPARAMETERS + 7, 4
+LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST = HYPERPARAMETERS + 7, MOST_OPTIONS
 NUMBERS = LOSS_OPTIONS + LOSS_OPTIONS_AT_MOST
 LINE = 64  # bytes
 

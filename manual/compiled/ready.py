@@ -10,11 +10,12 @@ import numpy as np
 from numba import types
 from numba.core import event
 
-from manual.activations import ACTIVATIONS, Activation
-from manual.architecture import Architecture
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.compiled.epoch import ENTRY, entry
-from manual.losses import LOSSES, Loss
+from manual.losses import Loss
 from manual.recorded.compiled import missing
+from manual.structure.architecture import Architecture
 
 DTYPES = ("float32", "float64")
 
@@ -58,7 +59,7 @@ def unsupported(architecture: Architecture, dtype: Any = np.float64, loss: str |
     rows: list[Activation | Loss] = [
         ACTIVATIONS[name] for name in {architecture.activation, architecture.output_activation}
     ]
-    for row in [*rows, *([LOSSES[loss]] if loss in LOSSES else [])]:
+    for row in [*rows, *([LOSSES[loss]] if loss is not None and loss in LOSSES else [])]:
         if reason := missing(row):
             return reason
     if np.dtype(dtype).name not in DTYPES:

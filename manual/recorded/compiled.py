@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import manual
-from manual.activations import ACTIVATIONS, Activation
-from manual.losses import LOSSES, Loss
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS, LOSSES
+from manual.losses import Loss
 from manual.recorded.formula import Formula
 from manual.recorded.kept import kept
 from manual.recorded.loops import UnwritableError, body
@@ -22,6 +23,7 @@ ROOM = Path(manual.__file__).parent / "compiled"
 COMMAND = "python -m manual.recorded.compiled"
 COUPLED = ("softmax",)  # activations whose loops are written by hand, in manual/compiled/coupled.py
 BY_HAND = (*COUPLED, "multi_margin", "cross_entropy")  # the losses in manual/compiled/losses.py
+MOST_OPTIONS = 4
 GIVEN = ("negative_slope",)  # options that a network may choose; others are constants of the kernel
 NAMES = {"negative_slope": "slope", "z": "z[i]", "output": "o[i]", "y": "y[i]"}
 
@@ -103,8 +105,7 @@ def elementwise(
 
 def formula_of(row: Activation | Loss) -> Formula:
     """The record that its kernel is written from. Raises TypeError where there is none."""
-    options = getattr(row, "options", {})
-    return Formula.of(row, simplified, given=options if isinstance(row, Loss) else GIVEN)
+    return Formula.of(row, simplified, given=row.options if isinstance(row, Loss) else GIVEN)
 
 
 Branch = tuple[list[str], list[str]]  # the lines before a loop and in it
@@ -115,7 +116,8 @@ def activation(row: Activation) -> tuple[Branch, Branch, int]:
     f = formula_of(row)
     saved = kept(f)
     places: dict[Recorded, str] = {node: f"k{i}[i]" for i, node in enumerate(saved)}
-    arrays = [f"k{i} = at(w, kept{f' + {i} * size' * bool(i)}, size)" for i in range(len(saved))]
+    offsets = ["kept", "kept + size", *(f"kept + {i} * size" for i in range(2, len(saved)))]
+    arrays = [f"k{i} = at(w, {offsets[i]}, size)" for i in range(len(saved))]
     given = {node: NAMES.get(name, name) for name, node in f.inputs.items()}
     da = f.record.input("da")
     dz = da if f.derivative.is_(1) else f.record.node("mul", (da, f.derivative))
@@ -127,9 +129,11 @@ def activation(row: Activation) -> tuple[Branch, Branch, int]:
 def loss(row: Loss) -> Branch:
     """The loop of ℓ and ∂ℓ/∂ŷ."""
     f = formula_of(row)
+    if len(row.options) > MOST_OPTIONS:
+        raise UnwritableError(f"a compiled loss takes {MOST_OPTIONS} options at most")
     count = f.record.input("count")
     given: Mapping[Recorded, str] = {node: NAMES.get(name, name) for name, node in f.inputs.items()}
-    options = [f"{name} = T(options[{i}])" for i, name in enumerate(getattr(row, "options", {}))]
+    options = [f"{name} = T(options[{i}])" for i, name in enumerate(row.options)]
     outputs = {f.record.node("div", (f.derivative, count)): "d[i]", f.value: "y[i]"}
     return options, body(outputs, {**given, count: "count"})
 
@@ -205,6 +209,13 @@ def _missing(row: Activation | Loss) -> str | None:
     if all(_branch(row.name, branch, "if") in text.replace("elif", "if") for branch in branches):
         return None
     return f"it has no kernel for {row.name} as its formula is now: run {COMMAND}"
+
+
+def kernel(row: Activation | Loss) -> None:
+    """Raises ValueError where the compiled engine cannot compute a row."""
+    reason = missing(row)
+    if reason is not None:
+        raise ValueError(reason)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Formula:
         a row.
         """
         names = inputs_of(row)
-        record, options, wanted = Record(simplify, opaque), dict(getattr(row, "options", {})), set(given)
+        record, options, wanted = Record(simplify, opaque), dict(row.options), set(given)
         places: list[Any] = [record.input(name) for name in names]
         chosen = {name: record.input(name) for name in options if name in wanted}
         inputs, options = dict(zip(names, places, strict=True)) | chosen, options | chosen

@@ -23,6 +23,7 @@ SIGNS |= dict(zip(COMPARISONS, (">", ">=", "<", "<=", "==", "!="), strict=True))
 POWERS = {"select": 0, "min": 0, "max": 0, "not": 1, **dict.fromkeys(COMPARISONS, 2), "or": 3, "and": 4}
 POWERS |= {"add": 5, "sub": 5, "mul": 6, "div": 6, "neg": 7}
 ATOM = 9
+ARRAYS = ("z", "da", "output", "y", "slope")  # inputs that may hold NaN
 WIDTH = 60  # of an expression that has no name
 
 
@@ -71,6 +72,13 @@ def _check(node: Recorded) -> None:
             )
 
 
+def _settled(node: Recorded) -> bool:
+    """Whether a value is a finite number before the loop begins: made of constants and options alone."""
+    if node.op == "input":
+        return node.value not in ARRAYS
+    return node.constant or (bool(node.args) and all(_settled(a) for a in node.args))
+
+
 def _text(node: Recorded, names: Mapping[Recorded, str]) -> tuple[str, float]:
     """The expression and how strongly it binds."""
     if node in names:
@@ -86,11 +94,13 @@ def _text(node: Recorded, names: Mapping[Recorded, str]) -> tuple[str, float]:
         return text if own > above else f"({text})"
 
     a = node.args
-    if node.op in ("max", "min"):  # NaN passes: the first's, and the second's unless it is a constant
+    if node.op in ("max", "min"):  # NaN passes: the first's, and the second's where it can be NaN
         first, second = (inside(x, POWERS["gt"]) for x in a)
         sign = "<=" if node.op == "max" else ">="
-        unordered = "" if a[1].constant else f" or {second} != {second}"
-        return f"{second} if {first} {sign} {second}{unordered} else {first}", power
+        chosen = f"{first} {sign} {second}"
+        if not _settled(a[1]):
+            chosen = f"({chosen}) | ({second} != {second})"
+        return f"{second} if {chosen} else {first}", power
     if node.op == "select":
         c, x, y = (inside(part, power) for part in a)
         return f"{x} if {c} else {y}", power

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.board import curves, embedding
 from mlp_torch.board.moment import Moment, of_classes, of_probabilities
@@ -106,7 +106,8 @@ def last_hidden_layer(moment: Moment) -> list[File]:
 
 def losses(moment: Moment) -> Array:
     """Each sample's own loss (N,)."""
-    terms = LOSSES[moment.loss].terms(moment.output, moment.shown.y)
+    row = LOSSES[moment.loss]
+    terms = row.terms(moment.output, moment.shown.y, **row.options)
     return terms if terms.ndim == 1 else terms.mean(axis=1)
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.chain import forward_stages, symbol
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace, run
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.inference.loaded import has_probabilities

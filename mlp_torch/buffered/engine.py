@@ -9,19 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.architecture import choose
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.chain import symbol
-from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
+from mlp_torch.buffered.pool import spread
 from mlp_torch.buffered.products import precision
 from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
@@ -83,7 +85,7 @@ class TorchEngine:
         fp32_precision: str = "ieee",
         steps_per_graph: int = STEPS_PER_GRAPH,
     ) -> None:
-        choose("loss", loss, list(MANUAL_LOSSES))
+        choose("loss", loss, MANUAL_LOSSES)
         choose("optimizer", optimizer, list(OPTIMIZERS))
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)
@@ -239,7 +241,7 @@ class TorchEngine:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        with torch.inference_mode(), precision(self.device.type, self.fp32_precision):
+        with torch.inference_mode(), precision(self.device.type, self.fp32_precision), flushing(spread):
             yield
 
     def _data(self, x: Array, y: Array, weights: Array | None) -> Rows:

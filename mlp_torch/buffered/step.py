@@ -11,12 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.catalogue import LOSSES
 from manual.training.recipe import PLAIN, Recipe
-from mlp_torch.buffered import layers, products
-from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit
+from mlp_torch.buffered import activations, layers, losses, products
+from mlp_torch.buffered.activations import ActivationKernel, Unit
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op
-from mlp_torch.buffered.losses import LOSSES, Ends
+from mlp_torch.buffered.losses import Ends
 from mlp_torch.model import MLP
 
 
@@ -115,7 +115,7 @@ class Step:
         hidden = layer < self.depth
         if hidden and architecture.normalization != "none":
             z = self._normalize(layer, z)
-        row = ACTIVATIONS[architecture.activation_of(layer)]
+        row = activations.kernel(architecture.row(layer))
         a = z if row.from_a else self._like("a", layer)
         d = self._d(layer)
         slope = f"activations.{i}.weight"
@@ -156,14 +156,14 @@ class Step:
 
     def _loss(self, y: Tensor, loss: Tensor, weights: Tensor | None) -> None:
         output, d = self.inputs[self.depth + 1], self._d(self.depth)
-        row = MANUAL_LOSSES[self.task.loss]
+        row = LOSSES[self.task.loss]
         mean = self.task.reduction == "mean"
         count = 1 if not mean else len(output) if row.per_sample else output.numel()
         share = None if weights is None else weights.view(-1, 1)
         if share is not None and mean:
             share = self._shares(share, count // len(output))
         ends = Ends(output, y, loss, d, count, self.buffers, share)
-        value, gradient = LOSSES[self.task.loss](ends)
+        value, gradient = losses.kernel(row)(ends)
         self._write("loss", value, loss)
         self._write("dloss", gradient, d)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 
 SENTINELS = (0.0, 1024.0, -1024.0)
 # Units and sums are held between these powers of two, so that no float32 is flushed or overflows.

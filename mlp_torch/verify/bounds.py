@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.rounding import Rounding
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.verify.enclosure import UNDERFLOW, proven
 from mlp_torch.verify.kinds import RULES
 from mlp_torch.verify.local import NO_BOUND, NO_TRUTH, Context, Local, UnknownError

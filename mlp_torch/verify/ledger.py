@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify.bits import HIGHEST, LOWEST, OutOfRangeError, RefusedError
 from mlp_torch.verify.kinds import ENTRIES
 

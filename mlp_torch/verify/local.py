@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.enclosure import Enclosure
 from mlp_torch.verify.rounding import Rounding
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from manual.activations import ACTIVATIONS
-from manual.losses import LOSSES
-from manual.trace import Stage
+from manual.catalogue import ACTIVATIONS, LOSSES
+from manual.structure.trace import Stage
 from mlp_torch.verify.kinds.activation.rows import ROWS as ACTIVATION_ROWS
 from mlp_torch.verify.kinds.loss.entries import ROWS as LOSS_ROWS
 from mlp_torch.verify.kinds.loss.stages import FAMILIES

@@ -11,7 +11,7 @@ stage, in its room (`kinds/`).
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.kinds import STEPS
 from mlp_torch.verify.local import UnknownError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.certificate import SEVERITY, Judgement, Verdict, certify, not_known
 from mlp_torch.verify.local import NO_TRUTH

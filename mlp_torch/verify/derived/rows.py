@@ -32,11 +32,11 @@ def bounds_of(row: Activation | Loss, constants: Mapping[str, Any]) -> Errors:
 def truth_with(truth: Callable[..., Any], constants: Mapping[str, Any]) -> Callable[..., Any]:
     """The truth with those of the constants that it takes; the same object for the same ones."""
     taken = signature(truth).parameters
-    return _with(truth, tuple((name, str(v)) for name, v in constants.items() if name in taken))
+    return _with(truth, tuple((name, v) for name, v in constants.items() if name in taken))
 
 
 @cache
-def _with(truth: Callable[..., Any], constants: tuple[tuple[str, str], ...]) -> Callable[..., Any]:
+def _with(truth: Callable[..., Any], constants: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     if not constants:
         return truth
     return lambda *given: truth(*given, **{name: arb(value) for name, value in constants})

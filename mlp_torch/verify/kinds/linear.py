@@ -3,7 +3,7 @@
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify import bits
 from mlp_torch.verify.bits import Values, unit
 from mlp_torch.verify.bounds import Bounds

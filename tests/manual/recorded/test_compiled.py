@@ -12,15 +12,15 @@ import pytest
 
 import manual
 from manual import MLP, OPTIMIZERS
-from manual.activations import ACTIVATIONS, Activation
-from manual.architecture import Architecture
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.compiled import CompiledEngine, activations, elementwise, unsupported
-from manual.losses import LOSSES
 from manual.numbers import Array, number
 from manual.recorded import compiled, walk
 from manual.recorded.compiled import COMMAND, FILES, formula_of, missing
 from manual.recorded.constants import nearest
 from manual.recorded.kept import cost, kept
+from manual.structure.architecture import Architecture
 
 ROWS: list[Any] = [*ACTIVATIONS.values(), *LOSSES.values()]
 WRITTEN = [row for row in ROWS if row.name not in compiled.BY_HAND]

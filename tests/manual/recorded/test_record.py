@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manual.activations import ACTIVATIONS
-from manual.losses import LOSSES
+from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.numbers import erf, number
 from manual.recorded import Formula, Record, Recorded, recorded, walk
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from manual import ACTIVATIONS, LOSSES
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.batches import order
 from manual.training.fit import fit
 from manual.training.recipe import Recipe

@@ -50,7 +50,7 @@ def test_digits_are_those_of_scikit_learn():
 def test_training_on_digits_imports_no_library_that_it_does_not_use(absent, tmp_path):
     code = (
         "import sys; from mlp_torch.__main__ import main;"
-        f"assert main(['train', '--epochs', '1', '--engine', 'manual', '--runs-dir', {str(tmp_path)!r}]) == 0;"
+        f"assert main('train --epochs 1 --engine manual --runs-dir {tmp_path}'.split()) == 0;"
         f"sys.exit({absent!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == 0

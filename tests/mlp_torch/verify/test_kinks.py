@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from manual import ACTIVATIONS, MLP
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.kinds.activation.rows import ROWS
 from mlp_torch.verify.propagation import propagate

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from manual.activations import ACTIVATIONS
+from manual.catalogue import ACTIVATIONS
 from mlp_torch.verify.derived.rows import bounds_of, truth_with
 from mlp_torch.verify.kinds.activation.errors import Pair, Point
 from mlp_torch.verify.kinds.activation.rows import ROWS, Known

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from manual.activations import ACTIVATIONS
+from manual.catalogue import ACTIVATIONS
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify import bits
 from mlp_torch.verify.bits import SENTINELS, RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds, Shape

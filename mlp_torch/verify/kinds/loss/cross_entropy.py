@@ -3,7 +3,7 @@
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import Enclosure, divided, exact, total
 from mlp_torch.verify.kinds.loss.family import Family, per_sample_moved

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bits import RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds, Shape
 from mlp_torch.verify.derived.rows import bounds_of, truth_with

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bits import Values
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import Enclosure, balls, exact, from_balls

@@ -6,7 +6,7 @@ import numpy as np
 from flint import arb
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bits import RefusedError, Values, unit
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import Enclosure, balls, chosen, divided, exact, from_balls

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bits import RefusedError, Values, bits, unit
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import divided, times, total, widened

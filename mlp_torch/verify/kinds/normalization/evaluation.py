@@ -6,9 +6,9 @@ The other usual form is z α + (β − μ α) with α = γ/√(σ² + ε).
 import numpy as np
 from flint import arb
 
-from manual.layers import NORMALIZATION_EPS
+from manual.catalogue.layers import NORMALIZATION_EPS
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.bounds import Bounds
 from mlp_torch.verify.enclosure import cells, from_balls
 from mlp_torch.verify.kinds.kind import Kind
