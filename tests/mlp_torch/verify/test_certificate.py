@@ -18,25 +18,27 @@ import pytest
 import torch
 from flint import arb
 
-from manual import ACTIVATIONS, LOSSES, MLP
+from manual import MLP
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.structure.architecture import NORMALIZATIONS
 from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
-from mlp_torch.verify.certificate import RULES, certify
+from mlp_torch.verify.certificate import certify
+from mlp_torch.verify.kinds import RULES
 from mlp_torch.verify.local import Context
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.rounding import Rounding
 from mlp_torch.verify.verdicts import compare_traces
 from tests.duals import exact
+from tests.mlp_torch.verify.edges import TRUE_ACTIVATIONS, TRUE_LOSSES
 from tests.problems import DTYPES, Problem
 
 QUICK, PARTS = 1664, 8
 LONG = int(os.environ.get("MLP_COMPARISONS", "100000"))
-ACTIVATION_NAMES = [*ACTIVATIONS]
+ACTIVATION_NAMES = TRUE_ACTIVATIONS
 
 
 def engines(
@@ -54,7 +56,7 @@ def engines(
 def drawn(seed: int) -> tuple[tuple[MLP, Array, Array, str, Reduction], str]:
     """A random network and batch, any row of any table, ordinary or ill-scaled; and what it is."""
     rng = np.random.default_rng([20, seed])
-    dtype, loss = DTYPES[str(rng.choice([*DTYPES]))], str(rng.choice([*LOSSES]))
+    dtype, loss = DTYPES[str(rng.choice([*DTYPES]))], str(rng.choice(TRUE_LOSSES))
     sizes = tuple(int(v) for v in rng.integers(1, 6, rng.integers(2, 4)))
     if loss == "multi_margin" and sizes[-1] == 1:  # torch: one class has no margin
         sizes = (*sizes[:-1], 2)
@@ -130,9 +132,9 @@ def report_of(
     return compare_traces(*engines(p.model(dtype, **rows), *p.batch(loss, dtype), loss, reduction))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", TRUE_ACTIVATIONS)
 def test_every_activation_passes_with_every_loss_and_normalization(activation: str) -> None:
-    for i, (loss, normalization) in enumerate(product(LOSSES, NORMALIZATIONS)):
+    for i, (loss, normalization) in enumerate(product(TRUE_LOSSES, NORMALIZATIONS)):
         dtype = list(DTYPES.values())[(i + ACTIVATION_NAMES.index(activation)) % 2]
         report = report_of(i, dtype, loss, activation=activation, normalization=normalization, dropout=0.5)
         assert report.passed, f"{loss} {normalization}: {report.wrong}"
@@ -202,9 +204,9 @@ def beyond(t: Trace, truth: Trace) -> list[str]:
 
 
 CASES = [
-    *(({"activation": a, "output_activation": "identity"}, "mse") for a in ACTIVATIONS),
-    *(({"activation": "tanh", "normalization": n}, loss) for n in NORMALIZATIONS for loss in LOSSES),
-    *(({"activation": "gelu", "output_activation": a, "dropout": 0.5}, "l1") for a in ACTIVATIONS),
+    *(({"activation": a, "output_activation": "identity"}, "mse") for a in TRUE_ACTIVATIONS),
+    *(({"activation": "tanh", "normalization": n}, loss) for n in NORMALIZATIONS for loss in TRUE_LOSSES),
+    *(({"activation": "gelu", "output_activation": a, "dropout": 0.5}, "l1") for a in TRUE_ACTIVATIONS),
 ]
 
 

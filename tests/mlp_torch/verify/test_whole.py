@@ -11,7 +11,9 @@ from flint import arb, ctx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manual import LOSSES
 from manual.numbers import Array
+from mlp_torch.verify.derived.rows import truth_with
 from mlp_torch.verify.enclosure import Enclosure, exact, from_balls, mapped, proven, times
 from mlp_torch.verify.kinds.activation import whole
 from mlp_torch.verify.kinds.activation.rows import ROWS
@@ -90,10 +92,11 @@ def test_more_entries_than_a_block_in_two_dimensions_keep_their_places(row: str)
 def test_a_loss_term_and_its_derivative_are_enclosed(row: str, pairs: list[tuple[float, float]]) -> None:
     o, y = np.array(pairs).T.copy()
     with proven():
-        found = true_terms(row, o, y)
+        found = true_terms(row, o, y, LOSSES[row].options)
     with sharply():
-        balls = [TERMS[row](arb(float(a)), arb(float(b))) for a, b in zip(o, y, strict=True)]
-        wide = 2.0**-96 if LOSS_ROWS[row].squares else np.inf
+        term = truth_with(TERMS[row], LOSSES[row].options)
+        balls = [term(arb(float(a)), arb(float(b))) for a, b in zip(o, y, strict=True)]
+        wide = 2.0**-96 if row in LOSS_ROWS and LOSS_ROWS[row].squares else np.inf
         assert [m for side in (0, 1) for m in outside(found[side], [b[side] for b in balls], wide)] == []
 
 
