@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import manual
-from manual.catalogue.layers import Linear
+from manual.layers import Linear
 from manual.training.engine import Stepwise
 from mlp_torch.__main__ import main
 from mlp_torch.config import ENGINES
