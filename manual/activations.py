@@ -25,8 +25,6 @@ class Activation:
     """
 
     name: str
-    formula: str
-    derivative_formula: str
     function: Callable[..., Array]
     derivative: Callable[..., Array] | None = None
     jacobian_product: Callable[..., Array] | None = None
@@ -86,8 +84,8 @@ def d_relu(z: Array, a: Array) -> Array:
 
 
 ROWS: tuple[Activation, ...] = (
-    Activation("identity", "z", "1", identity, d_identity),
-    Activation("sigmoid", "1 / (1 + exp(−z))", "a (1 − a)", sigmoid, d_sigmoid),
-    Activation("tanh", "tanh z", "1 − a²", tanh, d_tanh),
-    Activation("relu", "max(0, z)", "[z > 0]", relu, d_relu, kinks=(0,)),
+    Activation("identity", identity, d_identity),
+    Activation("sigmoid", sigmoid, d_sigmoid),
+    Activation("tanh", tanh, d_tanh),
+    Activation("relu", relu, d_relu, kinks=(0,)),
 )

@@ -21,6 +21,7 @@ from manual.structure.architecture import Architecture
 from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
+from mlp_torch.costs import worth_compiling, worth_loading
 from mlp_torch.errors import UserError
 from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
@@ -95,11 +96,13 @@ def _torch(config: Train, architecture: Architecture, loss: str) -> Any:
 
 def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
     from mlp_torch.autograd import AutogradEngine
-    from mlp_torch.model import OPTIMIZERS
+    from mlp_torch.model import OPTIMIZERS, row_of
 
     module = _module(config, architecture)
     options: Any = config.optimizer_options()
-    optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
+    optimizer = row_of("optimizer", OPTIMIZERS, config.optimizer)(
+        module.parameters(), lr=config.lr, **options
+    )
     return AutogradEngine(module, loss, optimizer, config.recipe(), compiled=config.compile)
 
 
@@ -182,16 +185,33 @@ FASTEST: tuple[tuple[float, tuple[str, ...]], ...] = (
 )
 
 
+def moves_by_formula(config: Train) -> str:
+    """In words, where torch has no such optimizer and takes part: whose rule moves its weights."""
+    if config.engine not in ("autograd", "both"):
+        return ""
+    from mlp_torch.by_formula import ByFormula
+    from mlp_torch.model import OPTIMIZERS
+
+    if getattr(OPTIMIZERS[config.optimizer], "func", None) is not ByFormula:
+        return ""
+    return (
+        f"optimizer: torch has no {config.optimizer}; manual's formula moves the weights on torch's side too"
+    )
+
+
 def step_of(config: Train, architecture: Architecture, loss: str) -> str:
     """The hand-written step that the engine trains with: `manual`, which lacks no row, where its own does."""
     step = ENGINES[config.engine].step
     return step if lacking(step, architecture, loss, config.optimizer) is None else "manual"
 
 
-def choose_engine(config: Train, architecture: Architecture, loss: str, device: str) -> tuple[str, str]:
+def choose_engine(
+    config: Train, architecture: Architecture, loss: str, device: str, steps: int, *, lasting: bool = False
+) -> tuple[str, str]:
     """The engine that `auto` takes on that device, the fastest that can do what is asked, and in words why.
 
-    What would be faster and cannot be taken is said with its remedy.
+    The fastest from the start of a run of so many steps to its end. What would be faster
+    and cannot be taken is said with its remedy.
     """
     work = step_flops(architecture.sizes, config.batch_size)
     order = next(names for most, names in FASTEST if work < most)
@@ -199,7 +219,10 @@ def choose_engine(config: Train, architecture: Architecture, loss: str, device: 
         order = ("torch", "autograd")
     passed_over: list[tuple[str, str]] = []
     for name in order:
-        reason = ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
+        reason = worth_loading(config, architecture, steps) if name == "compiled" and not lasting else None
+        reason = reason or ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
+        if reason is None and name == "compiled":
+            reason = worth_compiling(config, architecture, steps)
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"

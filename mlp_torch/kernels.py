@@ -55,7 +55,7 @@ STEPS: dict[str, Callable[[], Rows]] = {"buffered": _buffered, "compiled": _comp
 
 
 def lacking(step: str, architecture: Architecture, loss: str, optimizer: str | None = None) -> str | None:
-    """The row that the step has no kernel for, with the remedy, in one line; None where it has all of them."""
+    """The row that the step has no kernel for, with the remedy, in one line, or None."""
     if step not in STEPS:
         return None
     activations, losses, rules = STEPS[step]()

@@ -11,11 +11,11 @@ from manual.buffered.optimizers import Update
 from manual.buffered.recipe import Rules
 from manual.buffered.step import Step
 from manual.catalogue import LOSSES
-from manual.chain import symbol
 from manual.losses import Reduction
 from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
+from manual.structure.architecture import symbol
 from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from manual.catalogue import LOSSES
-from manual.chain import symbol
 from manual.compiled import losses, optimizers
 from manual.compiled.layout import (
     DA,
@@ -36,7 +35,7 @@ from manual.losses import Reduction, zero_one
 from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.structure.architecture import choose
+from manual.structure.architecture import choose, symbol
 from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import PLAIN, Recipe

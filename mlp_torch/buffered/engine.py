@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from manual.catalogue import LOSSES as MANUAL_LOSSES
-from manual.chain import symbol
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.structure.architecture import choose
+from manual.structure.architecture import choose, symbol
 from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe

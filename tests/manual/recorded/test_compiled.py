@@ -15,7 +15,6 @@ from manual import MLP, OPTIMIZERS
 from manual.activations import Activation
 from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.compiled import CompiledEngine, activations, elementwise, unsupported
-from manual.numbers import Array, number
 from manual.recorded import compiled, walk
 from manual.recorded.compiled import COMMAND, FILES, formula_of, missing
 from manual.recorded.constants import nearest
@@ -26,17 +25,7 @@ ROWS: list[Any] = [*ACTIVATIONS.values(), *LOSSES.values()]
 WRITTEN = [row for row in ROWS if row.name not in compiled.BY_HAND]
 
 
-def mish(z: Array) -> Any:
-    return z * np.tanh(np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
-
-
-def d_mish(z: Array, a: Array) -> Any:
-    e = np.exp(-np.abs(z))
-    t = np.tanh(np.maximum(z, number(0, z)) + np.log1p(e))
-    return t + z * (1 - t * t) * np.where(z < 0, e, 1) / (1 + e)
-
-
-MISH = Activation("mish", "z tanh(log(1 + exp(z)))", "", mish, d_mish)
+INVENTED = replace(ACTIVATIONS["mish"], name="invented")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -50,7 +39,7 @@ def test_the_command_writes_them_and_names_what_it_cannot(
     """In a folder of its own."""
     (tmp_path / "compiled").mkdir()
     monkeypatch.setattr(manual, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setitem(ACTIVATIONS, "sine", Activation("sine", "", "", lambda z: np.sin(z), d_mish))
+    monkeypatch.setitem(ACTIVATIONS, "sine", Activation("sine", lambda z: np.sin(z), INVENTED.derivative))
     monkeypatch.delitem(sys.modules, "manual.recorded.compiled")
     runpy.run_module("manual.recorded.compiled", run_name="__main__")
     for path in FILES:
@@ -71,23 +60,23 @@ def test_a_row_whose_formula_changes_has_no_kernel_until_it_is_written_anew(row:
 def test_a_new_row_is_refused_with_the_command_that_writes_its_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(ACTIVATIONS, "mish", MISH)
-    reason = unsupported(Architecture((2, 3, 1), activation="mish"))
-    assert reason == f"it has no kernel for mish as its formula is now: run {COMMAND}"
-    model = MLP((2, 3, 1), activation="mish")
-    with pytest.raises(ValueError, match="no kernel for mish"):
+    monkeypatch.setitem(ACTIVATIONS, "invented", INVENTED)
+    reason = unsupported(Architecture((2, 3, 1), activation="invented"))
+    assert reason == f"it has no kernel for invented as its formula is now: run {COMMAND}"
+    model = MLP((2, 3, 1), activation="invented")
+    with pytest.raises(ValueError, match="no kernel for invented"):
         CompiledEngine(model, "mse", OPTIMIZERS["sgd"](model.parameters, lr=0.1))
     monkeypatch.setitem(LOSSES, "cubed", replace(LOSSES["mse"], name="cubed"))
     assert "no kernel for cubed" in str(unsupported(Architecture((2, 1)), loss="cubed"))
 
 
 def test_a_new_row_gets_its_kernel_with_the_value_that_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ACTIVATIONS, "mish", MISH)
-    (_, forward), (_, backward), count = compiled.activation(MISH)
+    monkeypatch.setitem(ACTIVATIONS, "invented", INVENTED)
+    (_, forward), (_, backward), count = compiled.activation(INVENTED)
     assert count == 2, "tanh, and e^−|z| for the sigmoid"
     assert sum("tanh" in line for line in forward) == 1
     assert not any("tanh" in line or "exp" in line for line in backward)
-    assert "elif row == MISH:" in compiled.activations_text()
+    assert "elif row == INVENTED:" in compiled.activations_text()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +91,7 @@ def test_a_new_row_gets_its_kernel_with_the_value_that_it_keeps(monkeypatch: pyt
     ],
 )
 def test_what_compiled_loops_cannot_compute_is_refused_with_the_reason(function: Any, reason: str) -> None:
-    row = Activation("odd", "", "", function, d_mish)
+    row = Activation("odd", function, INVENTED.derivative)
     assert reason in str(missing(row))
     assert str(missing(row)).startswith("it has no kernel for odd and none can be written: ")
 
