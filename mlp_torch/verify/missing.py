@@ -25,19 +25,16 @@ def missing_rows() -> list[str]:
     the instrument's own row its bounds are derived, wider, and there is no dyadic twin.
     """
     found = []
-    for names, truths, where, known, room in (
-        (ACTIVATIONS, FUNCTIONS, "FUNCTIONS", ACTIVATION_ROWS, "activation/rows.py"),
-        (LOSSES, TERMS, "TERMS", LOSS_ROWS, "loss/entries.py"),
+    for kind, names, truths, table, known, room in (
+        ("activation", ACTIVATIONS, FUNCTIONS, "FUNCTIONS", ACTIVATION_ROWS, "activation/rows.py"),
+        ("loss", LOSSES, TERMS, "TERMS", LOSS_ROWS, "loss/entries.py"),
     ):
         for name in (name for name in names if name not in OWN):
             if name not in truths:
-                found.append(
-                    f"{name}: no row in {where} of mlp_torch/verify/truth.py (optional: without it its "
-                    "stages are undecided)"
-                )
+                where = f"{table} of mlp_torch/verify/truth.py"
+                found.append(f"{kind} {name}: no row in {where} (optional: its stages are undecided)")
             if name not in known:
-                found.append(
-                    f"{name}: no row in ROWS of mlp_torch/verify/kinds/{room} (optional: without it its "
-                    "bounds are derived from its formulas, and it has no dyadic twin)"
-                )
+                where = f"ROWS of mlp_torch/verify/kinds/{room}"
+                without = "its bounds are derived from its formulas, and it has no dyadic twin"
+                found.append(f"{kind} {name}: no row in {where} (optional: {without})")
     return found
