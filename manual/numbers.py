@@ -6,7 +6,6 @@ formulas of this package run unchanged on `fractions.Fraction` or `flint.arb`. O
 """
 
 import math
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -33,8 +32,6 @@ def number(value: float | str, like: Array) -> Any:
 
 def pi(like: Array) -> Any:
     """π in the number system of `like`; fractions have none and raise AttributeError."""
-    if hasattr(like, "pi"):
-        return like.pi()
     return type(like.flat[0]).pi() if like.dtype == object else like.dtype.type(math.pi)
 
 
@@ -47,14 +44,9 @@ def erf(x: Array) -> Array:
     return np.asarray(_float_erf(x)).astype(x.dtype)
 
 
-def named(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+def named(function: Any) -> Any:
     """Mark a function of one array that a formula may name instead of writing it out, as sigmoid."""
-
-    @wraps(function)
-    def marked(x: Array) -> Array:
-        return x.named(function.__name__, function) if hasattr(x, "named") else function(x)
-
-    return marked
+    return wraps(function)(lambda x: x.named(function) if hasattr(x, "named") else function(x))
 
 
 def indicator(condition: Array, like: Array) -> Array:

@@ -96,8 +96,6 @@ ROWS: tuple[Loss, ...] = (
         d_multi_margin,
         per_sample=True,
         kinks=True,
-        formula="Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
-        derivative_formula="[margin_j > 0] / K, minus their sum at y",
     ),
     Loss(
         "bce_with_logits",
@@ -112,8 +110,6 @@ ROWS: tuple[Loss, ...] = (
         d_cross_entropy,
         per_sample=True,
         probabilities=True,
-        formula="−Σ y log softmax(ŷ)",
-        derivative_formula="softmax(ŷ) − y",
     ),
     Loss(
         "huber",
@@ -123,3 +119,12 @@ ROWS: tuple[Loss, ...] = (
         options={"delta": "1"},
     ),
 )
+
+# The terms and the derivative in words, of the rows that couple the entries of a sample.
+WORDS = {
+    "multi_margin": (
+        "Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
+        "[margin_j > 0] / K, minus their sum at y",
+    ),
+    "cross_entropy": ("−Σ y log softmax(ŷ)", "softmax(ŷ) − y"),
+}

@@ -5,6 +5,7 @@
 What one cannot write down (a sum along an axis, a choice by `if`) raises TypeError.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,9 +58,11 @@ class Record:
         return self.node("input", (), name)
 
     def constant(self, value: Any) -> "Recorded":
-        """A decimal string or an int is meant exactly, a float is the binary number that it is."""
+        """A decimal string or an int is meant exactly, a float is the binary number that it is, but for π."""
         if isinstance(value, Recorded):
             return value
+        if isinstance(value, float) and value == math.pi:  # what `numbers.pi` asks for
+            return self.node("pi", ())
         return self.node("const", (), Fraction(value.item() if isinstance(value, np.generic) else value))
 
     def node(self, op: str, args: "tuple[Recorded, ...]", value: Any = None) -> "Recorded":
@@ -104,16 +107,13 @@ class Recorded:
         """Whether it is that constant."""
         return self.op == "const" and bool(self.value == number)
 
-    def pi(self) -> "Recorded":
-        """What `numbers.pi` asks for."""
-        return self.record.node("pi", ())
-
     def erf(self) -> "Recorded":
         """What `numbers.erf` asks for."""
         return self.record.make("erf", self)
 
-    def named(self, name: str, function: "Callable[[Recorded], Recorded]") -> "Recorded":
+    def named(self, function: "Callable[[Any], Any]") -> "Recorded":
         """What a function marked by `numbers.named` asks for: one operation, or all that is in it."""
+        name = function.__name__
         return self.record.make(name, self) if name in self.record.opaque else function(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> "Recorded":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manual.activations import Activation
+from manual.catalogue.losses import WORDS
 from manual.losses import Loss
 from manual.recorded.formula import recorded
 from manual.recorded.record import COMPARISONS, Recorded, walk
@@ -87,8 +88,8 @@ _written: dict[tuple[Any, ...], tuple[str, str]] = {}
 
 def _texts(row: Activation | Loss, style: Style) -> tuple[str, str]:
     """Both; of what cannot be recorded the row's own words, or its name."""
-    if isinstance(row, Loss) and row.formula:
-        return row.formula, row.derivative_formula
+    if row.name in WORDS:
+        return WORDS[row.name]
     key = row.name, row.derivative, *row.options.items(), style.over
     if key not in _written:
         long = {name: value for name, value in row.options.items() if len(str(value)) > SHORT}
