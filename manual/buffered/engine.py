@@ -16,7 +16,8 @@ from manual.losses import Reduction
 from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.steps.engine import FlatEngine, check_inputs, check_targets, named
+from manual.steps.engine import FlatEngine, check_inputs, check_targets
+from manual.steps.program import named
 from manual.steps.support import lacking
 from manual.training.recipe import PLAIN, Recipe
 
@@ -145,7 +146,7 @@ class BufferedEngine(FlatEngine):
             for call in step.calls[0]:
                 call()
             found: dict[str, Any] = {"loss": step.losses()[0]}
-        found |= {name: view.copy() for name, view in step.stages.items()} | named("d", gradients.views)
+        found |= {name: view.copy() for name, view in (step.stages | named("d", gradients.views)).items()}
         for call in rules.penalties:
             call()
         return found | named("g", gradients.views) | {"objective": found["loss"] + rules.penalty}

@@ -14,11 +14,10 @@ from manual.architecture import Architecture
 from manual.buffered import activations, layers
 from manual.buffered.losses import KERNELS
 from manual.buffered.program import Call, Program, Workspace, borrows
-from manual.chain import symbol
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.steps.flat import FlatArray
-from manual.steps.program import Written, program, terms
+from manual.steps.program import Written, named, program, terms
 from manual.trace import Stage
 
 
@@ -66,7 +65,7 @@ class Step(Written):
         self.normalizations: dict[int, layers.Normalization] = {}
         self.saved: dict[int, Any] = {}
         self.masks = self._draw(generator) if architecture.dropout else {}
-        self.values = {symbol(name): view for name, view in parameters.views.items()} | self.masks | bound[0]
+        self.values: dict[str, Any] = named("", parameters.views) | self.masks | bound[0]
         rows = program(architecture, loss, reduction, weighted=weighted, dx=keep)
         self.write(rows)
         found = {row.name: self.values[row.name] for row in rows}

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from manual.architecture import choose
-from manual.chain import symbol
 from manual.losses import LOSSES, Loss, Reduction
 from manual.network import MLP, targets
 from manual.numbers import Array
@@ -28,11 +27,6 @@ def check_inputs(x: Any, inputs: int) -> None:
 def check_targets(row: Loss, y: Array, n: int, outputs: int) -> None:
     """Raise ValueError for y that does not fit n samples of so many outputs."""
     row.check(np.broadcast_to(ZERO, (n, outputs)), y)
-
-
-def named(letter: str, gradients: Mapping[str, Array]) -> dict[str, Array]:
-    """Copies under the names of the trace: dW1 for layers.0.weight."""
-    return {f"{letter}{symbol(name)}": gradient.copy() for name, gradient in gradients.items()}
 
 
 class FlatEngine(NumPyEngine):

@@ -1,15 +1,16 @@
 """The program of a fast step: the rows of `manual.chain`, each written down as the room's own calls."""
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from manual.architecture import Architecture
-from manual.chain import backward_stages, forward_stages
+from manual.chain import backward_stages, forward_stages, symbol
 from manual.losses import LOSSES, Reduction
 from manual.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
+T = TypeVar("T")
 NORMALIZATION = re.compile("^(batch|layer)_norm(_evaluation)?")
 
 
@@ -33,11 +34,17 @@ def terms(loss: str, reduction: str, n: int, outputs: int) -> int:
     return 1 if reduction == "sum" else n if LOSSES[loss].per_sample else n * outputs
 
 
+def named(letter: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """By the names of the trace: with the letter d, dW1 for layers.0.weight."""
+    return {f"{letter}{symbol(name)}": array for name, array in arrays.items()}
+
+
 class Written:
     """A step that has a method for each kind of stage, which writes its calls down.
 
     It is given the stage and the arrays that the stage reads, None for what the room puts elsewhere, and
-    gives the array that will hold the stage's value. All normalizations are one kind.
+    gives what `written` makes the array of that will hold the stage's value. All normalizations are one
+    kind.
     """
 
     values: dict[str, Any]
@@ -46,4 +53,9 @@ class Written:
         """Every stage's calls in order; `values` has the leaves by name, and then where each value lies."""
         for stage in stages:
             method = getattr(self, NORMALIZATION.sub("normalization", stage.kind))
-            self.values[stage.name] = method(stage, *(self.values.get(name) for name in stage.reads))
+            result = method(stage, *(self.values.get(name) for name in stage.reads))
+            self.values[stage.name] = self.written(stage, result)
+
+    def written(self, stage: Stage, result: Any) -> Any:
+        """Where the value lies, once the method of the stage has given `result`."""
+        return result

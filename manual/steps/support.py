@@ -8,9 +8,7 @@ from manual.architecture import Architecture
 HAS_NO = {"activation": "kernel for the activation", "loss": "kernel for the loss", "optimizer": "rule for"}
 
 
-def lacking(
-    engine: str, tables: Mapping[str, Any], architecture: Architecture, **rows: Any
-) -> str | None:
+def lacking(engine: str, tables: Mapping[str, Any], architecture: Architecture, **rows: Any) -> str | None:
     """The first row that the network or `rows` ask for and the engine's table of its kind lacks, or None.
 
     `rows` are a loss and an optimizer, as the keys of its table; None is not asked for.
