@@ -16,7 +16,7 @@ from manual.losses import Reduction
 from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.steps.engine import FlatEngine, check_inputs, check_targets
+from manual.steps.engine import FlatEngine, check
 from manual.steps.program import named
 from manual.steps.support import lacking
 from manual.training.recipe import PLAIN, Recipe
@@ -159,9 +159,7 @@ class BufferedEngine(FlatEngine):
         """Raise ValueError where x or y does not fit; once for each pair of arrays."""
         if self._checked is not None and self._checked[0] is x and self._checked[1] is y:
             return
-        sizes = self.model.architecture.sizes
-        check_inputs(x, sizes[0])
-        check_targets(self.row, y, len(x), sizes[-1])
+        check(self.row, self.model.architecture.sizes, x, y)
         self._checked = x, y
 
     def _of_size(self, n: int, columns: bool, wanted: int, weighted: bool) -> Batches:

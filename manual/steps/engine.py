@@ -18,15 +18,16 @@ from manual.training.recipe import Recipe
 ZERO = np.zeros(())
 
 
+def check(row: Loss, sizes: tuple[int, ...], x: Any, y: Array) -> None:
+    """Raise ValueError for x that is not (N, in), or y that does not fit N outputs of such a network."""
+    check_inputs(x, sizes[0])
+    row.check(np.broadcast_to(ZERO, (len(x), sizes[-1])), y)
+
+
 def check_inputs(x: Any, inputs: int) -> None:
     """Raise ValueError for x that is not (N, inputs)."""
     if x.ndim != 2 or x.shape[1] != inputs:
         raise ValueError(f"x has shape {tuple(x.shape)}; this network takes (N, {inputs})")
-
-
-def check_targets(row: Loss, y: Array, n: int, outputs: int) -> None:
-    """Raise ValueError for y that does not fit n samples of so many outputs."""
-    row.check(np.broadcast_to(ZERO, (n, outputs)), y)
 
 
 class FlatEngine(NumPyEngine):

@@ -9,17 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.architecture import choose
+from manual.architecture import Architecture, choose
 from manual.chain import symbol
 from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
+from manual.optimizers import OPTIMIZERS as MANUAL_OPTIMIZERS
+from manual.steps.engine import check
+from manual.steps.support import lacking
 from manual.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
+from mlp_torch.buffered.activations import ACTIVATIONS
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
+from mlp_torch.buffered.losses import LOSSES
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
 from mlp_torch.buffered.products import precision
@@ -36,15 +41,25 @@ GATHERED_BYTES, GATHERED_STEPS = 2**20, 32
 PREDICTED_ROWS = 8192
 
 
-def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee") -> str | None:
-    """What of this the engine cannot do, in one line, or None: every row of every table it can."""
+def unsupported(
+    device: str,
+    dtype: str = "float32",
+    fp32_precision: str = "ieee",
+    architecture: Architecture | None = None,
+    **rows: Any,
+) -> str | None:
+    """What of this the engine cannot do, in one line, or None.
+
+    `rows` are the loss and the class of the optimizer, where they are known.
+    """
     if device not in ("cpu", "cuda"):
         return f"the torch engine runs on cpu and cuda, not on {device}"
     if fp32_precision not in PRECISIONS:
         return f"fp32_precision is {', '.join(PRECISIONS)}, not {fp32_precision}"
     if fp32_precision != "ieee" and dtype == "float64":
         return f"fp32_precision {fp32_precision} is for float32, not for float64"
-    return None
+    tables = {"activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS}
+    return None if architecture is None else lacking("torch", tables, architecture, **rows)
 
 
 def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
@@ -84,11 +99,12 @@ class TorchEngine:
         steps_per_graph: int = STEPS_PER_GRAPH,
     ) -> None:
         choose("loss", loss, list(MANUAL_LOSSES))
-        choose("optimizer", optimizer, list(OPTIMIZERS))
+        rule = MANUAL_OPTIMIZERS[choose("optimizer", optimizer, list(MANUAL_OPTIMIZERS))]
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
-        reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
+        kind, rows = str(self.dtype).removeprefix("torch."), {"loss": loss, "optimizer": rule}
+        reason = unsupported(self.device.type, kind, fp32_precision, module.architecture, **rows)
         if reason is not None:
             raise ValueError(reason)
         beyond = too_large({**asdict(recipe), **options}, self.dtype)
@@ -99,7 +115,7 @@ class TorchEngine:
         self.recipe = recipe
         self.task, self.fp32_precision = Task(loss, "mean", recipe, bf16), "ieee" if bf16 else fp32_precision
         self.rules = Rules(recipe, self.flat.gradients)
-        self.optimizer = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
+        self.optimizer = OPTIMIZERS[rule](rule({}, **options), self.flat.values, self.flat.gradients)
         self.resident = Resident(self.device)
         self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
         self.steps_per_graph = steps_per_graph
@@ -159,7 +175,7 @@ class TorchEngine:
     ) -> float:
         """One step on a batch; `masks` gives the dropout masks as in `manual.MLP.trace`."""
         with self._working(), advised(len(x), self.device, self._needed, self._release):
-            data = self._tensors(x, y, weights)
+            data = self._data(x, y, weights, kept=False)
             chunk = self._chunk(data, len(x), 1)
             given = None if masks is None else {n: self.resident.tensor(m) for n, m in masks.items()}
             loss = float(chunk.one(data, lr, given))
@@ -222,7 +238,7 @@ class TorchEngine:
         stages = stages_of(self.model, self.loss, reduction, weights is not None, self.recipe)
         leaves = {symbol(name): array for name, array in self.parameters().items()}
         with self._working():
-            rows, y_rows, *w = self._tensors(x, y, weights)
+            rows, y_rows, *w = self._data(x, y, weights, kept=False)
             buffers = Buffers(self.device, self.dtype)
             task = replace(self.task, reduction=reduction)
             options: dict[str, Any] = {"training": self.model.training, "with_dx": True}
@@ -242,29 +258,19 @@ class TorchEngine:
         with torch.inference_mode(), precision(self.device.type, self.fp32_precision):
             yield
 
-    def _data(self, x: Array, y: Array, weights: Array | None) -> Rows:
-        """x, y and weights on the device; they are looked at when they come there, not in every epoch."""
-        new = x not in self.resident or y not in self.resident
-        data = tuple(self.resident(array) for array in (x, y, weights) if array is not None)
-        if new:
-            self._check(data[0], y)
-        return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
+    def _data(self, x: Array, y: Array, weights: Array | None, kept: bool = True) -> Rows:
+        """x, y and weights on the device, where they stay if they are `kept`; looked at as they come there.
 
-    def _tensors(self, x: Array, y: Array, weights: Array | None) -> Rows:
-        """The same for one batch, which is not kept."""
-        data = tuple(self.resident.tensor(array) for array in (x, y, weights) if array is not None)
-        self._check(data[0], y)
+        Raises ValueError where x or y does not fit the network and the loss.
+        """
+        known = kept and x in self.resident and y in self.resident
+        take = self.resident if kept else self.resident.tensor
+        data = tuple(take(array) for array in (x, y, weights) if array is not None)
+        if not known:
+            check(MANUAL_LOSSES[self.loss], self.model.architecture.sizes, data[0], y)
+            if data[0].dtype != self.dtype:
+                raise ValueError(f"x is {data[0].dtype}; this network takes {self.dtype}")
         return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
-
-    def _check(self, x: Tensor, y: Array) -> None:
-        """Raise ValueError where x or y does not fit the network and the loss."""
-        sizes = self.model.architecture.sizes
-        if x.ndim != 2 or x.shape[1] != sizes[0] or x.dtype != self.dtype:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)} and is {x.dtype}; "
-                f"this network takes (N, {sizes[0]}) of {self.dtype}"
-            )
-        MANUAL_LOSSES[self.loss].check(np.broadcast_to(np.zeros((), np.float32), (len(x), sizes[-1])), y)
 
     def _steps(self, x: Tensor, batch_size: int) -> int:
         """How many batches make a chunk: whole groups of those that make an update together."""
