@@ -44,7 +44,8 @@ def sgd(o: SGD, theta: Tensor, gradient: Tensor) -> Update:
     options |= {"dampening": o.dampening, "nesterov": o.nesterov}
 
     def update(lr: Tensor) -> None:
-        torch._fused_sgd_([theta], [gradient], buffers, lr=lr, **flags, **options)
+        first = flags["is_first_step"]
+        torch._fused_sgd_([theta], [gradient], buffers, lr=lr, is_first_step=first, **options)
         flags["is_first_step"] = False
 
     return Update(lambda lr: [partial(update, lr)], moments, flags)
