@@ -1,12 +1,12 @@
 """NumPy alone: the hand-derived chain rule of the multi-layer perceptron. Never imports torch."""
 
-from manual.activations import ACTIVATIONS
-from manual.architecture import Architecture, Counts
-from manual.catalogue.schedules import SCHEDULES, learning_rate
-from manual.losses import LOSSES
+from manual.catalogue import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
+from manual.catalogue.schedules import learning_rate
 from manual.network import MLP
-from manual.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
-from manual.trace import Stage, Trace
+from manual.optimizers import SGD
+from manual.structure.architecture import Architecture, Counts
+from manual.structure.trace import Stage, Trace
 from manual.training.fit import fit
 from manual.training.recipe import Recipe
 

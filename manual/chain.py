@@ -10,12 +10,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from manual.activations import Activation, prelu_slope_gradient
-from manual.architecture import Architecture
-from manual.layers import BatchNorm, BatchNormEvaluation, Dropout, LayerNorm, Linear
-from manual.losses import LOSSES, Loss, Reduction
+from manual.activations import Activation
+from manual.catalogue import LOSSES
+from manual.catalogue.activations import prelu_slope_gradient
+from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
+from manual.layers import Dropout, Linear
+from manual.losses import Loss, Reduction
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
 # The name a parameter or buffer has inside the chain rule, by what follows the layer's number in the
@@ -51,12 +54,12 @@ class _Rows:
         formula: str,
         reads: list[str],
         function: Callable[..., Any],
-        activation: Activation | None = None,
+        row: Activation | Loss | None = None,
         **more: Any,
     ) -> str:
         """Add the row that computes `name`, and return the name."""
-        if activation is not None:
-            more |= {"row": activation.name, "constants": activation.options}
+        if row is not None:
+            more |= {"row": row.name, "constants": row.options}
         self.stages.append(Stage(name, self.layer, kind, formula, tuple(reads), function, **more))
         return name
 
@@ -100,14 +103,14 @@ def forward_stages(
         a = write(f"a{i}", "activation", f"a{i} = {row.name}({', '.join(reads)})", reads, row.forward, row)
         if drops:
             a = write(f"h{i}", "dropout", f"h{i} = a{i} · mask{i}", [a, f"mask{i}"], Dropout.forward)
-    formula = f"loss = {'weighted ' * weighted}{reduction} of {LOSSES[loss].formula}, ŷ = {a}"
-    options: dict[str, Any] = {"reduction": reduction}
-    value, _ = _loss_functions(LOSSES[loss], weighted)
-    write("loss", "loss", formula, [a, "y", *["weights"] * weighted], value, row=loss, options=options)
+    minimized, options = LOSSES[loss], {"reduction": reduction}
+    formula = f"{'weighted ' * weighted}{reduction} of {minimized.formula}{minimized.constants}"
+    reads, (value, _) = [a, "y", *["weights"] * weighted], _loss_functions(minimized, weighted)
+    write("loss", "loss", f"loss = {formula}, ŷ = {a}", reads, value, minimized, options=options)
     if recipe.penalized:
         symbols = [f"W{i}" for i in range(1, architecture.depth + 1)]
-        formula, options = f"objective = loss + {_penalty(recipe)}", {"recipe": recipe}
-        write("objective", "penalty", formula, ["loss", *symbols], objective, options=options)
+        formula = f"objective = loss + {_penalty(recipe)}"
+        write("objective", "penalty", formula, ["loss", *symbols], objective, options={"recipe": recipe})
     return rows.stages
 
 
@@ -154,14 +157,15 @@ def backward_stages(
     rows = _Rows(recipe)
     write = rows.write
     rows.layer = architecture.depth
-    formula = f"dloss = ∂loss/∂a{rows.layer}: {LOSSES[loss].gradient_formula}"
+    minimized = LOSSES[loss]
+    formula = f"dloss = ∂loss/∂a{rows.layer}: {minimized.gradient_formula}{minimized.constants}"
     if weighted:
         formula += ", times w"
     if reduction == "mean":
-        formula += f", over {'Σw' if weighted else 'N'}{'' if LOSSES[loss].per_sample else '·K'}"
+        formula += f", over {'Σw' if weighted else 'N'}{'' if minimized.per_sample else '·K'}"
     reads, options = [f"a{rows.layer}", "y", *["weights"] * weighted], {"reduction": reduction}
-    _, gradient = _loss_functions(LOSSES[loss], weighted)
-    delta = write("dloss", "loss_gradient", formula, reads, gradient, row=loss, options=options)
+    _, gradient = _loss_functions(minimized, weighted)
+    delta = write("dloss", "loss_gradient", formula, reads, gradient, minimized, options=options)
     for i in range(architecture.depth, 0, -1):  # delta: ∂L/∂(what the layer gave to the next one)
         rows.layer = i
         row, normalization, drops = _kinds(architecture, i, training)

@@ -1,22 +1,23 @@
-"""The losses, each value with its gradient beside it; one row of `LOSSES` a loss, in torch's meaning.
+"""The lecture's losses, each value with its gradient beside it: one row a loss, in torch's meaning.
 
 ŷ is the network's output of shape (N, K). An elementwise loss takes y of the same shape and averages
-over all N·K entries; cross_entropy and multi_margin take class labels of shape (N,) and average over
-the N samples. `reduction="sum"` leaves the division out; weights (N,) make the mean a weighted one, as
-torch's `weight` does. Kinks follow torch. Sources: the lecture's
-slides "L1 Loss" to "Hinge Loss", and torch's documentation of the function of the same name.
+over all N·K entries; a loss of class labels takes y of shape (N,) and averages over the N samples.
+`reduction="sum"` leaves the division out; weights (N,) make the mean a weighted one, as torch's `weight`
+does. Kinks follow torch. Source: the slides "L1 Loss" to "Hinge Loss". Further losses are in
+`manual.catalogue.losses`, all of them by name in `manual.catalogue.LOSSES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from manual.activations import sigmoid, softmax
-from manual.numbers import Array, indicator, number, sign
+from manual.numbers import Array, number, sign
 
 Reduction = Literal["mean", "sum"]
+
 Target = Literal["real", "sign", "binary", "label"]
 
 
@@ -25,24 +26,48 @@ class Loss:
     """One row: the terms whose sum or mean is the loss, and their derivative with respect to ŷ.
 
     `target` says what y holds: real numbers, signs ±1, binary 0/1, or class labels. `per_sample`
-    losses have one term a sample, the others one an entry. `kinks` says if the derivative jumps.
+    losses have one term a sample, the others one an entry. `kinks` says if the derivative jumps,
+    `probabilities` if labels may be given as rows of probabilities.
+    `terms(output, y, **options)` and `derivative(output, y, **options)` take the `options`: constants
+    above 0, as text in decimals, torch's defaults. `huber(delta=0.5)` is the name of huber with another.
     """
 
     name: str
     formula: str
     gradient_formula: str
     target: Target
-    terms: Callable[[Array, Array], Array]
-    derivative: Callable[[Array, Array], Array]
+    terms: Callable[..., Array]
+    derivative: Callable[..., Array]
     per_sample: bool = False
     kinks: bool = False
+    probabilities: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def constants(self) -> str:
+        """What follows a formula that names the options: ", delta = 1"."""
+        return "".join(f", {name} = {value}" for name, value in self.options.items())
+
+    def with_options(self, options: Mapping[str, str]) -> "Loss":
+        """The row with other options. Raises ValueError for one that it lacks, or a value that cannot be."""
+        for name, value in options.items():
+            if name not in self.options:
+                known = f"it takes {', '.join(self.options)}" if self.options else "it takes none"
+                raise ValueError(f"{self.name} has no option {name!r}: {known}")
+            try:
+                good = 0 < float(value) < math.inf
+            except ValueError:
+                good = False
+            if not good:
+                raise ValueError(f"{self.name}({name}={value}): {name} is a finite number above 0")
+        return replace(self, options={**self.options, **options})
 
     def value(
         self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
     ) -> Any:
         """The loss, a scalar of the output's number system; Σ wᵢ ℓᵢ / Σ wᵢ with weights w (N,)."""
         self.check(output, y)
-        terms = self.terms(output, y)
+        terms = self.terms(output, y, **self.options)
         if weights is not None:
             shares = self.shares(output, weights, reduction)
             return (terms * (shares if self.per_sample else shares[:, None])).sum()
@@ -54,7 +79,7 @@ class Loss:
     ) -> Array:
         """∂L/∂ŷ, of the output's shape and dtype."""
         self.check(output, y)
-        derivative = self.derivative(output, y)
+        derivative = self.derivative(output, y, **self.options)
         if weights is not None:
             return derivative * self.shares(output, weights, reduction)[:, None]
         return derivative / self.count(output) if reduction == "mean" else derivative
@@ -76,7 +101,7 @@ class Loss:
 
     def check(self, output: Array, y: Array) -> None:
         """Raise ValueError where y does not fit the output; (N,) never broadcasts against (N, 1)."""
-        probabilities = self.name == "cross_entropy" and y.shape == output.shape
+        probabilities = self.probabilities and y.shape == output.shape
         if self.target != "label" or probabilities:
             if y.shape != output.shape:
                 raise ValueError(
@@ -127,17 +152,6 @@ def d_l1(output: Array, y: Array) -> Array:
     return sign(output - y)
 
 
-# ℓ = ½ d² where |d| < 1, else |d| − ½, with d = ŷ − y
-def smooth_l1(output: Array, y: Array) -> Array:
-    d = output - y
-    return np.where(np.abs(d) < 1, d * d / 2, (2 * np.abs(d) - 1) / 2)
-
-
-def d_smooth_l1(output: Array, y: Array) -> Array:
-    d = output - y
-    return np.minimum(np.maximum(d, number(-1, d)), number(1, d))
-
-
 # ℓ = max(0, 1 − y ŷ), y = ±1; the derivative at y ŷ = 1 is 0
 def hinge(output: Array, y: Array) -> Array:
     return np.maximum(1 - y * output, number(0, output))
@@ -145,105 +159,6 @@ def hinge(output: Array, y: Array) -> Array:
 
 def d_hinge(output: Array, y: Array) -> Array:
     return np.where(1 - y * output <= 0, number(0, output), -y)  # not > 0: NaN passes, as in torch
-
-
-# ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K; a margin of exactly 0 has derivative 0
-def multi_margin(output: Array, y: Array) -> Array:
-    return np.maximum(_margins(output, y), number(0, output)).sum(axis=1) / output.shape[1]
-
-
-def d_multi_margin(output: Array, y: Array) -> Array:
-    active = indicator(_margins(output, y) > 0, output)
-    active[np.arange(len(y)), y] = -active.sum(axis=1)
-    return active / output.shape[1]
-
-
-def _margins(output: Array, y: Array) -> Array:
-    rows = np.arange(len(y))
-    margins = 1 - output[rows, y][:, None] + output
-    margins[rows, y] = 0 * margins[rows, y]
-    return margins
-
-
-# ℓ = −y log s(ŷ) − (1 − y) log(1 − s(ŷ)) = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|)
-def bce_with_logits(output: Array, y: Array) -> Array:
-    return np.maximum(output, number(0, output)) - y * output + np.log1p(np.exp(-np.abs(output)))
-
-
-def d_bce_with_logits(output: Array, y: Array) -> Array:
-    return sigmoid(output) - y
-
-
-# ℓ = −Σₖ yₖ log softmax(ŷ)ₖ; ŷ are logits, y class labels or a row of probabilities
-def cross_entropy(output: Array, y: Array) -> Array:
-    shifted = output - output.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    if y.ndim == 2:
-        return -(y * (shifted - log_sum[:, None])).sum(axis=1)
-    return log_sum - shifted[np.arange(len(y)), y]
-
-
-# ∂ℓ/∂ŷⱼ = softmax(ŷ)ⱼ Σₖ yₖ − yⱼ, where a label's row has a single 1
-def d_cross_entropy(output: Array, y: Array) -> Array:
-    p = softmax(output)
-    if y.ndim == 2:
-        return p * y.sum(axis=1, keepdims=True) - y
-    rows = np.arange(len(y))
-    p[rows, y] = p[rows, y] - 1
-    return p
-
-
-LOSSES: dict[str, Loss] = {
-    row.name: row
-    for row in [
-        Loss(
-            "half_squared_error",
-            "½ (y − ŷ)²",
-            "ŷ − y",
-            "real",
-            half_squared_error,
-            d_half_squared_error,
-        ),
-        Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
-        Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
-        Loss(
-            "smooth_l1",
-            "½ d² if |d| < 1 else |d| − ½, d = ŷ − y",
-            "min(max(d, −1), 1)",
-            "real",
-            smooth_l1,
-            d_smooth_l1,
-        ),
-        Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
-        Loss(
-            "multi_margin",
-            "Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
-            "[margin_j > 0] / K, minus their sum at y",
-            "label",
-            multi_margin,
-            d_multi_margin,
-            per_sample=True,
-            kinks=True,
-        ),
-        Loss(
-            "bce_with_logits",
-            "−y log s(ŷ) − (1 − y) log(1 − s(ŷ))",
-            "s(ŷ) − y",
-            "binary",
-            bce_with_logits,
-            d_bce_with_logits,
-        ),
-        Loss(
-            "cross_entropy",
-            "−Σ y log softmax(ŷ)",
-            "softmax(ŷ) − y",
-            "label",
-            cross_entropy,
-            d_cross_entropy,
-            per_sample=True,
-        ),
-    ]
-}
 
 
 def predict(output: Array, target: Target) -> Array:
@@ -282,3 +197,18 @@ def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
     """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
     scale = number(coefficient, weights)
     return scale * np.abs(weights).sum(), scale * sign(weights)
+
+
+ROWS: tuple[Loss, ...] = (
+    Loss(
+        "half_squared_error",
+        "½ (y − ŷ)²",
+        "ŷ − y",
+        "real",
+        half_squared_error,
+        d_half_squared_error,
+    ),
+    Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
+    Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
+    Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
+)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from manual.activations import NEGATIVE_SLOPE
-from manual.architecture import Architecture, Counts, choose
+from manual.catalogue import LOSSES
+from manual.catalogue.activations import NEGATIVE_SLOPE
+from manual.catalogue.layers import BatchNorm
 from manual.chain import backward_stages, forward_stages, symbol
-from manual.layers import BatchNorm, Dropout
-from manual.losses import LOSSES, Reduction
+from manual.layers import Dropout
+from manual.losses import Reduction
 from manual.numbers import Array
-from manual.trace import Stage, Trace, run
+from manual.structure.architecture import Architecture, Counts, choose
+from manual.structure.trace import Stage, Trace, run
 from manual.training.recipe import PLAIN, Recipe
 
 
@@ -90,7 +92,7 @@ class MLP:
         self, loss: str, reduction: Reduction = "mean", weighted: bool = False, recipe: Recipe = PLAIN
     ) -> list[Stage]:
         """The chain rule of this network: every row of the forward and the backward pass."""
-        choose("loss", loss, list(LOSSES))
+        choose("loss", loss, LOSSES)
         choose("reduction", reduction, ("mean", "sum"))
         arguments = (self.architecture, loss, reduction, self.training, weighted, recipe)
         return forward_stages(*arguments) + backward_stages(*arguments)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from manual.losses import LOSSES as MANUAL_LOSSES
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.numbers import Array
 from manual.training.engine import ManualEngine, State, Stepwise
 from manual.training.recipe import PLAIN, Recipe

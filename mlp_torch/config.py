@@ -12,11 +12,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from manual.activations import ACTIVATIONS
-from manual.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture
-from manual.catalogue.schedules import SCHEDULES
-from manual.losses import LOSSES
-from manual.optimizers import OPTIMIZERS
+from manual.catalogue import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from manual.structure.architecture import INITIALIZATIONS, NORMALIZATIONS, Architecture
 from manual.training.recipe import Recipe
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.sets import DATASETS

@@ -15,13 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 
 import manual
-from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
 from mlp_torch.errors import UserError
+from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
 
 
@@ -53,7 +54,8 @@ def _by_hand(config: Train, architecture: Architecture, loss: str) -> tuple[manu
 
 
 def _manual(config: Train, architecture: Architecture, loss: str) -> Any:
-    return BufferedEngine(*_by_hand(config, architecture, loss))
+    kind = ManualEngine if step_of(config, architecture, loss) == "manual" else BufferedEngine
+    return kind(*_by_hand(config, architecture, loss))
 
 
 def compiled(model: manual.MLP, loss: str, optimizer: Any, recipe: Recipe = PLAIN, *, batch_size: int) -> Any:
@@ -108,34 +110,35 @@ def _both(config: Train, architecture: Architecture, loss: str) -> Any:
     return BothEngine(plain, _autograd(config, architecture, loss))
 
 
-def _torch_unsupported(config: Train, architecture: Architecture) -> str | None:
+def _torch_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
     from mlp_torch.buffered import unsupported
 
-    return unsupported(config.device, config.dtype, config.fp32_precision)
+    reason = unsupported(config.device, config.dtype, config.fp32_precision)
+    return reason or lacking("torch", architecture, loss, config.optimizer)
 
 
-def compiled_unsupported(architecture: Architecture) -> str | None:
+def compiled_unsupported(architecture: Architecture, loss: str, optimizer: str | None = None) -> str | None:
     """Why the compiled step cannot train this network here, with the remedy."""
     if importlib.util.find_spec("numba") is None:
         return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
-    return unsupported(architecture)
+    return unsupported(architecture) or lacking("compiled", architecture, loss, optimizer)
 
 
-def _compiled_unsupported(config: Train, architecture: Architecture) -> str | None:
+def _compiled_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
     if config.accumulate > 1:
         return "it updates after every batch, and --accumulate is for others; use --engine manual or torch"
-    return compiled_unsupported(architecture)
+    return compiled_unsupported(architecture, loss, config.optimizer)
 
 
-def _autograd_unsupported(config: Train, architecture: Architecture) -> str | None:
+def _autograd_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
     if config.fp32_precision != "ieee":
         return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
     return None
 
 
-def _nothing(config: Train, architecture: Architecture) -> str | None:
+def _nothing(config: Train, architecture: Architecture, loss: str) -> str | None:
     return None
 
 
@@ -143,14 +146,14 @@ def _nothing(config: Train, architecture: Architecture) -> str | None:
 class EngineEntry:
     """One engine of `mlp train`: how it is built; `step` names the hand-written step it is judged by.
 
-    `computes` says in a newcomer's words who makes the gradients. `unsupported(config, architecture)` says
-    why it cannot do what the flags ask, or gives None.
+    `computes` says in a newcomer's words who makes the gradients. `unsupported(config, architecture, loss)`
+    says why it cannot do what the flags ask, or gives None.
     """
 
     build: Callable[[Train, Architecture, str], Any]
     computes: str
     step: str = "manual"
-    unsupported: Callable[[Train, Architecture], str | None] = _nothing
+    unsupported: Callable[[Train, Architecture, str], str | None] = _nothing
 
 
 ENGINES: dict[str, EngineEntry] = {
@@ -179,7 +182,13 @@ FASTEST: tuple[tuple[float, tuple[str, ...]], ...] = (
 )
 
 
-def choose_engine(config: Train, architecture: Architecture, device: str) -> tuple[str, str]:
+def step_of(config: Train, architecture: Architecture, loss: str) -> str:
+    """The hand-written step that the engine trains with: `manual`, which lacks no row, where its own does."""
+    step = ENGINES[config.engine].step
+    return step if lacking(step, architecture, loss, config.optimizer) is None else "manual"
+
+
+def choose_engine(config: Train, architecture: Architecture, loss: str, device: str) -> tuple[str, str]:
     """The engine that `auto` takes on that device, the fastest that can do what is asked, and in words why.
 
     What would be faster and cannot be taken is said with its remedy.
@@ -190,7 +199,7 @@ def choose_engine(config: Train, architecture: Architecture, device: str) -> tup
         order = ("torch", "autograd")
     passed_over: list[tuple[str, str]] = []
     for name in order:
-        reason = ENGINES[name].unsupported(replace(config, device=device), architecture)
+        reason = ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
@@ -209,7 +218,7 @@ def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     Raises UserError where it cannot do what they ask.
     """
     row = ENGINES[config.engine]
-    reason = row.unsupported(config, architecture)
+    reason = row.unsupported(config, architecture, loss)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
     engine: AnyEngine = row.build(config, architecture, loss)

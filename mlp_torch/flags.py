@@ -1,6 +1,6 @@
 """What the flags of all commands share: choices in the help, and one line for a value that cannot be."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch.errors import UserError
 
 
@@ -23,10 +23,10 @@ def require(condition: bool, flag: str, value: object, rule: str) -> None:
         raise UserError(f"{flag} {value}: {rule}")
 
 
-def require_choice(flag: str, kind: str, name: str, choices: Iterable[str]) -> None:
+def require_choice(flag: str, kind: str, name: str, choices: Collection[str]) -> None:
     """Raise UserError that names the nearest choice unless `name` is one."""
     try:
-        choose(kind, name, list(choices))
+        choose(kind, name, choices)
     except ValueError as error:
         raise UserError(f"{flag}: {error}") from None
 

@@ -1,6 +1,7 @@
 """The same network as a torch module: same constructor, same parameter names, weights bit for bit."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import manual
-from manual.activations import NEGATIVE_SLOPE
-from manual.architecture import Architecture, Counts
+from manual.catalogue.activations import NEGATIVE_SLOPE
 from manual.numbers import Array
+from manual.structure.architecture import Architecture, Counts
 from manual.training.recipe import Recipe, is_weight
+from mlp_torch.by_formula import ByFormula
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
 ACTIVATIONS: dict[str, Any] = {
@@ -31,6 +33,7 @@ ACTIVATIONS: dict[str, Any] = {
     "softplus": nn.Softplus,
     "hardtanh": nn.Hardtanh,
     "softmax": lambda: nn.Softmax(dim=-1),
+    "mish": nn.Mish,
 }
 
 NORMALIZATIONS: dict[str, Any] = {"batch_norm": nn.BatchNorm1d, "layer_norm": nn.LayerNorm}
@@ -197,6 +200,7 @@ LOSSES: dict[str, Any] = {
     "multi_margin": F.multi_margin_loss,
     "bce_with_logits": F.binary_cross_entropy_with_logits,
     "cross_entropy": F.cross_entropy,
+    "huber": F.huber_loss,
 }
 
 
@@ -219,10 +223,12 @@ def loss_value(
     loss: str, output: Tensor, y: Tensor, reduction: str = "mean", weights: Tensor | None = None
 ) -> Tensor:
     """The loss (); with weights (N,) Σ wᵢ ℓᵢ / Σ wᵢ, where ℓᵢ is the mean over a sample's entries."""
+    row = manual.LOSSES[loss]
+    function = partial(LOSSES[row.name], **{name: float(value) for name, value in row.options.items()})
     if weights is None:
-        value: Tensor = LOSSES[loss](output, y, reduction=reduction)
+        value: Tensor = function(output, y, reduction=reduction)
         return value
-    terms = LOSSES[loss](output, y, reduction="none")
+    terms = function(output, y, reduction="none")
     weighted = terms * (weights if terms.ndim == 1 else weights[:, None])
     if reduction == "sum":
         return weighted.sum()
@@ -248,6 +254,7 @@ OPTIMIZERS: dict[str, Any] = {
     "adagrad": torch.optim.Adagrad,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "lion": partial(ByFormula, manual.OPTIMIZERS["lion"]),  # torch has none
 }
 
 

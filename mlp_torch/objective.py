@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.data.config import DataFlags
 from mlp_torch.errors import UserError

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from manual.architecture import Architecture
 from manual.buffered import BufferedEngine
 from manual.numbers import Array
 from manual.optimizers import SGD
-from manual.trace import Trace
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.engines import compiled, compiled_unsupported
+from mlp_torch.kernels import lacking
 from mlp_torch.model import MLP, to_manual
 
 # trace(x, y, masks=…, reduction=…, weights=…), as manual.MLP.trace without the loss
@@ -25,10 +26,12 @@ Pass = Callable[..., Trace]
 
 @dataclass(frozen=True)
 class StepEntry:
-    """One row: `trace(module, loss, recipe)` gives its pass; `unsupported` says why it cannot, or None."""
+    """One row: `trace(module, loss, recipe)` gives its pass; `unsupported(architecture, loss)` says why it
+    cannot, or None.
+    """
 
     trace: Callable[[MLP, str, Recipe], Pass]
-    unsupported: Callable[[Architecture], str | None] = lambda architecture: None
+    unsupported: Callable[[Architecture, str], str | None] = lambda architecture, loss: None
 
 
 def _plain(module: MLP, loss: str, recipe: Recipe) -> Pass:
@@ -59,9 +62,9 @@ def _torch(module: MLP, loss: str, recipe: Recipe) -> Pass:
 
 STEPS: dict[str, StepEntry] = {
     "manual": StepEntry(_plain),
-    "buffered": StepEntry(_buffered),
+    "buffered": StepEntry(_buffered, partial(lacking, "buffered")),
     "compiled": StepEntry(_compiled, compiled_unsupported),
-    "torch": StepEntry(_torch),
+    "torch": StepEntry(_torch, partial(lacking, "torch")),
 }
 
 
@@ -73,7 +76,7 @@ def hand_written(name: str, module: MLP, loss: str, recipe: Recipe = PLAIN) -> P
     """
     if name not in STEPS:
         raise ValueError(f"unknown step {name!r}: choose from {', '.join(STEPS)}")
-    reason = STEPS[name].unsupported(module.architecture)
+    reason = STEPS[name].unsupported(module.architecture, loss)
     if reason is None and name != "manual" and not module.training:
         reason = "it only trains, and the model is in evaluation mode: call model.train()"
     if reason is not None:

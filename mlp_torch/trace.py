@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manual.architecture import choose
+from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.chain import backward_stages, forward_stages, symbol
-from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Stage, Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, Dropout, loss_value, penalty, state_arrays
@@ -28,7 +28,7 @@ def stages_of(
     model: MLP, loss: str, reduction: Reduction, weighted: bool = False, recipe: Recipe = PLAIN
 ) -> list[Stage]:
     """The chain rule of this module: the same rows as the manual network's."""
-    choose("loss", loss, list(MANUAL_LOSSES))
+    choose("loss", loss, MANUAL_LOSSES)
     arguments = (model.architecture, loss, reduction, model.training, weighted, recipe)
     return forward_stages(*arguments) + backward_stages(*arguments)
 

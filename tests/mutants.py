@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS, sigmoid
-from manual.layers import standardize
-from manual.losses import LOSSES
+from manual.activations import sigmoid
+from manual.catalogue import ACTIVATIONS, LOSSES
+from manual.catalogue.layers import standardize
 from manual.numbers import Array
-from manual.trace import Stage, Trace, run
+from manual.structure.trace import Stage, Trace, run
 
 Function = Callable[..., Any]
 Maker = Callable[[Stage, Mapping[str, Any]], Function]

@@ -13,10 +13,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.layers import standardize
-from manual.losses import _margins
+from manual.catalogue.layers import standardize
+from manual.catalogue.losses import _margins
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 
 PRIMES = (2, 3, 5, 7, 11, 13)
 FLAT_SOMEWHERE = {"relu", "hardtanh"}  # where a gradient of 0 is right for many entries

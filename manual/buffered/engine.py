@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered import activations, losses
 from manual.buffered.batches import Batches
 from manual.buffered.optimizers import UPDATE_RULES, PlainUpdate, Update
@@ -20,14 +19,9 @@ from manual.steps.engine import FlatEngine, check
 from manual.steps.program import named
 from manual.steps.support import lacking
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 
 CHUNK_BYTES = 2**20
-
-
-def unsupported(architecture: Architecture, loss: str | None = None) -> str | None:
-    """Why the buffered step cannot train this, in one line, or None; any optimizer it can."""
-    tables = {"activation": activations.KERNELS, "loss": losses.KERNELS}
-    return lacking("buffered", tables, architecture, loss=loss)
 
 
 class BufferedEngine(FlatEngine):
@@ -35,14 +29,14 @@ class BufferedEngine(FlatEngine):
 
     The model's parameters become views of one flat array, so they are always those of the moment. It
     draws the dropout masks of the plain engine. An optimizer without calls of its own is the plain one.
-    Raises ValueError for what is `unsupported`.
+    Raises ValueError for an activation or a loss without kernels.
     """
 
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN) -> None:
         super().__init__(model, loss, optimizer, recipe)
-        reason = unsupported(model.architecture, loss)
-        if reason is not None:
-            raise ValueError(reason)
+        missing = lacking((activations.KERNELS, losses.KERNELS, ()), model.architecture, loss)
+        if missing:
+            raise ValueError(f"the buffered engine has no kernel for {missing}: take ManualEngine")
         self.update = (
             Update(optimizer, self.own, self.own_gradients)
             if type(optimizer) in UPDATE_RULES
@@ -104,7 +98,7 @@ class BufferedEngine(FlatEngine):
     def _run(self, batches: Batches, done: int, rates: Array, count: int) -> Array:
         """The steps on that many batches of a chunk, after the `done` of the epoch; their losses."""
         penalties = np.zeros(count)
-        with np.errstate(all="ignore"):  # a loss that is not finite is reported
+        with flushing(), np.errstate(all="ignore"):  # a loss that is not finite is reported
             for place in range(count):
                 if self.recipe.accumulate == 1:
                     self.update.prepare(float(rates[done + place]))
@@ -142,7 +136,7 @@ class BufferedEngine(FlatEngine):
         rules = Rules(self.recipe, parameters, gradients)
         batches = Batches(step, self.row.target == "label")
         batches.gather(x, y, np.arange(len(x)), weights, reduction)
-        with np.errstate(all="ignore"):
+        with flushing(), np.errstate(all="ignore"):
             for call in step.calls[0]:
                 call()
             found: dict[str, Any] = {"loss": step.losses()[0]}

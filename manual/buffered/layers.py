@@ -7,7 +7,7 @@ bias its last column, and what comes in has a last row of ones, so that one prod
 import numpy as np
 
 from manual.buffered.program import Program, borrows
-from manual.layers import NORMALIZATION_EPS
+from manual.catalogue.layers import NORMALIZATION_EPS
 from manual.numbers import Array
 
 

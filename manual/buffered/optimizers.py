@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered.program import Call, Program, Workspace, borrows
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
 from manual.numbers import Array
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.optimizers import SGD, Optimizer
 from manual.steps.flat import FlatArray
 from manual.steps.moments import kept
+from manual.structure.architecture import Architecture
 
 BLOCK_BYTES = 2**17  # of one array: five of them lie in a core's second cache
 Arrays = Mapping[str, Array]

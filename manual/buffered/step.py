@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.buffered import activations, layers
 from manual.buffered.losses import KERNELS
 from manual.buffered.program import Call, Program, Workspace, borrows
@@ -18,7 +17,8 @@ from manual.losses import Reduction
 from manual.numbers import Array
 from manual.steps.flat import FlatArray
 from manual.steps.program import Written, named, program, terms
-from manual.trace import Stage
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Stage
 
 
 class Step(Written):

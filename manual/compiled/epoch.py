@@ -9,9 +9,9 @@ from typing import Any
 
 from numba import njit
 
+from manual.compiled import layout as col
 from manual.compiled.activations import PRELU
 from manual.compiled.batches import draw, gather, ones
-from manual.compiled import layout as col
 from manual.compiled.memory import at, loops, pointer, root, unowned
 from manual.compiled.optimizers import update
 from manual.compiled.passes import backward, forward, gradient, loss_and_gradient
@@ -32,11 +32,11 @@ ENTRY: tuple[tuple[str, int], ...] = (
 @loops
 def all_penalties(spec: Any, layers: Any, numbers: Any, p: Any, of_rows: Any, lanes: Any) -> None:
     """Those of the thread's rows."""
-    base = 0
+    base, l1, l2 = 0, numbers[col.L1], numbers[col.L2]
     for i in range(len(layers)):
         outputs = layers[i, col.OUTPUTS]
         low, high = rows_of(outputs, spec[col.THREAD], spec[col.THREADS])
-        penalties(layers, i, numbers[col.L1], numbers[col.L2], p, low, high, at(of_rows, base, outputs), lanes)
+        penalties(layers, i, l1, l2, p, low, high, at(of_rows, base, outputs), lanes)
         base += outputs
 
 
@@ -56,15 +56,17 @@ def learn(
     w: Any, terms: Any, of_rows: Any, lanes: Any, whole: int, at_once: bool, norms: bool,
 ) -> None:  # fmt: skip
     """The gradients of the thread's rows, and with `at_once` their update."""
-    thread, threads, size, base, depth = spec[col.THREAD], spec[col.THREADS], spec[col.BATCH_SIZE], 0, len(layers)
+    thread, threads, size = spec[col.THREAD], spec[col.THREADS], spec[col.BATCH_SIZE]
+    base, depth, l1, l2 = 0, len(layers), numbers[col.L1], numbers[col.L2]
     for i in range(depth):
         low, high = rows_of(layers[i, col.OUTPUTS], thread, threads)
-        k, weight, piece = layers[i, col.INPUTS] + 1, layers[i, col.WEIGHT], AT_ONCE if at_once else max(1, high)
+        k, weight = layers[i, col.INPUTS] + 1, layers[i, col.WEIGHT]
+        piece = AT_ONCE if at_once else max(1, high)
         for top in range(low, high, piece):
             until = min(high, top + piece)
             gradient(spec, layers, i, w, g, top, until)
-            if numbers[col.L1] != 0.0 or numbers[col.L2] != 0.0:
-                penalize(layers, i, numbers[col.L1], numbers[col.L2], p, g, top, until)
+            if l1 != 0.0 or l2 != 0.0:
+                penalize(layers, i, l1, l2, p, g, top, until)
             if at_once:
                 renew(spec, numbers, rate, step, fresh, p, g, m, v, weight + top * k, (until - top) * k)
         if norms:
@@ -174,26 +176,10 @@ def entry(sources: str) -> Callable[..., int]:
     """
 
     def run(
-        spec: Any,
-        layers: Any,
-        numbers: Any,
-        x: Any,
-        y: Any,
-        labels: Any,
-        weights: Any,
-        indices: Any,
-        rates: Any,
-        uniforms: Any,
-        p: Any,
-        g: Any,
-        m: Any,
-        v: Any,
-        w: Any,
-        chosen: Any,
-        results: Any,
-        arrivals: Any,
-        sums: Any,
-    ) -> int:
+        spec: Any, layers: Any, numbers: Any, x: Any, y: Any, labels: Any, weights: Any, indices: Any,
+        rates: Any, uniforms: Any, p: Any, g: Any, m: Any, v: Any, w: Any, chosen: Any, results: Any,
+        arrivals: Any, sums: Any,
+    ) -> int:  # fmt: skip
         sources  # noqa: B018  # numba keeps it among the names that the cached code stands for
         setting = unowned(spec), unowned(layers), unowned(numbers)
         data = unowned(x), unowned(y), unowned(labels), unowned(weights), unowned(indices)

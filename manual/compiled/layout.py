@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.compiled.activations import ROWS
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
 from manual.steps.flat import aligned
+from manual.structure.architecture import Architecture
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
@@ -68,11 +68,10 @@ class Buffer:
         return start
 
     def stage(self, layer: int, column: int, n: int) -> Array:
-        """A view (n, features) of a stage."""
-        row = self.table[layer]
-        return self.piece(int(row[column]), int(row[OUTPUTS]), n)
-
-    def piece(self, start: int, features: int, n: int) -> Array:
+        """A view (n, features) of a stage of that layer, the first of which is 0; -1 has dx alone."""
+        start, features = self.dx, self.table[0, INPUTS]
+        if layer >= 0:
+            start, features = self.table[layer, column], self.table[layer, OUTPUTS]
         return self.numbers[start : start + features * n].reshape(features, n).T
 
 

@@ -6,9 +6,10 @@ p are the parameters, g their gradients, m and v the moments. What is the same f
 
 from typing import Any
 
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
 from manual.compiled.elementary import power
 from manual.compiled.memory import fma, loops, root
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.optimizers import SGD, Optimizer
 
 # What `update` reads of each rule, by the names of its options; the weight decay comes after them.
 OPTIONS: dict[type[Optimizer], tuple[str, ...]] = {

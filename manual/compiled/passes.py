@@ -6,10 +6,10 @@ threads meet.
 
 from typing import Any
 
+from manual.compiled import layout as col
 from manual.compiled import losses
 from manual.compiled.activations import PRELU, activate, differentiate, slope_terms
 from manual.compiled.batches import multiply
-from manual.compiled import layout as col
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import at, loops, pointer
 from manual.compiled.products import product, transpose
@@ -22,12 +22,13 @@ def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> Non
     """z = [W b] [a; 1], a = f(z), h = a · mask, layer by layer; where nothing drops, a lies where h does."""
     for i in range(len(layers)):
         k, outputs, row = layers[i, col.INPUTS] + 1, layers[i, col.OUTPUTS], layers[i, col.ROW]
-        weight, below, z = pointer(p, layers[i, col.WEIGHT]), pointer(w, layers[i, col.BELOW]), layers[i, col.Z]
+        weight, below = pointer(p, layers[i, col.WEIGHT]), pointer(w, layers[i, col.BELOW])
+        z, a = layers[i, col.Z], layers[i, col.A if spec[col.DROPS] else col.H]
         product(weight, k, 1, below, n, pointer(w, z), n, outputs, n, k, False)
         slope = p[layers[i, col.SLOPE]] if row == PRELU else p.dtype.type(numbers[col.NEGATIVE_SLOPE])
-        activate(row, w, z, layers[i, col.A if spec[col.DROPS] else col.H], outputs, n, slope, spec[col.SCRATCH])
+        activate(row, w, z, a, outputs, n, slope, spec[col.SCRATCH])
         if spec[col.DROPS] and i < len(layers) - 1:
-            multiply(w, layers[i, col.A], layers[i, col.MASK], layers[i, col.H], outputs * n)
+            multiply(w, a, layers[i, col.MASK], layers[i, col.H], outputs * n)
 
 
 @loops
@@ -84,19 +85,8 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int, terms
             transpose(pointer(w, layers[i, col.BELOW]), n, transposed, stride, inputs, n)
         if i > 0 or spec[col.MODE] == col.TRACE:
             below = pointer(w, layers[i - 1, col.DH] if i > 0 else spec[col.DX])
-            product(
-                pointer(p, layers[i, col.WEIGHT]),
-                1,
-                inputs + 1,
-                pointer(w, layers[i, col.DZ]),
-                n,
-                below,
-                n,
-                inputs,
-                n,
-                outputs,
-                False,
-            )
+            weight, dz = pointer(p, layers[i, col.WEIGHT]), pointer(w, layers[i, col.DZ])
+            product(weight, 1, inputs + 1, dz, n, below, n, inputs, n, outputs, False)
 
 
 # dW = dz aᵀ and db = dz 1
@@ -104,20 +94,14 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int, terms
 def gradient(spec: Any, layers: Any, i: int, w: Any, g: Any, low: int, high: int) -> None:
     """Of some rows of a layer, over all samples of a batch in their order, whichever thread had them."""
     threads, inputs, weight = spec[col.THREADS], layers[i, col.INPUTS], layers[i, col.WEIGHT]
-    room, k, stride, to = (
-        len(w) // threads,
-        inputs + 1,
-        layers[i, col.STRIDE],
-        pointer(g, weight + low * (inputs + 1)),
-    )
+    room, k, stride = len(w) // threads, inputs + 1, layers[i, col.STRIDE]
+    to = pointer(g, weight + low * k)
     for thread in range(threads):
         first, n = spec[col.SHARES + thread], spec[col.SHARES + thread + 1] - spec[col.SHARES + thread]
         dz = pointer(w, thread * room + layers[i, col.DZ] + low * n)
         a = pointer(w, thread * room + layers[i, col.TRANSPOSED])
-        if n > 0 and first == 0:
-            product(dz, n, 1, a, stride, to, k, high - low, inputs, n, False)
-        elif n > 0:
-            product(dz, n, 1, a, stride, to, k, high - low, inputs, n, True)
+        if n > 0:
+            product(dz, n, 1, a, stride, to, k, high - low, inputs, n, first > 0)
     lanes = pointer(w, spec[col.THREAD] * room + spec[col.SCRATCH])
     for j in range(low, high):
         total = w.dtype.type(0)

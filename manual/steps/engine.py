@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import choose
-from manual.losses import LOSSES, Loss, Reduction
+from manual.catalogue import LOSSES
+from manual.losses import Loss, Reduction
 from manual.network import MLP, targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.steps.flat import FlatArray
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from manual.training.engine import NumPyEngine
 from manual.training.recipe import Recipe
 
@@ -40,7 +41,7 @@ class FlatEngine(NumPyEngine):
     def __init__(
         self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe, *, rows: bool = False
     ) -> None:
-        super().__init__(model, choose("loss", loss, list(LOSSES)))
+        super().__init__(model, choose("loss", loss, LOSSES))
         self.row, self.optimizer, self.recipe = LOSSES[loss], optimizer, recipe
         self.dtype = np.dtype(model.dtype)
         self.own, self.own_gradients = self.flat_array(rows), self.flat_array(rows)
@@ -53,8 +54,11 @@ class FlatEngine(NumPyEngine):
 
     def adopt(self) -> None:
         """Take over what was assigned to the model from outside since the last call."""
-        for name, view in self.own.take(self.model.parameters).views.items():
-            self.model.parameters[name] = view
+        parameters = self.model.parameters
+        for name, view in self.own.views.items():
+            if parameters[name] is not view:
+                view[...] = parameters[name]
+                parameters[name] = view
 
     def trace(
         self,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import Architecture
 from manual.numbers import Array
+from manual.structure.architecture import Architecture
 
 LINE = 64  # bytes of a cache line
 
@@ -54,6 +54,5 @@ class FlatArray:
     def take(self, values: Mapping[str, Array]) -> "FlatArray":
         """These values by name, written into the views; the array itself."""
         for name, view in self.views.items():
-            if values[name] is not view:
-                view[...] = values[name]
+            view[...] = values[name]
         return self

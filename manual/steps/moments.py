@@ -1,6 +1,7 @@
 """The moments that each update rule keeps, by torch's names."""
 
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
+from manual.optimizers import SGD, Optimizer
 
 # First a running mean of gradients or steps, then one of their squares; momentum's only where there is
 # momentum.

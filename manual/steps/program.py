@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from manual.architecture import Architecture
+from manual.catalogue import LOSSES
 from manual.chain import backward_stages, forward_stages, symbol
-from manual.losses import LOSSES, Reduction
-from manual.trace import Stage
+from manual.losses import Reduction
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
 T = TypeVar("T")

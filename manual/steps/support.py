@@ -1,21 +1,24 @@
-"""What a fast step has no kernel for, said in one line before anything runs."""
+"""Which rows a fast step has no kernels for."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container
 
-from manual.architecture import Architecture
+from manual.optimizers import Optimizer
+from manual.structure.architecture import Architecture
 
-HAS_NO = {"activation": "kernel for the activation", "loss": "kernel for the loss", "optimizer": "rule for"}
+# A step's activations and losses by name, and its update rules by class.
+Rows = tuple[Container[object], Container[object], Container[object]]
 
 
-def lacking(engine: str, tables: Mapping[str, Any], architecture: Architecture, **rows: Any) -> str | None:
-    """The first row that the network or `rows` ask for and the engine's table of its kind lacks, or None.
+def lacking(
+    rows: Rows, architecture: Architecture, loss: str | None = None, rule: type[Optimizer] | None = None
+) -> str:
+    """What the network, the loss and the rule ask for and a step lacks: "mish and huber", or nothing, "".
 
-    `rows` are a loss and an optimizer, as the keys of its table; None is not asked for.
+    A loss whose options are not the row's own has a kernel where the step knows it by that whole name.
     """
-    layers = range(1, architecture.depth + 1)
-    asked = [("activation", architecture.activation_of(layer)) for layer in layers] + list(rows.items())
-    for kind, row in asked:
-        if row is not None and row not in tables[kind]:
-            return f"the {engine} engine has no {HAS_NO[kind]} {getattr(row, '__name__', row)}"
-    return None
+    activations, losses, rules = rows
+    layers = (architecture.activation_of(layer) for layer in range(1, architecture.depth + 1))
+    missing = [name for name in dict.fromkeys(layers) if name not in activations]
+    missing += [loss] if loss is not None and loss not in losses else []
+    missing += [rule.__name__] if rule is not None and rule not in rules else []
+    return " and ".join(missing)

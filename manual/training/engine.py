@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from manual.losses import LOSSES, zero_one
+from manual.catalogue import LOSSES
+from manual.losses import zero_one
 from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.board import curves, embedding
-from mlp_torch.board.graph import graph
-from mlp_torch.board.moment import Moment
+from mlp_torch.board.moment import Moment, of_classes, of_probabilities
 from mlp_torch.board.pictures.boundary import boundary, limits
 from mlp_torch.board.pictures.confusion import confusion
 from mlp_torch.board.pictures.images import pixels
@@ -20,38 +19,10 @@ from mlp_torch.inference.loaded import has_probabilities, probabilities
 KEPT = "The weights that were kept, on the validation samples."
 
 
-def of_classes(moment: Moment) -> bool:
-    return moment.shown.labels is not None
-
-
-def of_numbers(moment: Moment) -> bool:
-    return moment.shown.labels is None
-
-
-def of_probabilities(moment: Moment) -> bool:
-    return has_probabilities(moment.data)
-
-
-def of_two_inputs(moment: Moment) -> bool:
-    return moment.data.inputs == 2
-
-
-def with_hidden_layers(moment: Moment) -> bool:
-    return moment.architecture.depth > 1
-
-
 def gradients(moment: Moment) -> list[Value]:
     """Both gradients of the first batch, and their errors under the bound."""
     assert moment.picture is not None
     return [figure("training/gradient_check", moment.picture(), "The first batch, on the initial weights.")]
-
-
-def network(moment: Moment) -> list[Value]:
-    """The stages of the forward pass."""
-    weighted = moment.data.train.weights is not None
-    return list(
-        graph(moment.architecture, moment.loss, weighted=weighted, recipe=moment.config.recipe()).value
-    )
 
 
 def confusion_matrix(moment: Moment) -> list[Value]:
@@ -135,7 +106,8 @@ def last_hidden_layer(moment: Moment) -> list[File]:
 
 def losses(moment: Moment) -> Array:
     """Each sample's own loss (N,)."""
-    terms = LOSSES[moment.loss].terms(moment.output, moment.shown.y)
+    row = LOSSES[moment.loss]
+    terms = row.terms(moment.output, moment.shown.y, **row.options)
     return terms if terms.ndim == 1 else terms.mean(axis=1)
 
 

@@ -18,14 +18,25 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 from tensorboard.plugins.graph import metadata
 
-from manual.architecture import Architecture
+from manual.catalogue import LOSSES
 from manual.chain import forward_stages, symbol
-from manual.losses import LOSSES, Reduction
-from manual.trace import Stage
+from manual.losses import Reduction
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
+from mlp_torch.board.moment import Moment
+from mlp_torch.board.values import Value
 
 BATCH = -1  # the samples of a batch, however many: TensorBoard draws ?
 Shape = tuple[int, ...]
+
+
+def network(moment: Moment) -> list[Value]:
+    """The stages of the forward pass of a run."""
+    weighted = moment.data.train.weights is not None
+    return list(
+        graph(moment.architecture, moment.loss, weighted=weighted, recipe=moment.config.recipe()).value
+    )
 
 
 def graph(

@@ -3,17 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from manual.architecture import Architecture
 from manual.chain import forward_stages, symbol
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace, run
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data, Split
+from mlp_torch.inference.loaded import has_probabilities
 from mlp_torch.verify.report import ComparisonReport
+
+if TYPE_CHECKING:  # half a second that only pictures need
+    from matplotlib.figure import Figure
 
 MOST_SHOWN = 2000  # validation samples
 
@@ -53,7 +57,7 @@ class Moment:
     before: Mapping[str, Array] = field(default_factory=dict)
     scalars: Mapping[str, float | None] = field(default_factory=dict)
     report: ComparisonReport | None = None
-    picture: Callable[[], Figure] | None = None
+    picture: Callable[[], "Figure"] | None = None
 
     @cached_property
     def shown(self) -> Split:
@@ -83,3 +87,23 @@ class Moment:
     def activations(self) -> dict[int, Array]:
         """What every layer gives for them (N, size), by the layer's number from 1."""
         return {i: self.forward[f"a{i}"] for i in range(1, self.architecture.depth + 1)}
+
+
+def of_classes(moment: Moment) -> bool:
+    return moment.shown.labels is not None
+
+
+def of_numbers(moment: Moment) -> bool:
+    return moment.shown.labels is None
+
+
+def of_probabilities(moment: Moment) -> bool:
+    return has_probabilities(moment.data)
+
+
+def of_two_inputs(moment: Moment) -> bool:
+    return moment.data.inputs == 2
+
+
+def with_hidden_layers(moment: Moment) -> bool:
+    return moment.architecture.depth > 1

@@ -1,10 +1,18 @@
 """What the board is made of: one row a part, for which level, when, and of which runs."""
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlp_torch.board import figures, histograms, layout, scalars, texts
-from mlp_torch.board.moment import Moment
+from mlp_torch.board import graph, histograms, layout, scalars, texts
+from mlp_torch.board.moment import (
+    Moment,
+    of_classes,
+    of_numbers,
+    of_probabilities,
+    of_two_inputs,
+    with_hidden_layers,
+)
 from mlp_torch.board.values import File, Value
 
 BEGINNING, END = "beginning", "end"
@@ -54,6 +62,18 @@ def curves(measure: Callable[[Moment], Mapping[str, float | None]]) -> Callable[
     return lambda moment: scalars.points(measure(moment))
 
 
+def drawn(name: str) -> Callable[[Moment], Iterable[Value | File]]:
+    """A function of `figures`, whose libraries are imported when it is called: most runs draw nothing."""
+
+    def make(moment: Moment) -> Iterable[Value | File]:
+        found: Iterable[Value | File] = getattr(importlib.import_module("mlp_torch.board.figures"), name)(
+            moment
+        )
+        return found
+
+    return make
+
+
 def checked(moment: Moment) -> bool:
     return moment.report is not None
 
@@ -65,8 +85,8 @@ PARTS: tuple[Part, ...] = (
     Part("data", "standard", BEGINNING, texts.data),
     Part("gradient check", "standard", BEGINNING, texts.gradient_check, checked),
     Part("margins of the first check", "standard", BEGINNING, curves(scalars.first_margins), checked),
-    Part("graph", "standard", BEGINNING, figures.network),
-    Part("gradient picture", "full", BEGINNING, figures.gradients, checked),
+    Part("graph", "standard", BEGINNING, graph.network),
+    Part("gradient picture", "full", BEGINNING, drawn("gradients"), checked),
     Part("curves", "minimal", "every epoch", curves(scalars.curves)),
     Part("update ratios", "standard", "every epoch", curves(scalars.update_ratios)),
     Part("dead units", "standard", "now and then", curves(scalars.dead_units)),
@@ -74,12 +94,12 @@ PARTS: tuple[Part, ...] = (
     Part("gradients", "standard", "now and then", histograms.gradients),
     Part("activations", "standard", "now and then", histograms.activations),
     Part("test", "minimal", END, curves(scalars.curves)),
-    Part("decision boundary", "full", "now and then", figures.decision_boundary, figures.of_two_inputs),
-    Part("confusion matrix", "full", END, figures.confusion_matrix, figures.of_classes),
-    Part("worst mistakes", "full", END, figures.worst_mistakes, figures.of_classes),
-    Part("predictions", "full", END, figures.predictions, figures.of_numbers),
-    Part("first layer", "full", END, figures.first_layer),
-    Part("PR curves", "full", END, figures.pr_curves, figures.of_probabilities),
-    Part("ROC curves", "full", END, figures.roc_curves, figures.of_probabilities),
-    Part("embedding", "full", END, figures.last_hidden_layer, figures.with_hidden_layers),
+    Part("decision boundary", "full", "now and then", drawn("decision_boundary"), of_two_inputs),
+    Part("confusion matrix", "full", END, drawn("confusion_matrix"), of_classes),
+    Part("worst mistakes", "full", END, drawn("worst_mistakes"), of_classes),
+    Part("predictions", "full", END, drawn("predictions"), of_numbers),
+    Part("first layer", "full", END, drawn("first_layer")),
+    Part("PR curves", "full", END, drawn("pr_curves"), of_probabilities),
+    Part("ROC curves", "full", END, drawn("roc_curves"), of_probabilities),
+    Part("embedding", "full", END, drawn("last_hidden_layer"), with_hidden_layers),
 )

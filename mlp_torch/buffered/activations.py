@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from manual.activations import NEGATIVE_SLOPE, SELU_CONSTANTS
+from manual.catalogue.activations import NEGATIVE_SLOPE, SELU_CONSTANTS
 from mlp_torch.buffered.buffers import Buffers, Op
 
 aten = torch.ops.aten

@@ -9,24 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.architecture import Architecture, choose
+from manual.catalogue import LOSSES as MANUAL_LOSSES
+from manual.catalogue import OPTIMIZERS as MANUAL_OPTIMIZERS
 from manual.chain import symbol
-from manual.losses import LOSSES as MANUAL_LOSSES
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.optimizers import OPTIMIZERS as MANUAL_OPTIMIZERS
+from manual.optimizers import Optimizer
 from manual.steps.engine import check
 from manual.steps.support import lacking
-from manual.trace import Trace
+from manual.structure.architecture import Architecture, choose
+from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 from mlp_torch.buffered.activations import ACTIVATIONS
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
 from mlp_torch.buffered.losses import LOSSES
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
+from mlp_torch.buffered.pool import spread
 from mlp_torch.buffered.products import precision
 from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
@@ -46,20 +49,19 @@ def unsupported(
     dtype: str = "float32",
     fp32_precision: str = "ieee",
     architecture: Architecture | None = None,
-    **rows: Any,
+    loss: str | None = None,
+    rule: type[Optimizer] | None = None,
 ) -> str | None:
-    """What of this the engine cannot do, in one line, or None.
-
-    `rows` are the loss and the class of the optimizer, where they are known.
-    """
+    """What of this the engine cannot do, in one line, or None."""
     if device not in ("cpu", "cuda"):
         return f"the torch engine runs on cpu and cuda, not on {device}"
     if fp32_precision not in PRECISIONS:
         return f"fp32_precision is {', '.join(PRECISIONS)}, not {fp32_precision}"
     if fp32_precision != "ieee" and dtype == "float64":
         return f"fp32_precision {fp32_precision} is for float32, not for float64"
-    tables = {"activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS}
-    return None if architecture is None else lacking("torch", tables, architecture, **rows)
+    rows = ACTIVATIONS, LOSSES, OPTIMIZERS
+    missing = "" if architecture is None else lacking(rows, architecture, loss, rule)
+    return f"the torch engine has no kernel for {missing}" if missing else None
 
 
 def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
@@ -98,13 +100,13 @@ class TorchEngine:
         fp32_precision: str = "ieee",
         steps_per_graph: int = STEPS_PER_GRAPH,
     ) -> None:
-        choose("loss", loss, list(MANUAL_LOSSES))
+        choose("loss", loss, MANUAL_LOSSES)
         rule = MANUAL_OPTIMIZERS[choose("optimizer", optimizer, list(MANUAL_OPTIMIZERS))]
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
-        kind, rows = str(self.dtype).removeprefix("torch."), {"loss": loss, "optimizer": rule}
-        reason = unsupported(self.device.type, kind, fp32_precision, module.architecture, **rows)
+        kind = str(self.dtype).removeprefix("torch.")
+        reason = unsupported(self.device.type, kind, fp32_precision, module.architecture, loss, rule)
         if reason is not None:
             raise ValueError(reason)
         beyond = too_large({**asdict(recipe), **options}, self.dtype)
@@ -255,7 +257,7 @@ class TorchEngine:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        with torch.inference_mode(), precision(self.device.type, self.fp32_precision):
+        with torch.inference_mode(), precision(self.device.type, self.fp32_precision), flushing(spread):
             yield
 
     def _data(self, x: Array, y: Array, weights: Array | None, kept: bool = True) -> Rows:

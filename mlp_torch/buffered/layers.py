@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from manual.layers import NORMALIZATION_EPS
+from manual.catalogue.layers import NORMALIZATION_EPS
 from mlp_torch.buffered.buffers import Buffers, Op
 
 EPS = float(NORMALIZATION_EPS)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
+from manual.optimizers import SGD, Optimizer
 from mlp_torch.buffered.buffers import Op
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from manual.losses import Reduction
 from manual.steps.program import Written, named, program, terms
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.buffered import layers, products
 from mlp_torch.buffered.activations import ACTIVATIONS, Unit
@@ -156,7 +156,7 @@ class Step(Written):
         count = terms(self.task.loss, self.task.reduction, *output.shape)
         share = self._shares(weights, count // self.n) if weights is not None and mean else weights
         ends = Ends(output, y, self.total, self._d(stage.layer), count, self.buffers, share)
-        value, self.slope_of_loss = LOSSES[stage.row](ends)
+        value, self.slope_of_loss = LOSSES[self.task.loss](ends)
         return value, self.total
 
     # wᵢ / (Σ w · terms a sample)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import choose
 from manual.numbers import Array
+from manual.structure.architecture import choose
 from mlp_torch.check.describe import arguments as must
 from mlp_torch.check.describe import layout, noise, scope
 from mlp_torch.check.describe.layers import Layer, Penalty, align, as_float, flatten, layers_in_order

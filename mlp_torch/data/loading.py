@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.data.config import OPENML, DataFlags
 from mlp_torch.data.on_disk import IN_MEMORY, OnDisk

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import LOSSES, Target
+from manual.catalogue import LOSSES
+from manual.losses import Target
 from manual.numbers import Array
 from mlp_torch.data.sets import Dataset
 from mlp_torch.errors import UserError

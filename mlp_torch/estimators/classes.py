@@ -11,11 +11,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import manual
-from manual.activations import ACTIVATIONS
-from manual.architecture import NORMALIZATIONS
-from manual.catalogue.schedules import SCHEDULES
+from manual.activations import sigmoid
+from manual.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
-from manual.optimizers import OPTIMIZERS
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch.config import DEVICES, DTYPES, ENGINES
 from mlp_torch.estimators.flags import ACTIVATION_NAMES
 from mlp_torch.estimators.stochastic import fit_stochastic
@@ -149,11 +149,11 @@ class Engined:
 
 
 def _logistic(output: Array) -> Array:
-    return manual.activations.sigmoid(output)
+    return sigmoid(output)
 
 
 def _softmax(output: Array) -> Array:
-    return manual.activations.softmax(output)
+    return softmax(output)
 
 
 OUTPUTS: dict[str, Any] = {"logistic": _logistic, "softmax": _softmax, "identity": lambda z: z, "exp": np.exp}

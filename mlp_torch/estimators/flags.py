@@ -43,10 +43,11 @@ def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any], weight: flo
     k = scale(estimator)
     sgd, adaptive = solver == "sgd", solver in ("adam", "adamw")
     more = {"betas": (estimator.beta_1, estimator.beta_2), "eps": estimator.epsilon / k} if adaptive else {}
+    loss = LOSSES[estimator.out_activation_]
     config = Flags(
         hidden=hidden,
         activation=ACTIVATION_NAMES.get(estimator.activation, estimator.activation),
-        loss=LOSSES[estimator.out_activation_],
+        loss=loss,
         optimizer=solver,
         l2=float(estimator.alpha) / (batch_size * weight) / k,
         momentum=float(estimator.momentum) if sgd else 0.0,
@@ -66,7 +67,7 @@ def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any], weight: flo
         config.check()
         device = "cpu" if config.engine in ON_CPU else resolve_device(config.device, config.dtype)
         if config.engine == "auto":
-            engine, _ = choose_engine(config, config.architecture(inputs, outputs), device)
+            engine, _ = choose_engine(config, config.architecture(inputs, outputs), loss, device)
             config = replace(config, engine=engine)
     except UserError as error:
         text = str(error)

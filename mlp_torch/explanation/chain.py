@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.explanation.factors import LAST, LocalDerivative, last, local
 from mlp_torch.explanation.killer import Killer, gains, killer
 from mlp_torch.verify.certificate import Verdict

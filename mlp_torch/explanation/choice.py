@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.explanation.source import Source, locate, our_trace
 
 AMONG = 16  # samples that are looked at

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.layers import standardize
+from manual.catalogue.layers import standardize
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 
 EACH, SHARED, SAMPLE, UNIT, LAST = "nc,nc->nc", "nk,kc->nc", "nk,nkc->nc", "mc,cmn->nc", "nc,nc->"
 

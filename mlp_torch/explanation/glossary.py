@@ -1,4 +1,4 @@
-"""The words that outputs use, one row each: what `mlp explain WORD` prints and docs/glossary.md holds.
+"""The words that outputs use, one row each: what `mlp explain WORD` prints and glossary.md beside it holds.
 
 The kinds of fault have their table in `mlp_torch/check/kinds.py`; both are looked up together.
 """
@@ -269,7 +269,7 @@ def _table(entries: dict[str, str]) -> Sequence[str]:
 
 
 def markdown(entries: dict[str, str]) -> str:
-    """Entries as tables; the whole glossary in its sections, which is docs/glossary.md."""
+    """Entries as tables; the whole glossary in its sections, which is glossary.md."""
     if entries is not WORDS:
         return "\n".join(_table(entries))
     lines = [

@@ -14,7 +14,7 @@ from manual.numbers import Array
 from mlp_torch.explanation.factors import EACH, LAST
 
 if TYPE_CHECKING:  # it is the other way round that the chain imports this
-    from manual.trace import Trace
+    from manual.structure.trace import Trace
     from mlp_torch.explanation.chain import Explanation, Factor
 
 SMALL = 0.05  # sigmoid's f′ from |z| = 2.9 on; its largest is 0.25

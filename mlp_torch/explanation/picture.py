@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.explanation.chain import Explanation
 from mlp_torch.explanation.look import DPI, ENTRY, KILLS, NEGATIVE, POSITIVE, WIDTH, heading, lines
 from mlp_torch.explanation.units import units

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import manual
-from manual.architecture import choose
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.architecture import choose
+from manual.structure.trace import Trace
 from mlp_torch import artifact
 from mlp_torch.config import Network
 from mlp_torch.data.loading import load

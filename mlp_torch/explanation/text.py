@@ -5,7 +5,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.explanation.chain import REUSE, Explanation, Factor
 from mlp_torch.verify.report import STYLES
 

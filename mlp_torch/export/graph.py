@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch.artifact import Artifact
 from mlp_torch.inference.loaded import has_probabilities

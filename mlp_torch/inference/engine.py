@@ -26,7 +26,7 @@ def predictor(loaded: Artifact, arrays: Mapping[str, Array], run: str) -> Callab
     config = flags(loaded, run)
     try:
         config = replace(config, device=resolve_device(config.device, config.dtype))
-        reason = ENGINES[config.engine].unsupported(config, loaded.architecture)
+        reason = ENGINES[config.engine].unsupported(config, loaded.architecture, loaded.loss)
     except (UserError, KeyError) as error:
         reason = str(error)
     if reason is not None:

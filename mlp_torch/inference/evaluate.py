@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
 from mlp_torch import artifact
 from mlp_torch.config import Train

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manual.activations import sigmoid, softmax
-from manual.losses import LOSSES
+from manual.activations import sigmoid
+from manual.catalogue import LOSSES
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
 from mlp_torch import artifact, html
 from mlp_torch.data.splits import decide

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mlp_torch.lecture.config import Lecture
-from mlp_torch.lecture.figures import make_folder, save
+from mlp_torch.lecture.drawing import make_folder, save
 from mlp_torch.lecture.page import Page, Printer
 from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk

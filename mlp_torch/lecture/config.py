@@ -6,11 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch.data.sets import DATASETS
 from mlp_torch.errors import UserError
 from mlp_torch.flags import one_of, require, require_choice
-from mlp_torch.lecture.figures import SUFFIXES
+from mlp_torch.lecture.drawing import SUFFIXES
 from mlp_torch.lecture.steps import STEPS, LectureStep
 from mlp_torch.lecture.walk import Walk
 from mlp_torch.pager import PagerFlag

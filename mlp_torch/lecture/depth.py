@@ -192,7 +192,7 @@ def difference(deep: ShapeResult, shallow: ShapeResult) -> str:
 
 def draw_depth(figure: Any, deep: Series, wide: Series, walk: Walk) -> None:
     """Accuracy against depth at equal parameters, and against width; bars reach from least to most."""
-    from mlp_torch.lecture.figures import error_bars
+    from mlp_torch.lecture.drawing import error_bars
 
     left, right = figure.subplots(1, 2, sharey=True)
     for i, (name, points) in enumerate(deep.items()):

@@ -29,7 +29,7 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Neural Network: how many neurons, weights, learnable parameters?",
         "counting",
-        (("manual/architecture.py", "Architecture.counts"),),
+        (("manual/structure/architecture.py", "Architecture.counts"),),
     ),
     (
         "How to train perceptrons?; world's smallest perceptron!; Learning a Perceptron",
@@ -41,7 +41,7 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         "smallest",
         ((PERCEPTRON, "LinearPerceptron"),),
     ),
-    ("Loss Function", "losses", ((LOSSES, "LOSSES"),)),
+    ("Loss Function", "losses", ((LOSSES, "Loss"), ("manual/catalogue/__init__.py", "LOSSES"))),
     ("L1 Loss", "losses", ((LOSSES, "l1"), (LOSSES, "d_l1"))),
     ("Squared Error (L2); L2 Loss", "losses", ((LOSSES, "mse"), (LOSSES, "half_squared_error"))),
     ("Zero-One Loss", "losses", ((LOSSES, "zero_one"), (LOSSES, "d_zero_one"))),
@@ -113,7 +113,7 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Hyperparameters: 3. Optimization procedure",
         "hyperparameters",
-        ((HYPER, "measure_adaptive"), ("manual/optimizers.py", "OPTIMIZERS")),
+        ((HYPER, "measure_adaptive"), ("manual/catalogue/__init__.py", "OPTIMIZERS")),
     ),
     ("Wide or Deep?", "depth", (("mlp_torch/lecture/depth.py", "measure_depth"),)),
 )

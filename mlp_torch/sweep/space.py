@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from manual.architecture import choose
+from manual.structure.architecture import choose
 from mlp_torch.config import Train
 from mlp_torch.errors import UserError
 

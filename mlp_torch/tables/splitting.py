@@ -1,4 +1,10 @@
-"""Which rows train, validate and test: stratified, by group, or in the order of time."""
+"""Which rows train, validate and test: stratified, by group, or in the order of time.
+
+`shuffled` and `stratified` draw the very rows of scikit-learn's ShuffleSplit and StratifiedShuffleSplit (a
+test holds them to it): whoever trains on digits does not wait for that library to be imported.
+"""
+
+import math
 
 import numpy as np
 
@@ -34,8 +40,6 @@ def _two(
     rows: Array, share: float, labels: Array | None, seed: int, groups: Array | None, shuffle: bool
 ) -> tuple[Array, Array]:
     """(the greater part, the share)."""
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
-
     if share == 0 or len(rows) < 2:
         return rows, rows[:0]
     if not shuffle:
@@ -47,6 +51,8 @@ def _two(
     if groups is not None:
         if len(np.unique(groups[rows])) < 2:
             return rows, rows[:0]
+        from sklearn.model_selection import GroupShuffleSplit
+
         first, second = next(
             GroupShuffleSplit(1, test_size=share, random_state=seed).split(rows, groups=groups[rows])
         )
@@ -54,7 +60,43 @@ def _two(
     if labels is not None:
         sizes = np.unique(labels[rows], return_counts=True)[1]
         if sizes.min() >= 2 and len(rows) * min(share, 1 - share) >= len(sizes):
-            a, b = train_test_split(rows, test_size=share, random_state=seed, stratify=labels[rows])
-            return a, b
-    a, b = train_test_split(rows, test_size=share, random_state=seed)
-    return a, b
+            first, second = stratified(labels[rows], share, seed)
+            return rows[first], rows[second]
+    first, second = shuffled(len(rows), share, seed)
+    return rows[first], rows[second]
+
+
+def shuffled(n: int, share: float, seed: int) -> tuple[Array, Array]:
+    """(the greater part, the share) of 0 … n − 1, in the order drawn."""
+    drawn = np.random.RandomState(seed).permutation(n)
+    held = math.ceil(share * n)
+    return drawn[held:], drawn[:held]
+
+
+def stratified(labels: Array, share: float, seed: int) -> tuple[Array, Array]:
+    """The same of rows with these labels (n,), at least two of each: every class gives its part to both."""
+    generator = np.random.RandomState(seed)
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    held = math.ceil(share * len(labels))
+    first = _apportioned(counts, len(labels) - held, generator)
+    second = _apportioned(counts - first, held, generator)
+    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
+    drawn = [rows[generator.permutation(len(rows))] for rows in members]
+    greater = np.concatenate([rows[:n] for rows, n in zip(drawn, first, strict=True)])
+    smaller = np.concatenate([rows[n : n + m] for rows, n, m in zip(drawn, first, second, strict=True)])
+    return generator.permutation(greater), generator.permutation(smaller)
+
+
+def _apportioned(counts: Array, n: int, generator: np.random.RandomState) -> Array:
+    """n split in proportion to the counts, rounded down; what is left goes to the largest remainders."""
+    exact = counts / counts.sum() * n
+    found = np.floor(exact)
+    left, remainders = int(n - found.sum()), exact - found
+    for remainder in np.sort(np.unique(remainders))[::-1]:
+        if left == 0:
+            break
+        (tied,) = np.where(remainders == remainder)
+        chosen = generator.choice(tied, size=min(len(tied), left), replace=False)
+        found[chosen] += 1
+        left -= len(chosen)
+    return found.astype(int)

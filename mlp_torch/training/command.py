@@ -8,19 +8,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import manual
-from manual.architecture import Architecture
+from manual.structure.architecture import Architecture
 from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
-from mlp_torch.engines import ENGINES, AnyEngine, build, choose_engine
+from mlp_torch.engines import AnyEngine, build, choose_engine, step_of
 from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
@@ -35,6 +34,9 @@ from mlp_torch.training.outcome import Outcome, summarize, weights_of
 from mlp_torch.training.resume import Begun, begun
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
+
+if TYPE_CHECKING:  # half a second that only pictures need
+    from matplotlib.figure import Figure
 
 
 class NotTrainedError(WrongGradientError):
@@ -165,7 +167,9 @@ def resolve(config: Train, data: Data) -> tuple[Train, str]:
     device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
     if engine == "auto":
         at_most = replace(config, batch_size=min(config.batch_size, weighing(data)))
-        engine, why = choose_engine(at_most, config.architecture(data.inputs, data.outputs), device)
+        engine, why = choose_engine(
+            at_most, config.architecture(data.inputs, data.outputs), data.loss, device
+        )
     epochs = config.epochs or data.dataset.epochs
     keep = config.keep or ("best" if data.held_out else "last")
     return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine, keep=keep), why
@@ -202,7 +206,10 @@ def first_batch(data: Data, config: Train) -> dict[str, Any]:
     y = y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)
     weights = None if weights is None else weights.astype(np.float64)
     given = {"x": x.astype(np.float64), "y": y, "weights": weights, "recipe": config.recipe()}
-    return given | {"loss": data.loss, "engine": ENGINES[config.engine].step}
+    return given | {
+        "loss": data.loss,
+        "engine": step_of(config, config.architecture(data.inputs, data.outputs), data.loss),
+    }
 
 
 def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonReport:
@@ -214,7 +221,7 @@ def check_gradients(engine: AnyEngine, data: Data, config: Train) -> ComparisonR
     return compare(in_float64(engine), **first_batch(data, config))
 
 
-def picture(engine: AnyEngine, data: Data, config: Train) -> Figure:
+def picture(engine: AnyEngine, data: Data, config: Train) -> "Figure":
     """Both gradients of that batch, and their errors under the bound."""
     from mlp_torch.verify.plot import draw
 

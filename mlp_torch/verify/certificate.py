@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.verify import local_losses, local_normalization, penalties
 from mlp_torch.verify.enclosure import UNDERFLOW, proven
 from mlp_torch.verify.local import RULES as LAYER_RULES

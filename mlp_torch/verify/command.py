@@ -32,7 +32,7 @@ def run(config: Compare) -> int:
     device = resolve_device(config.device, config.dtype)
     data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
     architecture = config.architecture(data.inputs, data.outputs)
-    reason = STEPS[config.engine].unsupported(architecture)
+    reason = STEPS[config.engine].unsupported(architecture, data.loss)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")
     train = data.train

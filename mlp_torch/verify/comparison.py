@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manual.architecture import choose
-from manual.losses import LOSSES, Reduction
+from manual.catalogue import LOSSES
+from manual.losses import Reduction
 from manual.numbers import Array
+from manual.structure.architecture import choose
 from manual.training.batches import check_weights
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 import manual
-from manual.architecture import Architecture
-from manual.losses import LOSSES, Reduction
+from manual.catalogue import LOSSES
+from manual.losses import Reduction
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
 

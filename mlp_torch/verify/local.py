@@ -14,7 +14,7 @@ import numpy as np
 from flint import arb
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify import elementwise
 from mlp_torch.verify.enclosure import (
     Enclosure,

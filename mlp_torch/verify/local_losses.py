@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify import elementwise
 from mlp_torch.verify.enclosure import UNDERFLOW, Enclosure, balls, exact, from_balls, total
 from mlp_torch.verify.local import Context, Local, Rule, enclosed_log_softmax

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from manual.layers import NORMALIZATION_EPS
+from manual.catalogue.layers import NORMALIZATION_EPS
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.enclosure import balls, from_balls
 from mlp_torch.verify.local import Context, Local, Rule
 from mlp_torch.verify.rounding import (

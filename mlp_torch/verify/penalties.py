@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from manual.training.recipe import Recipe
 from mlp_torch.verify.enclosure import UNDERFLOW, Enclosure, exact, total, two_product
 from mlp_torch.verify.local import Context, Local, Rule

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from manual.losses import Reduction
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.board.pictures.gradients import Gradient, gradients
 from mlp_torch.errors import UserError

@@ -9,7 +9,7 @@ there is counted in. One row of `STEPS` a kind of stage, written in the rooms be
 
 import numpy as np
 
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify import penalties, propagation_layers, propagation_losses, propagation_normalization
 from mlp_torch.verify.propagation_layers import Bounds, Step
 from mlp_torch.verify.rounding import Rounding

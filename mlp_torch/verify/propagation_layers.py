@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from manual.activations import ACTIVATIONS
+from manual.catalogue import ACTIVATIONS
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.local import slope_of
 from mlp_torch.verify.rounding import ACTIVATION_ERRORS, Point, Rounding, softmax_errors, up
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.local_losses import near_margins, share_rounding, term_errors
 from mlp_torch.verify.propagation_layers import Bounds, Shape, Step
 from mlp_torch.verify.rounding import softmax_errors, up

@@ -3,7 +3,7 @@
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Stage
+from manual.structure.trace import Stage
 from mlp_torch.verify.local_normalization import EPS, evaluation_input_lost, evaluation_lost
 from mlp_torch.verify.propagation_layers import Bounds, Step
 from mlp_torch.verify.rounding import (

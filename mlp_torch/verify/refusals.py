@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from manual.architecture import Architecture
+from manual.structure.architecture import Architecture
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP, NORMALIZATIONS, Dropout, activation_module
 

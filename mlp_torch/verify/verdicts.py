@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict, certify
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.propagation_layers import Bounds

@@ -22,7 +22,7 @@ from bench_instrument import gaussian
 
 from manual import MLP
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.trace import Trace, run
 from mlp_torch.check import check_gradients
 from mlp_torch.model import to_torch
 from mlp_torch.verify import compare

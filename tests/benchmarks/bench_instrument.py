@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from manual import MLP
-from manual.architecture import Architecture
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import certify

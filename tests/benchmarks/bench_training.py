@@ -2,7 +2,7 @@
 
     python -m pip install -e '.[bench]'
     python tests/benchmarks/bench_training.py              # all of it, twenty minutes
-    python tests/benchmarks/bench_training.py --readme     # into README.md and docs/training.png
+    python tests/benchmarks/bench_training.py --readme     # into README.md and training.png
     python tests/benchmarks/bench_training.py --scaling    # cost against rows and epochs
 
 Every candidate trains the same network on the same data with the same batch, epochs and optimizer, in a
@@ -26,6 +26,7 @@ from race.scaling import scaling
 from race.table import report
 
 ROOT = Path(__file__).resolve().parents[2]
+PICTURE = ROOT / "tests" / "benchmarks" / "training.png"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--scaling", action="store_true", help="instead: cost against rows and epochs")
     parser.add_argument(
-        "--readme", action="store_true", help="write it into README.md, with docs/training.png"
+        "--readme", action="store_true", help="write it into README.md, with training.png beside this file"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
@@ -88,8 +89,8 @@ def main() -> None:
     if flags.plot:
         draw(results, flags.plot)
     if flags.readme:
-        draw(results, ROOT / "docs" / "training.png")
-        into_readme(f"{text}\n\n![Seconds of a warm run, log scale](docs/training.png)", "training")
+        draw(results, PICTURE)
+        into_readme(f"{text}\n\n![Seconds of a warm run, log scale]({PICTURE.relative_to(ROOT)})", "training")
     else:
         print(text)
 

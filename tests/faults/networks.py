@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.architecture import NORMALIZATIONS
+from manual.structure.trace import Stage, Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.model import to_torch
 from mlp_torch.steps import STEPS, hand_written
@@ -150,7 +150,7 @@ def case(number: int, ordinary: bool = False) -> Case:
         "normalization": normalization,
         "dropout": float(rng.choice([0.0, 0.0, 0.25, 0.9])),
     }
-    if STEPS[step].unsupported(MLP(sizes, **rows).architecture) is not None:
+    if STEPS[step].unsupported(MLP(sizes, **rows).architecture, "mse") is not None:
         rows["normalization"] = "none"
     model = MLP(sizes, dtype=dtype, **rows)
     for values in model.parameters.values():

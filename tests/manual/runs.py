@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import manual
-from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
+from manual import MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
 from manual.compiled.ready import compiled_run
 from manual.numbers import Array, fingerprint
@@ -21,6 +21,11 @@ LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos"
 # Every activation, loss and optimizer once, in turn, and with them what else acts on a step. 101 rows in
 # batches of 37 leave 27, widths of 19 and 5 leave lanes of every vector over; 300 inputs are more than
 # products take at once.
+# In the order in which `RECORDED` was found; later rows go to the end.
+ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu"]
+ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax"]
+LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
+LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities"]
 RECIPES: list[dict[str, Any]] = [
     {},
     {"clip_norm": 0.01},
@@ -40,17 +45,14 @@ RULES: list[tuple[str, dict[str, Any]]] = [
 
 def configuration(number: int) -> dict[str, Any]:
     """One of as many as there are numbers; those below 16 have every row of every table."""
-    activations, losses = list(ACTIVATIONS), [*LOSSES, "cross_entropy of probabilities"]
     return {
-        "activation": activations[number % len(activations)],
-        "loss": losses[number % len(losses)],
+        "activation": ACTIVATIONS[number % len(ACTIVATIONS)],
+        "loss": LOSSES[number % len(LOSSES)],
         "rule": RULES[number % len(RULES)],
         "recipe": RECIPES[number % len(RECIPES)],
         "dropout": (0.0, 0.3)[number // 2 % 2],
         "weighted": number % 3 == 1,
-        "schedule": list(manual.catalogue.schedules.SCHEDULES)[
-            number % len(manual.catalogue.schedules.SCHEDULES)
-        ],
+        "schedule": list(manual.SCHEDULES)[number % len(manual.SCHEDULES)],
         "sizes": ((7, 37, 19, 5), (300, 24, 3))[number % 5 == 4],
     }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from manual.losses import LOSSES
+from manual.catalogue import LOSSES
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.loading import load as load_flags
 from mlp_torch.data.sets import DATASETS

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, LOSSES
-from manual.architecture import NORMALIZATIONS
 from manual.buffered import layers
 from manual.buffered.program import Program
+from manual.structure.architecture import NORMALIZATIONS
 from mlp_torch import compare
 from mlp_torch.__main__ import main
 from mlp_torch.model import to_torch

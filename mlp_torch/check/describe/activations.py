@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from manual import activations as hand
+from manual import activations as lecture
+from manual.catalogue import activations as hand
 from manual.numbers import Array
 
 ALIASES = {
@@ -68,20 +69,20 @@ def d_gelu(z: Array) -> Array:
 # f′ = s(2u) + 2 z u′ s(2u) s(−2u), for ½(1 + tanh u) = s(2u) and 1 − tanh²u = 4 s(2u) s(−2u)
 def d_gelu_tanh(z: Array) -> Array:
     root, c = np.sqrt(2 / np.pi), 0.044715
-    s, rest = (hand.sigmoid(sign * 2 * root * (z + c * z * z * z)) for sign in (1, -1))
+    s, rest = (lecture.sigmoid(sign * 2 * root * (z + c * z * z * z)) for sign in (1, -1))
     return s + 2 * z * root * (1 + 3 * c * z * z) * s * rest
 
 
 # f′ = s(z)(1 + z s(−z))
 def d_silu(z: Array) -> Array:
-    return hand.sigmoid(z) * (1 + z * hand.sigmoid(-z))
+    return lecture.sigmoid(z) * (1 + z * lecture.sigmoid(-z))
 
 
 FORMS: dict[str, Form] = {
     "identity": Form(lambda z, p: z, lambda z, p: np.ones_like(z), None, "1", {}),
     "sigmoid": Form(
-        lambda z, p: hand.sigmoid(z),
-        lambda z, p: hand.sigmoid(z) * hand.sigmoid(-z),
+        lambda z, p: lecture.sigmoid(z),
+        lambda z, p: lecture.sigmoid(z) * lecture.sigmoid(-z),
         lambda a, p: a * (1 - a),
         "a (1 − a)",
         {},
@@ -143,7 +144,7 @@ FORMS: dict[str, Form] = {
     ),
     "softplus": Form(
         lambda z, p: np.logaddexp(0, z),
-        lambda z, p: hand.sigmoid(z),
+        lambda z, p: lecture.sigmoid(z),
         lambda a, p: -np.expm1(-a),
         "sigmoid(z)",
         {},

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.architecture import choose
 from manual.numbers import Array
+from manual.structure.architecture import choose
 from mlp_torch.check.describe.activations import FORMS, are_constants
 from mlp_torch.check.describe.names import activation as known
 from mlp_torch.errors import UserError

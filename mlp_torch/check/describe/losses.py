@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manual.activations import sigmoid, softmax
+from manual.activations import sigmoid
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
 
 REDUCTIONS = ("sum", "mean_over_samples", "mean_over_all")

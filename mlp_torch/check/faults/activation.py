@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from manual.activations import softmax
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, jacobian
 from mlp_torch.check.faults.claims import Claim, Claims, norm

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from manual.activations import softmax
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import FORMS, chain, jacobian
 from mlp_torch.check.describe.losses import LOSSES, fused

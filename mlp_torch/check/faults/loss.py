@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from manual.activations import sigmoid, softmax
+from manual.activations import sigmoid
+from manual.catalogue.activations import softmax
 from manual.numbers import Array
 from mlp_torch.check.describe.activations import chain
 from mlp_torch.check.describe.forward import Network

@@ -1,7 +1,6 @@
 """A statement that is missing: `target += expression`, found by what its sum over all rounds would mend."""
 
 import ast
-import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 
 from manual.numbers import Array
 from mlp_torch.check.lines.mender import Mender
+from mlp_torch.check.lines.numbers import said_as
 from mlp_torch.check.lines.places import gaps
 from mlp_torch.check.lines.rounds import Rounds
 from mlp_torch.check.lines.scopes import Scope
@@ -203,7 +203,7 @@ def _texts(slopes: Sensitivity, place: Place, terms: Terms, rounds: Rounds) -> I
         plain = text if not any(sign in text for sign in " @*") else f"({text})"
         if abs(abs(factor) - 1) >= NEAR:
             yield from (
-                (f"{said} * {plain}", f"{said} * {plain}") for said in _said(place.root.scopes[0], factor)
+                (f"{said} * {plain}", f"{said} * {plain}") for said in said_as(place.root.scopes[0], factor)
             )
 
 
@@ -228,29 +228,6 @@ def _factors(slopes: Sensitivity, place: Place, rows: Array) -> Array:
         spoils |= moves & (np.abs(found - factors) > 1e-6 * np.abs(factors))
         factors = np.where(moves & np.isnan(factors), found, factors)
     return np.where(spoils, np.nan, factors)
-
-
-def _said(scope: Scope, factor: float) -> Iterator[str]:
-    """A number by the names of the scope: n, 1 / n, 2 * reg, a * b."""
-    numbers, texts = _numbers(scope)
-    near = np.flatnonzero(np.abs(numbers - factor) <= 1e-6 * abs(factor))
-    yield from (texts[i] for i in near)
-
-
-def _numbers(scope: Scope) -> tuple[Array, list[str]]:
-    if scope.said is None:
-        known: dict[str, float] = {"2": 2.0, "0.5": 0.5}
-        for text in (*scope.sizes(), *scope.scalars()):
-            with contextlib.suppress(Exception, SystemExit):  # no number here
-                known[text] = float(scope.read(text))
-        found = [(x, text) for text, x in known.items()]
-        found += [(1 / x, f"1 / {text}") for text, x in known.items() if x]
-        found += [part for x, text in found for part in ((x, text), (-x, f"-{text}"))]
-        pairs = itertools.combinations(known.items(), 2)
-        found += [(x * y, f"{s} * {t}") for (s, x), (t, y) in pairs]
-        once = {text: x for x, text in found}
-        scope.said = np.array(list(once.values())), list(once)
-    return scope.said
 
 
 def _as_term(mender: Mender, root: Root, place: Place, text: str, cost: float) -> Iterator[Mended]:

@@ -19,7 +19,8 @@ import numpy as np
 from manual.numbers import Array
 from mlp_torch.check.functions.copies import Copies, written
 from mlp_torch.check.lines.recording import At, Event, Recorder
-from mlp_torch.check.lines.sites import ENTER, RECORD, Site, rewritten
+from mlp_torch.check.lines.rewriting import rewritten
+from mlp_torch.check.lines.sites import ENTER, RECORD, Site
 from mlp_torch.check.lines.state import digest
 
 Gradients = dict[str, Array]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.explanation.chain import Explanation, Factor, explain, to_units
 from mlp_torch.explanation.factors import LAST
 from mlp_torch.explanation.killer import Killer

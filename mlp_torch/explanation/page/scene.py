@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.explanation.chain import START, Factor
 from mlp_torch.explanation.factors import LAST
 from mlp_torch.explanation.markdown import rule

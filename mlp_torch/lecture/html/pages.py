@@ -13,7 +13,7 @@ from mlp_torch.errors import UnwritableError
 from mlp_torch.explanation.page.document import fitting, page
 from mlp_torch.explanation.page.document import resource as of_explanation
 from mlp_torch.files import replace
-from mlp_torch.lecture.figures import save
+from mlp_torch.lecture.drawing import save
 from mlp_torch.lecture.html.networks import EXPLAINED
 from mlp_torch.lecture.page import Page, Slip, Table
 from mlp_torch.lecture.steps import STEPS, LectureStep

@@ -112,7 +112,7 @@ class Problem:
 
     def initial(self, seed: int) -> list[tuple[Array, Array]]:
         """The first weights (out, in) and biases (out,) of every layer: the project's own."""
-        from manual.architecture import Architecture
+        from manual.structure.architecture import Architecture
 
         drawn = Architecture(self.spec.sizes).initial_parameters(
             np.random.default_rng([seed, 0]), "torch", np.float32

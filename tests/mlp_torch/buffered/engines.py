@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from manual.architecture import NORMALIZATIONS
 from manual.numbers import Array
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.autograd import AutogradEngine
 from mlp_torch.buffered import TorchEngine

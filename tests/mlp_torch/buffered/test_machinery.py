@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from manual import LOSSES
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.fit import NotFiniteError, fit
 from manual.training.recipe import Recipe
 from mlp_torch.buffered import products, unsupported

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import manual
 from manual import ACTIVATIONS, LOSSES
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.batches import order
 from manual.training.fit import fit
 from manual.training.recipe import Recipe

@@ -7,7 +7,7 @@ import numpy as np
 
 from manual import ACTIVATIONS, LOSSES
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.verify.certificate import RULES
 from mlp_torch.verify.enclosure import proven
 from mlp_torch.verify.local import Context, Local

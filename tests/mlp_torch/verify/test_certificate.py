@@ -19,10 +19,10 @@ import torch
 from flint import arb
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
 from manual.losses import Reduction
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.architecture import NORMALIZATIONS
+from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import RULES, certify

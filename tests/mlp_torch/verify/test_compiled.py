@@ -14,7 +14,7 @@ from manual.compiled.activations import RELU
 from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
 from manual.compiled.threads import NOBODY_WAITS
 from manual.numbers import Array
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify.dyadic import problem
 from mlp_torch.verify.ledger import RefusedError
 from mlp_torch.verify.report import ComparisonReport

@@ -16,9 +16,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manual import LOSSES, MLP, SGD
-from manual.architecture import Architecture
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.architecture import Architecture
+from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.dyadic import POLYNOMIAL, Problem, problem

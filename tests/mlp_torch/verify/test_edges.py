@@ -7,7 +7,7 @@ import pytest
 
 from manual import ACTIVATIONS, MLP
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify import verdicts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from manual import ACTIVATIONS, MLP
-from manual.trace import Trace
+from manual.structure.trace import Trace
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.propagation_layers import SHAPES

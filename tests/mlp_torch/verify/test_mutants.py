@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from manual.numbers import Array
-from manual.trace import Trace, run
+from manual.structure.trace import Trace, run
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from manual import ACTIVATIONS, numbers
 from manual.numbers import Array
-from manual.trace import Stage, Trace
+from manual.structure.trace import Stage, Trace
 from mlp_torch.model import ACTIVATIONS as TORCH
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.enclosure import mapped

@@ -10,7 +10,7 @@ import torch
 from flint import arb, arb_series
 
 from manual import ACTIVATIONS, LOSSES, MLP
-from manual.architecture import NORMALIZATIONS
+from manual.structure.architecture import NORMALIZATIONS
 from manual.training.recipe import Recipe
 from mlp_torch import model as torch_model
 from mlp_torch.verify import (

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manual import ACTIVATIONS, MLP
-from manual.architecture import NORMALIZATIONS
-from manual.trace import Trace
+from manual.structure.architecture import NORMALIZATIONS
+from manual.structure.trace import Trace
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import RULES, certify

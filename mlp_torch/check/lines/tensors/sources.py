@@ -4,7 +4,8 @@ import ast
 from typing import Any
 
 from mlp_torch.check.lines.program import Sources
-from mlp_torch.check.lines.sites import Rewriter, Site
+from mlp_torch.check.lines.rewriting import Rewriter
+from mlp_torch.check.lines.sites import Site
 
 SAID = ("print", "ctx.save_for_backward", "ctx.mark_dirty", "ctx.mark_non_differentiable")
 VIEWS = frozenset({

@@ -39,13 +39,13 @@ def engine(name: str, model: MLP, problem: Problem) -> Any:
 
 def chosen(problem: Problem) -> str:
     """What `mlp train --engine auto` takes for this network and batch on the CPU."""
-    from manual.architecture import Architecture
+    from manual.structure.architecture import Architecture
     from mlp_torch.config import Train
     from mlp_torch.engines import choose_engine
 
     spec = problem.spec
     config = Train(hidden=spec.sizes[1:-1], batch_size=spec.batch)
-    return choose_engine(config, Architecture(spec.sizes), "cpu")[0]
+    return choose_engine(config, Architecture(spec.sizes), "cross_entropy", "cpu")[0]
 
 
 class Engine:

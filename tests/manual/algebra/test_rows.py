@@ -1,0 +1,115 @@
+"""The algebra itself: each row's hand-derived source, run on exact numbers, is the derivative of its forward.
+
+Every formula runs unchanged on object arrays: of `Fraction` where it is rational, then equality is
+equality; of `arb` (proven enclosures, 240 bits), then the two sides agree to 1e-50. The other side is
+`tests/duals.py`, which sees the forward pass only. A constant kept as a float spoils it to 1e-17.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flint import arb
+
+from manual import ACTIVATIONS, LOSSES
+from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
+from manual.layers import Dropout, Linear
+from manual.losses import l1_penalty, l2_penalty
+from manual.numbers import Array
+from tests.duals import derivative, entrywise, exact
+from tests.manual.algebra.differences import (
+    BASES,
+    RATIONAL,
+    RATIONAL_LOSSES,
+    activation_differs,
+    differs,
+    generic,
+    layer_differs,
+    loss_differs,
+    normalization_differs,
+    rows,
+)
+
+# ---- activations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "base"), rows(ACTIVATIONS, RATIONAL))
+def test_the_derivative_of_an_activation(name: str, base: Any) -> None:
+    assert activation_differs(name, base) == ""
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_floats_compute_the_same_function(name: str) -> None:
+    row, z = ACTIVATIONS[name], generic((4, 5), 1, arb)
+    slope = [] if row.slope is None else [exact([0.25], arb)]
+    exactly = entrywise(float, row.forward(z, *slope)).astype(float)
+    rounded = row.forward(entrywise(float, z).astype(float), *[s.astype(float) for s in slope])
+    np.testing.assert_allclose(rounded, exactly, rtol=1e-14)
+
+
+# ---- losses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("name", "base"), rows(LOSSES, RATIONAL_LOSSES))
+def test_the_gradient_of_a_loss(name: str, base: Any, reduction: str) -> None:
+    assert loss_differs(name, base, reduction) == ""
+
+
+def test_the_gradient_of_cross_entropy_with_probabilities() -> None:
+    assert loss_differs("cross_entropy", arb, probabilities=True) == ""
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+@pytest.mark.parametrize("penalty", [l1_penalty, l2_penalty])
+def test_the_gradient_of_a_penalty(penalty: Any, base: Any) -> None:
+    weights = generic((3, 2), 1, base)
+    theirs = derivative(lambda w: penalty(w, 0.125)[0], (weights,), 0)
+    assert differs(penalty(weights, 0.125)[1], theirs) == ""
+
+
+# ---- layers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_the_backward_of_linear(base: Any) -> None:
+    a, W, b = generic((5, 3), 1, base), generic((2, 3), 2, base), generic((2,), 3, base)
+
+    def backward(d: Array) -> tuple[Any, ...]:
+        return Linear.backward_input(d, W), Linear.backward_weight(d, a), Linear.backward_bias(d)
+
+    assert layer_differs(Linear.forward, (a, W, b), backward) == []
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_the_backward_of_dropout(base: Any) -> None:
+    a = generic((5, 3), 1, base)
+    mask = Dropout.mask((5, 3), 0.25, a, np.random.default_rng(1))
+    assert {str(m) for m in mask.flat} == {str(base(0)), str(base(4) / 3)}
+    assert layer_differs(Dropout.forward, (a, mask), lambda d: (Dropout.backward(d, mask),)) == []
+
+
+@pytest.mark.parametrize("layer", [BatchNorm, LayerNorm])
+def test_the_backward_of_a_normalization(layer: Any) -> None:
+    assert normalization_differs(layer) == []
+
+
+def test_the_backward_of_batch_norm_in_evaluation() -> None:
+    z, weight, bias = generic((5, 3), 1, arb), generic((3,), 2, arb), generic((3,), 3, arb)
+    mean, variance = generic((3,), 4, arb), generic((3,), 5, arb, low=1)
+
+    def backward(d: Array) -> tuple[Any, ...]:
+        return (
+            BatchNormEvaluation.backward_input(d, weight, variance),
+            BatchNormEvaluation.backward_weight(d, z, mean, variance),
+            BatchNorm.backward_bias(d),
+        )
+
+    assert layer_differs(BatchNormEvaluation.forward, (z, weight, bias, mean, variance), backward) == []
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_batch_statistics_are_the_mean_and_the_unbiased_variance(base: Any) -> None:
+    mean, variance = BatchNorm.statistics(exact([[1, 0], [2, 4], [6, 5]], base))
+    assert differs(mean, exact([3, 3], base)) == ""
+    assert differs(variance, exact([7, 7], base)) == ""
