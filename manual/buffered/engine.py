@@ -66,13 +66,7 @@ class BufferedEngine(FlatEngine):
             self.update.moments[kind][...] = value
 
     def epoch(
-        self,
-        x: Array,
-        y: Array,
-        indices: Array,
-        batch_size: int,
-        rates: Array,
-        weights: Array | None = None,
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
     ) -> Array:
         """As `manual.training.engine.Engine` says; it stops after a chunk with a loss that is not finite."""
         self._check(x, y)

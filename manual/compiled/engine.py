@@ -51,12 +51,7 @@ class CompiledEngine(FlatEngine):
     """
 
     def __init__(
-        self,
-        model: MLP,
-        loss: str,
-        optimizer: Optimizer,
-        recipe: Recipe = PLAIN,
-        threads: int = 1,
+        self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN, threads: int = 1
     ) -> None:
         super().__init__(model, loss, optimizer, recipe, rows=True)
         reason = unsupported(model.architecture, self.dtype, loss, type(optimizer))
@@ -84,13 +79,7 @@ class CompiledEngine(FlatEngine):
         return self.model.training and self.model.architecture.dropout > 0
 
     def epoch(
-        self,
-        x: Array,
-        y: Array,
-        indices: Array,
-        batch_size: int,
-        rates: Array,
-        weights: Array | None = None,
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
     ) -> Array:
         """As `manual.training.engine.Engine` says; it stops after a loss that is not finite."""
         data = self._data(x, y, weights)

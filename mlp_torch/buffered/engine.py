@@ -124,13 +124,7 @@ class TorchEngine:
         self.chunks: dict[Any, Chunk] = {}
 
     def epoch(
-        self,
-        x: Array,
-        y: Array,
-        indices: Array,
-        batch_size: int,
-        rates: Array,
-        weights: Array | None = None,
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
     ) -> Array:
         """As `manual.training.engine.Engine` says; it does not stop at a loss that is not finite."""
         with self._working(), advised(batch_size, self.device, self._needed, self._release):
