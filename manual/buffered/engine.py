@@ -1,6 +1,7 @@
 """The engine of the buffered step: batches gathered in chunks, programs run, losses once a chunk."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.steps.engine import FlatEngine, check
-from manual.steps.program import named
+from manual.steps.program import named, program
 from manual.steps.support import lacking
 from manual.training.recipe import PLAIN, Recipe
 from manual.training.subnormals import flushing
@@ -49,6 +50,7 @@ class BufferedEngine(FlatEngine):
         ]  # from the gradient to the new weights
         self._batches: dict[tuple[int, int, bool, bool], Batches] = {}
         self._checked: Any = None
+        self.program = cache(program)
 
     @property
     def moments(self) -> dict[str, dict[str, Array]]:
@@ -166,6 +168,7 @@ class BufferedEngine(FlatEngine):
                 buffers=model.buffers,
                 generator=model.generator,
                 weighted=weighted,
+                program=self.program,
             )
             after = self.finish if self.recipe.accumulate == 1 else []
             self._batches[key] = Batches(step, label, [*self.rules.penalties, *after])

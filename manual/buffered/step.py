@@ -16,6 +16,7 @@ from manual.buffered.program import Call, Program, Workspace, borrows
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.steps.flat import FlatArray
+from manual.steps.program import Program as Stages
 from manual.steps.program import Written, named, program, terms
 from manual.structure.architecture import Architecture
 from manual.structure.trace import Stage
@@ -26,7 +27,7 @@ class Step(Written):
 
     `calls[place]` compute every gradient from the batch at that place. With `keep` every stage has an
     array of its own, dx is computed too, and `stages` holds all of them by name. With `weighted`, `shares`
-    (places, 1, n) says what each sample counts in its batch's mean.
+    (places, 1, n) says what each sample counts in its batch's mean. `program` gives the stages.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Step(Written):
         generator: np.random.Generator | None = None,
         keep: bool = False,
         weighted: bool = False,
+        program: Stages = program,
     ) -> None:
         self.architecture, self.parameters, self.gradients = architecture, parameters, gradients
         self.n, self.keep, self.buffers, self.probabilities = n, keep, buffers, probabilities
@@ -56,22 +58,22 @@ class Step(Written):
         self.shares = new(places, 1, n) if weighted else None
         chunks = {"x": self.x.transpose(0, 2, 1), "y": self.y, "output": self.output}
         chunks |= {} if self.shares is None else {"weights": self.shares}
-        bound = [dict(zip(chunks, arrays, strict=True)) for arrays in zip(*chunks.values(), strict=True)]
+        bound = list(zip(*chunks.values(), strict=True))
+        first = dict(zip(chunks, bound[0], strict=True))
         # what comes into each layer (in + 1, n): its bias is one more row of its weights, for a row of ones
-        self.inputs = [bound[0]["x"], *(new(size + 1, n) for size in sizes[1:-1])]
+        self.inputs = [first["x"], *(new(size + 1, n) for size in sizes[1:-1])]
         for hidden in self.inputs[1:]:
             hidden[-1] = 1
-        self.outputs = [*(hidden[:-1] for hidden in self.inputs[1:]), bound[0]["output"]]
+        self.outputs = [*(hidden[:-1] for hidden in self.inputs[1:]), first["output"]]
         self.normalizations: dict[int, layers.Normalization] = {}
         self.saved: dict[int, Any] = {}
         self.masks = self._draw(generator) if architecture.dropout else {}
-        self.values: dict[str, Any] = named("", parameters.views) | self.masks | bound[0]
+        self.values: dict[str, Any] = named("", parameters.views) | self.masks | first
         rows = program(architecture, loss, reduction, weighted=weighted, dx=keep)
         self.write(rows)
         found = {row.name: self.values[row.name] for row in rows}
         self.stages = {name: array.T for name, array in found.items() if array is not None}
-        places_of = [list(arrays.values()) for arrays in bound]
-        self.calls = [do.rebound(dict(zip(map(id, places_of[0]), at, strict=True))) for at in places_of]
+        self.calls = [do.rebound(dict(zip(map(id, bound[0]), at, strict=True))) for at in bound]
         self.value_calls = self._value()
 
     def losses(self) -> Array:

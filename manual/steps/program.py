@@ -1,7 +1,8 @@
 """The program of a fast step: the rows of `manual.chain`, each written down as the room's own calls."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from manual.catalogue import LOSSES
@@ -12,7 +13,14 @@ from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 
 T = TypeVar("T")
+Program = Callable[..., tuple[Stage, ...]]  # `program`, or what remembers what it gave
 NORMALIZATION = re.compile("^(batch|layer)_norm(_evaluation)?")
+
+
+@cache
+def method_of(kind: str) -> str:
+    """The name of the method that writes a kind of stage: all normalizations are one kind."""
+    return NORMALIZATION.sub("normalization", kind)
 
 
 def program(
@@ -24,10 +32,10 @@ def program(
     recipe: Recipe = PLAIN,
     *,
     dx: bool = False,
-) -> list[Stage]:
+) -> tuple[Stage, ...]:
     """The stages of one pass in order, forward and backward; ∂L/∂x, which no update needs, only with `dx`."""
     asked = (architecture, loss, reduction, training, weighted, recipe)
-    return [s for s in forward_stages(*asked) + backward_stages(*asked) if dx or s.name != "dx"]
+    return tuple(s for s in forward_stages(*asked) + backward_stages(*asked) if dx or s.name != "dx")
 
 
 def terms(loss: str, reduction: str, n: int, outputs: int) -> int:
@@ -44,8 +52,7 @@ class Written:
     """A step that has a method for each kind of stage, which writes its calls down.
 
     It is given the stage and the arrays that the stage reads, None for what the room puts elsewhere, and
-    gives what `written` makes the array of that will hold the stage's value. All normalizations are one
-    kind.
+    gives what `written` makes the array of that will hold the stage's value.
     """
 
     values: dict[str, Any]
@@ -53,8 +60,8 @@ class Written:
     def write(self, stages: Iterable[Stage]) -> None:
         """Every stage's calls in order; `values` has the leaves by name, and then where each value lies."""
         for stage in stages:
-            method = getattr(self, NORMALIZATION.sub("normalization", stage.kind))
-            result = method(stage, *(self.values.get(name) for name in stage.reads))
+            method = getattr(self, method_of(stage.kind))
+            result = method(stage, *map(self.values.get, stage.reads))
             self.values[stage.name] = self.written(stage, result)
 
     def written(self, stage: Stage, result: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from manual.network import targets
 from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.steps.engine import check
+from manual.steps.program import program
 from manual.steps.support import lacking
 from manual.structure.architecture import Architecture, choose
 from manual.structure.trace import Trace
@@ -122,6 +124,7 @@ class TorchEngine:
         self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
         self.steps_per_graph = steps_per_graph
         self.chunks: dict[Any, Chunk] = {}
+        self.program = cache(program)
 
     def epoch(
         self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
@@ -145,9 +148,8 @@ class TorchEngine:
                 chunk = self._chunk(data, len(rest), 1)
                 chunk(data, rest, rate[done:], losses[done:])
             if self.recipe.accumulate > 1 and (whole < len(rates) or whole % self.recipe.accumulate):
-                run(
-                    self._close(chunk.rates[0].copy_(rate[-1]), (len(rates) - 1) % self.recipe.accumulate + 1)
-                )
+                last = (len(rates) - 1) % self.recipe.accumulate + 1
+                run(self._close(chunk.rates[0].copy_(rate[-1]), last))
             return losses.double().cpu().numpy()
 
     def update(self, rate: Tensor, k: int = 0) -> list[Op]:
@@ -283,7 +285,8 @@ class TorchEngine:
         return self.chunks[key]
 
     def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor, weights: Tensor | None) -> Step:
-        return Step(self.model, self.flat, buffers, self.task, x, y, loss, weights=weights)
+        given: Any = {"weights": weights, "program": self.program}
+        return Step(self.model, self.flat, buffers, self.task, x, y, loss, **given)
 
     def _needed(self, batch_size: int) -> int:
         """The bytes of all buffers of training with that batch size, counted without making them."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from manual.losses import Reduction
-from manual.steps.program import Written, named, program, terms
+from manual.steps.program import Program, Written, program, terms
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.buffered import layers, products
@@ -56,8 +56,8 @@ Row = tuple[list[Op], Tensor]  # the kernels of a stage, and the tensor that the
 class Step(Written):
     """The stages of one pass over `x` (N, in) and `y`, weighted by `weights` (N,), the loss in `loss` ().
 
-    In `training`, dropout and batch statistics act; `with_dx` adds ∂L/∂x, which no update needs. Raises
-    ValueError for one sample and batch_norm.
+    In `training`, dropout and batch statistics act; `with_dx` adds ∂L/∂x, which no update needs; `program`
+    gives the stages. Raises ValueError for one sample and batch_norm.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Step(Written):
         weights: Tensor | None = None,
         training: bool = True,
         with_dx: bool = False,
+        program: Program = program,
     ) -> None:
         self.model, self.flat, self.buffers, self.task = model, flat, buffers, task
         self.n, self.training, self.total = len(x), training, loss
@@ -85,12 +86,7 @@ class Step(Written):
         architecture = model.architecture
         if architecture.normalization == "batch_norm" and training and self.n < 2:
             raise ValueError("batch_norm needs at least 2 samples in a training batch, got 1")
-        self.values: dict[str, Any] = {
-            "x": x,
-            "y": y,
-            **named("", flat.parameter),
-            **named("d", flat.gradient),
-        }
+        self.values: dict[str, Any] = {"x": x, "y": y} | flat.named
         if weights is not None:
             self.values["weights"] = weights.view(-1, 1)
         asked = (architecture, task.loss, task.reduction, training, weights is not None, task.recipe)
@@ -123,11 +119,8 @@ class Step(Written):
 
     # n = γ x̂ + β
     def normalization(self, stage: Stage, z: Tensor, gamma: Tensor, beta: Tensor, *_: Any) -> Row:
-        i, module, n = (
-            stage.layer,
-            self.model.normalizations[stage.layer - 1],
-            self._like(stage.name, stage.layer),
-        )
+        i, n = stage.layer, self._like(stage.name, stage.layer)
+        module = self.model.normalizations[i - 1]
         running = (module.running_mean, module.running_var) if isinstance(module, nn.BatchNorm1d) else ()
         kernels = layers.Normalization(stage.kind, z, n, gamma, beta, self.buffers, str(i), *running)
         self.normalizations[i] = kernels
