@@ -152,6 +152,8 @@ class Train(ObjectiveFlags, Network):
     """The weights to keep: last, or best in validation (accuracy, then loss) if samples are held back."""
     fp32_precision: Annotated[str, one_of(PRECISIONS)] = "ieee"
     """How the torch engine may round float32 products, in torch's words; bf16 is autocast's. For GPUs."""
+    warm: bool = False
+    """After the run, compile the compiled step in the background, so that it is at hand next time."""
     compile: bool = False
     """Run autograd's passes through torch.compile: minutes before the first step, and a C++ compiler."""
     verify_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None

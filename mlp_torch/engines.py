@@ -21,6 +21,7 @@ from manual.structure.architecture import Architecture
 from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
+from mlp_torch.costs import worth_compiling, worth_loading
 from mlp_torch.errors import UserError
 from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
@@ -188,10 +189,13 @@ def step_of(config: Train, architecture: Architecture, loss: str) -> str:
     return step if lacking(step, architecture, loss, config.optimizer) is None else "manual"
 
 
-def choose_engine(config: Train, architecture: Architecture, loss: str, device: str) -> tuple[str, str]:
+def choose_engine(
+    config: Train, architecture: Architecture, loss: str, device: str, steps: int, *, lasting: bool = False
+) -> tuple[str, str]:
     """The engine that `auto` takes on that device, the fastest that can do what is asked, and in words why.
 
-    What would be faster and cannot be taken is said with its remedy.
+    The fastest from the start of a run of so many steps to its end. What would be faster
+    and cannot be taken is said with its remedy.
     """
     work = step_flops(architecture.sizes, config.batch_size)
     order = next(names for most, names in FASTEST if work < most)
@@ -199,7 +203,10 @@ def choose_engine(config: Train, architecture: Architecture, loss: str, device: 
         order = ("torch", "autograd")
     passed_over: list[tuple[str, str]] = []
     for name in order:
-        reason = ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
+        reason = worth_loading(config, architecture, steps) if name == "compiled" and not lasting else None
+        reason = reason or ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
+        if reason is None and name == "compiled":
+            reason = worth_compiling(config, architecture, steps)
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"

@@ -1,5 +1,6 @@
 """An estimator's parameters as the flags of `mlp train`, checked and named as scikit-learn names them."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +68,10 @@ def flags(estimator: Any, n: int, inputs: int, dtype: np.dtype[Any], weight: flo
         config.check()
         device = "cpu" if config.engine in ON_CPU else resolve_device(config.device, config.dtype)
         if config.engine == "auto":
-            engine, _ = choose_engine(config, config.architecture(inputs, outputs), loss, device)
+            steps = int(estimator.max_iter) * math.ceil(n / batch_size)
+            engine, _ = choose_engine(
+                config, config.architecture(inputs, outputs), loss, device, steps, lasting=True
+            )
             config = replace(config, engine=engine)
     except UserError as error:
         text = str(error)

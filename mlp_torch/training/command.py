@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from manual.structure.architecture import Architecture
 from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
+from mlp_torch.costs import warm
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import AnyEngine, build, choose_engine, step_of
@@ -57,6 +59,8 @@ def run(
     with held():
         try:
             outcome = trained(config, around)
+            if config.warm:
+                warm(config.dtype)
         except NotTrainedError as error:
             print(error.evidence)
             print(f"mlp train: {error.said}", file=sys.stderr)
@@ -93,7 +97,8 @@ def trained(
             data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
             if before is not None and before.checkpoint is not None:
                 check_same_data(before.checkpoint, data, config)
-            config, why = resolve(config, data)
+            alone = around is contextlib.nullcontext  # a sweep trains many times in a process
+            config, why = resolve(config, data, lasting=not alone)
             check_batches(config, weighing(data))
             architecture = config.architecture(data.inputs, data.outputs)
             at_once = min(config.batch_size, weighing(data))
@@ -116,7 +121,7 @@ def trained(
             start = None if before is None else before.checkpoint
             sizes = {} if start is None else start.numbers["files"]
             folder = Run(path, asdict(config), describe(config, data, architecture), sizes)
-            alone = around is contextlib.nullcontext  # in a sweep it would cost more than many a trial
+            # in a sweep checkpoints would cost more than many a trial
             training = Training(config, data, engine, folder, start, keeps_checkpoints=alone)
             try:
                 at_work = threads(architecture.sizes, at_once, config.engine in ON_CPU)
@@ -158,19 +163,18 @@ def describe(config: Train, data: Data, architecture: Architecture) -> Artifact:
     )  # fmt: skip
 
 
-def resolve(config: Train, data: Data) -> tuple[Train, str]:
+def resolve(config: Train, data: Data, *, lasting: bool = False) -> tuple[Train, str]:
     """The configuration with every default that depends on the data or the machine filled in.
 
     And why it is this engine, where `auto` was to choose.
     """
-    engine, why = config.engine, ""
+    engine, why, epochs = config.engine, "", config.epochs or data.dataset.epochs
     device = "cpu" if engine in ON_CPU else resolve_device(config.device, config.dtype)
     if engine == "auto":
         at_most = replace(config, batch_size=min(config.batch_size, weighing(data)))
-        engine, why = choose_engine(
-            at_most, config.architecture(data.inputs, data.outputs), data.loss, device
-        )
-    epochs = config.epochs or data.dataset.epochs
+        steps = epochs * math.ceil(weighing(data) / at_most.batch_size)
+        architecture = config.architecture(data.inputs, data.outputs)
+        engine, why = choose_engine(at_most, architecture, data.loss, device, steps, lasting=lasting)
     keep = config.keep or ("best" if data.held_out else "last")
     return replace(config, loss=data.loss, epochs=epochs, device=device, engine=engine, keep=keep), why
 

@@ -108,7 +108,7 @@ def test_the_engines_sentence_says_who_computes_by_what_and_the_remedy_and_no_nu
     numba = importlib.util.find_spec("numba")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: numba if with_numba else None)
     flags = Train()
-    name, why = choose_engine(flags, flags.architecture(64, 10), "cross_entropy", "cpu")
+    name, why = choose_engine(flags, flags.architecture(64, 10), "cross_entropy", "cpu", 10**7)
     assert "gradients by formulas derived by hand" in why
     assert "the fastest here for a network of this size" in why
     assert not re.search(r"\d|FLOP", why)

@@ -116,7 +116,7 @@ def test_runs_without_a_name_get_names_of_their_own(runs):
         assert main(["train", "--data", "xor", "--epochs", "1", "--runs-dir", str(runs)]) == 0
     first, second = sorted(path.name for path in runs.iterdir())
     config = Train(data="xor", batch_size=4)
-    auto = choose_engine(config, config.architecture(2, 1), "bce_with_logits", "cpu")[0]
+    auto = choose_engine(config, config.architecture(2, 1), "bce_with_logits", "cpu", 1)[0]
     assert first.startswith(f"xor-{auto}-2")
     assert second.startswith(f"xor-{auto}-2")
 

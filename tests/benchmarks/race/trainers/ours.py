@@ -45,7 +45,8 @@ def chosen(problem: Problem) -> str:
 
     spec = problem.spec
     config = Train(hidden=spec.sizes[1:-1], batch_size=spec.batch)
-    return choose_engine(config, Architecture(spec.sizes), "cross_entropy", "cpu")[0]
+    given = config, Architecture(spec.sizes), "cross_entropy", "cpu", spec.steps
+    return choose_engine(*given, lasting=True)[0]
 
 
 class Engine:
