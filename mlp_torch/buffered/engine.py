@@ -37,7 +37,8 @@ from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
 from mlp_torch.config import PRECISIONS
 from mlp_torch.errors import UserError
-from mlp_torch.model import MLP, generators, load_arrays, set_generators, state_arrays
+from mlp_torch.model import MLP, generators, set_generators
+from mlp_torch.module_engine import ModuleEngine
 from mlp_torch.trace import stages_of, to_array
 
 STEPS_PER_GRAPH = 16
@@ -77,7 +78,7 @@ def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
     return None
 
 
-class TorchEngine:
+class TorchEngine(ModuleEngine):
     """The hand-written gradient and update in torch's kernels; answers `manual.training.engine.Engine`.
 
     `options` are the optimizer's beside lr, as torch.optim names them; `recipe`: `manual.training.recipe`.
@@ -181,24 +182,9 @@ class TorchEngine:
                 run(self._close(chunk.rates[0], 1))
             return loss
 
-    def predict(self, x: Array) -> Array:
-        """The output (N, out) in evaluation mode; the module's mode is left as it was."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with self._working():
-                parts = [self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)]
-                return torch.cat(parts).cpu().numpy()
-        finally:
-            self.model.train(training)
-
-    def parameters(self) -> dict[str, Array]:
-        """A copy of the parameters and buffers, by `state_dict` name."""
-        return state_arrays(self.model)
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        """Write such a copy back, bit for bit; the optimizer's moments stay as they are."""
-        load_arrays(self.model, parameters)
+    def outputs(self, x: Array) -> Tensor:
+        with self._working():
+            return torch.cat([self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)])
 
     def state(self) -> State:
         """As `manual.training.engine.Resumable` says."""
