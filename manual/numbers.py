@@ -5,9 +5,7 @@ formulas of this package run unchanged on `fractions.Fraction` or `flint.arb`. O
 π need help: they must come from the number system of the argument, never from a float literal.
 """
 
-import hashlib
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,13 +49,3 @@ def indicator(condition: Array, like: Array) -> Array:
 def sign(x: Array) -> Array:
     """−1, 0 or 1 in the number system of x; 0 where x is NaN, as in torch."""
     return indicator(x > 0, x) - indicator(x < 0, x)
-
-
-def fingerprint(arrays: Mapping[str, Array]) -> str:
-    """8 hexadecimal digits of the arrays' names, dtypes, shapes and bits: the same where all of them are."""
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        plain = np.asarray(array)
-        little = plain.astype(plain.dtype.newbyteorder("<"), order="C")
-        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
-    return digest.hexdigest()[:8]

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from manual.catalogue import LOSSES
-from manual.chain import backward_stages, forward_stages, symbol
+from manual.chain import backward_stages, forward_stages
 from manual.losses import Reduction
-from manual.structure.architecture import Architecture
+from manual.structure.architecture import Architecture, symbol
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 

@@ -43,6 +43,12 @@ class Recipe:
         """Whether anything is added to the loss."""
         return self.l1 != 0 or self.l2 != 0
 
+    @property
+    def formula(self) -> str:
+        """What is added, as people write it."""
+        terms = {f"{self.l1:g} Σ|W|": self.l1, f"½ {self.l2:g} ΣW²": self.l2}
+        return " + ".join(term for term, coefficient in terms.items() if coefficient)
+
     def batches(self, step: int, steps: int) -> int:
         """Of how many batches the update after batch `step` of 0 … steps − 1 is the mean; 0 for none."""
         if step + 1 == steps:
@@ -69,6 +75,18 @@ class Recipe:
 
 
 PLAIN = Recipe()
+
+
+def objective(loss: Any, *weights: Array, recipe: Recipe) -> Any:
+    """loss + λ₁ Σ|W| + ½ λ₂ Σ W²."""
+    for weight in weights:
+        loss = loss + recipe.penalty(weight)[0]
+    return loss
+
+
+def penalty_gradient(gradient: Array, weight: Array, recipe: Recipe) -> Array:
+    """∂(objective)/∂W = ∂loss/∂W + λ₁ sign W + λ₂ W."""
+    return gradient + recipe.penalty(weight)[1]
 
 
 def is_weight(parameter: str) -> bool:

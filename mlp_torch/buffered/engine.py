@@ -12,7 +12,6 @@ from torch import Tensor
 
 from manual.catalogue import LOSSES as MANUAL_LOSSES
 from manual.catalogue import OPTIMIZERS as MANUAL_OPTIMIZERS
-from manual.chain import symbol
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
@@ -20,7 +19,7 @@ from manual.optimizers import Optimizer
 from manual.steps.engine import check
 from manual.steps.program import program
 from manual.steps.support import lacking
-from manual.structure.architecture import Architecture, choose
+from manual.structure.architecture import Architecture, choose, symbol
 from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
+from manual.structure.fingerprint import fingerprint
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.terminal import counted
 

@@ -11,7 +11,8 @@ import manual
 from manual import MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
 from manual.compiled.ready import compiled_run
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
+from manual.structure.fingerprint import fingerprint
 from manual.training.fit import fit
 from manual.training.recipe import Recipe
 from tests.problems import targets

@@ -18,7 +18,7 @@ from numba import njit
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, sums
 from manual.compiled.memory import FUSES, loops, pointer
-from manual.numbers import fingerprint
+from manual.structure.fingerprint import fingerprint
 from tests.manual import runs
 from tests.manual.runs import RECIPES, RULES, configuration, foreign, result, results
 from tests.problems import DTYPES

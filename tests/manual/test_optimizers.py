@@ -11,6 +11,7 @@ from torch.optim import lr_scheduler as s
 from manual import OPTIMIZERS, SCHEDULES, learning_rate
 from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.optimizers import Optimizer
 from mlp_torch.model import OPTIMIZERS as TORCH_OPTIMIZERS
 
 STEPS = 50
@@ -146,9 +147,32 @@ def test_a_gradient_of_another_shape_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_momentum_and_no_dampening_as_in_torch(options: dict[str, float]) -> None:
-    for table in (OPTIMIZERS, TORCH_OPTIMIZERS):
-        with pytest.raises(ValueError, match="omentum"):
+    says = ("^nesterov needs a momentum above 0 and no dampening$", "momentum")
+    for table, text in zip((OPTIMIZERS, TORCH_OPTIMIZERS), says, strict=True):
+        with pytest.raises(ValueError, match=text):
             table["sgd"]([torch.nn.Parameter(torch.ones(1))], lr=0.1, nesterov=True, **options)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
+def test_the_moments_have_torchs_names(name: str, options: dict[str, Any]) -> None:
+    ours = OPTIMIZERS[name]({"w": np.ones(3)}, lr=0.1, **options)
+    parameter = torch.nn.Parameter(torch.ones(3))
+    theirs = TORCH_OPTIMIZERS[name]([parameter], lr=0.1, **options)
+    ours.step({"w": np.ones(3)})
+    parameter.grad = torch.ones(3)
+    theirs.step()
+    held = {n for n, value in theirs.state[parameter].items() if n != "step" and value is not None}
+    assert set(ours.state["w"]) == held
+
+
+def test_a_rule_of_ones_own_needs_an_update_only_and_decays_nothing_unless_told() -> None:
+    class Plain(Optimizer):
+        def update(self, parameter: Array, g: Array, state: Any) -> None:
+            parameter -= self.lr * g
+
+    weights = np.array([1.0, -2.0])
+    Plain({"w": weights}, 0.5).step({"w": np.array([0.5, 0.25])})
+    assert weights.tolist() == [0.75, -2.125]
 
 
 # ---- schedules -------------------------------------------------------------------------------------
