@@ -9,9 +9,9 @@ from manual.structure.architecture import Architecture
 
 
 def _buffered() -> Rows:
-    from manual.buffered import activations, losses
+    from manual.buffered import activations, losses, optimizers
 
-    return activations.KERNELS, losses.KERNELS, OPTIMIZERS.values()  # those without calls run as they stand
+    return activations.KERNELS, losses.KERNELS, optimizers.UPDATE_RULES
 
 
 def _compiled() -> Rows:
@@ -33,6 +33,7 @@ def lacking(step: str, architecture: Architecture, loss: str, optimizer: str | N
     """The rows that the step has no kernel for, with the remedy, in one line; None where it has all."""
     if step not in STEPS:
         return None
-    rule = None if optimizer is None else OPTIMIZERS[optimizer]
+    plain = optimizer is None or step == "buffered"  # which runs a rule without calls as it stands
+    rule = None if plain else OPTIMIZERS[str(optimizer)]
     missing = support.lacking(STEPS[step](), architecture, loss, rule)
     return f"it has no kernel for {missing}; use --engine manual" if missing else None
