@@ -29,11 +29,11 @@ class Loss:
     `probabilities` if labels may be given as rows of probabilities.
     `terms(output, y, **options)` and `derivative(output, y, **options)` take the `options`: constants
     above 0, as text in decimals, torch's defaults. `huber(delta=0.5)` is the name of huber with another.
+    `formula` and `derivative_formula` say in text what couples a sample's entries; that of an elementwise
+    row is written from its functions (`manual.recorded.text`).
     """
 
     name: str
-    formula: str
-    gradient_formula: str
     target: Target
     terms: Callable[..., Array]
     derivative: Callable[..., Array]
@@ -41,6 +41,8 @@ class Loss:
     kinks: bool = False
     probabilities: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    formula: str = ""
+    derivative_formula: str = ""
 
     def value(
         self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
@@ -166,8 +168,13 @@ def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
 
 
 ROWS: tuple[Loss, ...] = (
-    Loss("half_squared_error", "½ (y − ŷ)²", "ŷ − y", "real", half_squared_error, d_half_squared_error),
-    Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
-    Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
-    Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
+    Loss(
+        "half_squared_error",
+        "real",
+        half_squared_error,
+        d_half_squared_error,
+    ),
+    Loss("mse", "real", mse, d_mse),
+    Loss("l1", "real", l1, d_l1, kinks=True),
+    Loss("hinge", "sign", hinge, d_hinge, kinks=True),
 )

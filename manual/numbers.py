@@ -6,6 +6,8 @@ formulas of this package run unchanged on `fractions.Fraction` or `flint.arb`. O
 """
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,28 @@ def number(value: float | str, like: Array) -> Any:
 
 def pi(like: Array) -> Any:
     """π in the number system of `like`; fractions have none and raise AttributeError."""
+    if hasattr(like, "pi"):
+        return like.pi()
     return type(like.flat[0]).pi() if like.dtype == object else like.dtype.type(math.pi)
 
 
 def erf(x: Array) -> Array:
     """The error function, entry by entry; floats are computed in float64 and rounded to x's dtype."""
+    if hasattr(x, "erf"):
+        return x.erf()
     if x.dtype == object:
         return np.asarray(_exact_erf(x), dtype=object)
     return np.asarray(_float_erf(x)).astype(x.dtype)
+
+
+def named(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Mark a function of one array that a formula may name instead of writing it out, as sigmoid."""
+
+    @wraps(function)
+    def marked(x: Array) -> Array:
+        return x.named(function.__name__, function) if hasattr(x, "named") else function(x)
+
+    return marked
 
 
 def indicator(condition: Array, like: Array) -> Array:
@@ -46,6 +62,7 @@ def indicator(condition: Array, like: Array) -> Array:
     return np.where(condition, number(1, like), number(0, like))
 
 
+@named
 def sign(x: Array) -> Array:
     """−1, 0 or 1 in the number system of x; 0 where x is NaN, as in torch."""
     return indicator(x > 0, x) - indicator(x < 0, x)

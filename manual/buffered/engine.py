@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from manual.buffered import activations, losses
 from manual.buffered.batches import Batches
 from manual.buffered.optimizers import UPDATE_RULES, PlainUpdate, Update
 from manual.buffered.program import Call
@@ -18,7 +17,6 @@ from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.steps.engine import FlatEngine, check
 from manual.steps.program import named, program
-from manual.steps.support import lacking
 from manual.training.recipe import PLAIN, Recipe
 from manual.training.subnormals import flushing
 
@@ -35,9 +33,6 @@ class BufferedEngine(FlatEngine):
 
     def __init__(self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN) -> None:
         super().__init__(model, loss, optimizer, recipe)
-        missing = lacking((activations.KERNELS, losses.KERNELS, ()), model.architecture, loss)
-        if missing:
-            raise ValueError(f"the buffered engine has no kernel for {missing}: take ManualEngine")
         self.update = (
             Update(optimizer, self.own, self.own_gradients)
             if type(optimizer) in UPDATE_RULES

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from manual.buffered import activations, layers
-from manual.buffered.losses import KERNELS
+from manual.buffered.losses import kernel
 from manual.buffered.program import Call, Program, Workspace, borrows
+from manual.catalogue import LOSSES
 from manual.losses import Reduction
 from manual.numbers import Array
 from manual.steps.flat import FlatArray
@@ -51,7 +52,7 @@ class Step(Written):
         self.n, self.keep, self.buffers, self.probabilities = n, keep, buffers, probabilities
         self.do = do = Program(Workspace(parameters.array.dtype))
         sizes, new = architecture.sizes, do.workspace.new
-        self.kernel, self.count = KERNELS[loss], terms(loss, reduction, n, sizes[-1])
+        self.kernel, self.count = kernel(LOSSES[loss]), terms(loss, reduction, n, sizes[-1])
         self.x, self.sums = new(places, n, sizes[0] + 1), new(places)
         self.x[..., -1] = 1
         self.y, self.output, self.terms = (new(places, sizes[-1], n) for _ in range(3))
@@ -84,6 +85,7 @@ class Step(Written):
 
     def _value(self) -> list[Call]:
         do = Program(self.do.workspace)
+        assert self.kernel.value is not None
         self.kernel.value(do, self.output, self.y, self.terms)
         if self.shares is not None:
             do(np.multiply, self.terms, do.broadcast(self.shares, self.terms), out=self.terms)
@@ -112,6 +114,9 @@ class Step(Written):
             return self.do.workspace.new(self.architecture.sizes[layer], self.n)
         return taken
 
+    def _kernel(self, stage: Stage) -> Any:
+        return activations.kernel(self.architecture.row(stage.layer))
+
     # z = W a + b
     def linear(self, stage: Stage, *_: Array) -> Array:
         i, kind = stage.layer - 1, self.architecture
@@ -133,10 +138,10 @@ class Step(Written):
 
     # a = f(n)
     def activation(self, stage: Stage, n: Array, *slope: Array) -> Array:
-        i, kernel = stage.layer, activations.KERNELS[stage.row]
+        i, kernel = stage.layer, self._kernel(stage)
         a = self._place(i) if f"mask{i}" in self.masks else self.outputs[i - 1]
         if a is not n:
-            self.saved[i] = kernel.forward(self.do, n, a, _options(stage, slope))
+            self.saved[i] = kernel.forward(self.do, n, a, slope[0] if slope else None)
         return a
 
     # h = a · mask
@@ -171,12 +176,12 @@ class Step(Written):
     # a = f(n), so dn = da · f′(n), or the product with the Jacobian
     @borrows
     def activation_backward(self, stage: Stage, da: Array, n: Array, a: Array, *slope: Array) -> Array:
-        do, dn, kernel = self.do, self._place(stage.layer, da), activations.KERNELS[stage.row]
+        do, dn, kernel = self.do, self._place(stage.layer, da), self._kernel(stage)
         if kernel.product is not None:
-            kernel.product(do, da, a, dn)
+            kernel.product(do, da, n, a, dn)
         elif kernel.derivative is not None:
             f, saved = do.scratch(dn), self.saved.get(stage.layer)
-            kernel.derivative(do, n, a, f, _options(stage, slope), saved)
+            kernel.derivative(do, n, a, f, slope[0] if slope else None, saved)
             do(np.multiply, da, f, out=dn)
         elif dn is not da:
             do.copy(da, dn)
@@ -206,8 +211,3 @@ class Step(Written):
         i, da = stage.layer - 1, self._place(stage.layer - 1)
         layers.linear_backward_input(self.do, dz, self.parameters.blocks[i], da)
         return da
-
-
-def _options(stage: Stage, slope: tuple[Array, ...]) -> dict[str, Any]:
-    """The constants of the activation, a learned slope among them."""
-    return {**stage.constants, **({"negative_slope": slope[0]} if slope else {})}

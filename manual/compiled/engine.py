@@ -54,7 +54,9 @@ class CompiledEngine(FlatEngine):
         self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN, threads: int = 1
     ) -> None:
         super().__init__(model, loss, optimizer, recipe, rows=True)
-        reason = unsupported(model.architecture, self.dtype, loss, type(optimizer))
+        reason = unsupported(model.architecture, self.dtype, loss)
+        if reason is None and type(optimizer) not in optimizers.ROWS:
+            reason = f"the compiled engine has no kernel for {type(optimizer).__name__}"
         if reason is None and recipe.accumulate > 1:
             reason = "the compiled engine updates after every batch"
         if reason is not None:
@@ -64,7 +66,9 @@ class CompiledEngine(FlatEngine):
         self.moments = [moment.array for _, moment in moments]
         self.moment_views = [(name, moment.views) for name, moment in moments if name is not None]
         self.shown = False  # whether optimizer.state has the moments
-        self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
+        self.rows = losses.ROWS.index(self.row.name), optimizers.ROWS.index(type(optimizer))
+        options = [float(self.dtype.type(value)) for value in self.row.options.values()]
+        self.loss_options = (*options, *[0.0] * (col.LOSS_OPTIONS_AT_MOST - len(options)))
         self.slope = float(self.dtype.type(model.architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
         self.arrivals = np.zeros(threads * SLOT, np.int64)
@@ -115,7 +119,7 @@ class CompiledEngine(FlatEngine):
         """The loss, by the compiled loops too, and the accuracy on x (N, in) and y."""
         found = self._outputs(self._data(x, y), len(x), 1)
         output, terms = found[:, :-1].astype(self.dtype), found[:, -1]
-        features = 1 if self.loss in ("cross_entropy", "multi_margin") else output.shape[1]
+        features = 1 if self.row.per_sample else output.shape[1]
         accuracy = None if self.row.target == "real" else 1 - zero_one(output, y, self.row.target)
         return math.fsum(terms) / (len(x) * features), accuracy
 
@@ -179,6 +183,7 @@ class CompiledEngine(FlatEngine):
             architecture.dropout,
             self.slope,
             reduction == "sum",
+            *self.loss_options,
         )
         g = self.own_gradients.array if gradients is None else gradients
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)

@@ -122,7 +122,7 @@ def batches(
         if spec[col.MODE] == col.PREDICT:
             o, judged = layers[depth - 1, col.A], len(y) + len(labels) > 0
             if judged and n > 0:
-                loss_and_gradient(spec, layers, mine, *targets, start, n, 1.0, of_loss)
+                loss_and_gradient(spec, layers, numbers, mine, *targets, start, n, 1.0, of_loss)
             for r in range(n):
                 row = at(results, (start + r) * (outputs + judged), outputs + judged)
                 for k in range(outputs):
@@ -133,7 +133,7 @@ def batches(
         count = divisor(spec, layers, numbers, weights, indices, begin, whole)
         if n > 0:
             of_slopes = depth * size - first
-            loss_and_gradient(spec, layers, mine, *targets, start, n, count, of_loss)
+            loss_and_gradient(spec, layers, numbers, mine, *targets, start, n, count, of_loss)
             backward(spec, layers, numbers, p, mine, n, at(terms, size + first, of_slopes), size)
         if penalized:
             all_penalties(spec, layers, numbers, p, penalty, lanes)

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.compiled.activations import ROWS
+from manual.compiled import activations
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
+from manual.recorded.compiled import MOST_OPTIONS
 from manual.steps.flat import aligned
 from manual.structure.architecture import Architecture
 
@@ -21,15 +22,16 @@ from manual.structure.architecture import Architecture
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
 # this transposed, (n, in), with the distance of its rows.
 INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, BELOW, TRANSPOSED, STRIDE = range(8)
-Z, A, MASK, H, DH, DA, DZ = range(8, 15)
-COLUMNS = 15
+Z, A, MASK, H, DH, DA, DZ, KEPT = range(8, 16)
+COLUMNS = 16
 TRAIN, TRACE, PREDICT = 0, 1, 2
 # What `spec` holds: after SHARES where each thread's share of the batch begins, and where the last one ends.
 MODE, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, THREAD, THREADS, YIELD = range(10)
 Y, SCRATCH, DX, SHARES = range(10, 14)
 # What `numbers` holds after the optimizer's hyperparameters.
-NUMBERS = HYPERPARAMETERS + 7
-L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, NUMBERS)
+LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST = HYPERPARAMETERS + 7, MOST_OPTIONS
+L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, LOSS_OPTIONS)
+NUMBERS = LOSS_OPTIONS + LOSS_OPTIONS_AT_MOST
 
 
 class Buffer:
@@ -44,12 +46,13 @@ class Buffer:
         weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
-            row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
+            row[ROW] = activations.ROWS.index(architecture.activation_of(layer + 1))
             row[WEIGHT], row[SLOPE], row[BELOW] = weight, slope, below
             weight += row[OUTPUTS] * (row[INPUTS] + 1)
             slope += architecture.row(layer + 1).slope is not None
             for column in (Z, DA, DH, DZ):
                 row[column] = self.place(sizes[layer + 1])
+            row[KEPT] = self.place(sizes[layer + 1] * activations.KEPT[row[ROW]])
             row[A] = row[H] = self.place(sizes[layer + 1] + 1)
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)

@@ -8,8 +8,9 @@ from typing import Any
 
 from manual.compiled import layout as col
 from manual.compiled import losses
-from manual.compiled.activations import PRELU, activate, differentiate, slope_terms
+from manual.compiled.activations import PRELU, activate, differentiate
 from manual.compiled.batches import multiply
+from manual.compiled.coupled import slope_terms
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import at, loops, pointer
 from manual.compiled.products import product, transpose
@@ -26,15 +27,15 @@ def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> Non
         z, a = layers[i, col.Z], layers[i, col.A if spec[col.DROPS] else col.H]
         product(weight, k, 1, below, n, pointer(w, z), n, outputs, n, k, False)
         slope = p[layers[i, col.SLOPE]] if row == PRELU else p.dtype.type(numbers[col.NEGATIVE_SLOPE])
-        activate(row, w, z, a, outputs, n, slope, spec[col.SCRATCH])
+        activate(row, w, z, a, outputs, n, slope, spec[col.SCRATCH], layers[i, col.KEPT])
         if spec[col.DROPS] and i < len(layers) - 1:
             multiply(w, a, layers[i, col.MASK], layers[i, col.H], outputs * n)
 
 
 @loops
 def loss_and_gradient(
-    spec: Any, layers: Any, w: Any, y: Any, labels: Any, weights: Any, chosen: Any, rows: Any, start: int,
-    n: int, count: float, terms: Any,
+    spec: Any, layers: Any, numbers: Any, w: Any, y: Any, labels: Any, weights: Any, chosen: Any, rows: Any,
+    start: int, n: int, count: float, terms: Any,
 ) -> None:  # fmt: skip
     """The terms of n samples of a batch, and dloss in the place of the last layer's dh, over `count`."""
     T = w.dtype.type
@@ -56,7 +57,8 @@ def loss_and_gradient(
         if row == CROSS_ENTROPY:
             losses.soft_cross_entropy(w, o, spec[col.Y], d, features, n, over, scratch, terms)
         else:
-            losses.elementwise(row, w, o, spec[col.Y], d, features, n, over, terms)
+            options = at(numbers, col.LOSS_OPTIONS, col.LOSS_OPTIONS_AT_MOST)
+            losses.of_entries(row, w, o, spec[col.Y], d, features, n, over, options, terms)
     if len(weights) > 0:
         weigh(w, d, features, n, terms, weights, rows, start, count, at(w, scratch, n))
 
@@ -79,14 +81,15 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int, terms
             slope = p[layers[i, col.SLOPE]]
             slope_terms(w, delta, z, outputs, n, at(terms, i * size, n))
         a = layers[i, col.A if spec[col.DROPS] else col.H]
-        differentiate(row, w, delta, z, a, layers[i, col.DZ], outputs, n, slope, spec[col.SCRATCH])
+        dz, kept = layers[i, col.DZ], layers[i, col.KEPT]
+        differentiate(row, w, delta, z, a, dz, outputs, n, slope, spec[col.SCRATCH], kept)
         if i > 0:
             transposed, stride = pointer(w, layers[i, col.TRANSPOSED]), layers[i, col.STRIDE]
             transpose(pointer(w, layers[i, col.BELOW]), n, transposed, stride, inputs, n)
         if i > 0 or spec[col.MODE] == col.TRACE:
             below = pointer(w, layers[i - 1, col.DH] if i > 0 else spec[col.DX])
-            weight, dz = pointer(p, layers[i, col.WEIGHT]), pointer(w, layers[i, col.DZ])
-            product(weight, 1, inputs + 1, dz, n, below, n, inputs, n, outputs, False)
+            weight = pointer(p, layers[i, col.WEIGHT])
+            product(weight, 1, inputs + 1, pointer(w, dz), n, below, n, inputs, n, outputs, False)
 
 
 # dW = dz aᵀ and db = dz 1

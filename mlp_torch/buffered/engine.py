@@ -15,19 +15,15 @@ from manual.catalogue import OPTIMIZERS as MANUAL_OPTIMIZERS
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.optimizers import Optimizer
 from manual.steps.engine import check
 from manual.steps.program import program
-from manual.steps.support import lacking
-from manual.structure.architecture import Architecture, choose, symbol
+from manual.structure.architecture import choose, symbol
 from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
 from manual.training.subnormals import flushing
-from mlp_torch.buffered.activations import ACTIVATIONS
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op, Resident
 from mlp_torch.buffered.chunk import Capture, Chunk, Rows, cuda_graph
-from mlp_torch.buffered.losses import LOSSES
 from mlp_torch.buffered.memory import advised
 from mlp_torch.buffered.optimizers import OPTIMIZERS
 from mlp_torch.buffered.pool import spread
@@ -46,14 +42,7 @@ GATHERED_BYTES, GATHERED_STEPS = 2**20, 32
 PREDICTED_ROWS = 8192
 
 
-def unsupported(
-    device: str,
-    dtype: str = "float32",
-    fp32_precision: str = "ieee",
-    architecture: Architecture | None = None,
-    loss: str | None = None,
-    rule: type[Optimizer] | None = None,
-) -> str | None:
+def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee") -> str | None:
     """What of this the engine cannot do, in one line, or None."""
     if device not in ("cpu", "cuda"):
         return f"the torch engine runs on cpu and cuda, not on {device}"
@@ -61,9 +50,7 @@ def unsupported(
         return f"fp32_precision is {', '.join(PRECISIONS)}, not {fp32_precision}"
     if fp32_precision != "ieee" and dtype == "float64":
         return f"fp32_precision {fp32_precision} is for float32, not for float64"
-    rows = ACTIVATIONS, LOSSES, OPTIMIZERS
-    missing = "" if architecture is None else lacking(rows, architecture, loss, rule)
-    return f"the torch engine has no kernel for {missing}" if missing else None
+    return None
 
 
 def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
@@ -107,8 +94,9 @@ class TorchEngine(ModuleEngine):
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
-        kind = str(self.dtype).removeprefix("torch.")
-        reason = unsupported(self.device.type, kind, fp32_precision, module.architecture, loss, rule)
+        reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
+        if reason is None and rule not in OPTIMIZERS:
+            reason = f"the torch engine has no kernel for {rule.__name__}"
         if reason is not None:
             raise ValueError(reason)
         beyond = too_large({**asdict(recipe), **options}, self.dtype)

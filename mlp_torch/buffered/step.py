@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from manual.catalogue import LOSSES
 from manual.losses import Reduction
 from manual.steps.program import Program, Written, program, terms
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
-from mlp_torch.buffered import layers, products
-from mlp_torch.buffered.activations import ACTIVATIONS, Unit
+from mlp_torch.buffered import activations, layers, losses, products
+from mlp_torch.buffered.activations import ActivationKernel, Unit
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op
-from mlp_torch.buffered.losses import LOSSES, Ends
+from mlp_torch.buffered.losses import Ends
 from mlp_torch.model import MLP
 
 
@@ -80,6 +81,7 @@ class Step(Written):
         self.ones = buffers.ones(self.n)
         self.rounded = products.Rounded(buffers) if task.bf16 else None
         self.stages: list[StageKernels] = []
+        self.rows: dict[int, ActivationKernel] = {}
         self.units: dict[int, Unit] = {}
         self.normalizations: dict[int, layers.Normalization] = {}
         self.masks: dict[int, Tensor] = {}
@@ -128,7 +130,8 @@ class Step(Written):
 
     # a = f(n)
     def activation(self, stage: Stage, n: Tensor, *slope: Tensor) -> Row:
-        i, row, d = stage.layer, ACTIVATIONS[stage.row], self._d(stage.layer)
+        i, d = stage.layer, self._d(stage.layer)
+        row = self.rows[i] = activations.kernel(self.model.architecture.row(i))
         a = n if row.from_a else self._like(stage.name, i)
         dz = d if row.elementwise else self._like(f"dz{i}", i)
         constant, dslope = float(self.model.architecture.negative_slope), self.values.get(f"dslope{i}")
@@ -149,7 +152,7 @@ class Step(Written):
         count = terms(self.task.loss, self.task.reduction, *output.shape)
         share = self._shares(weights, count // self.n) if weights is not None and mean else weights
         ends = Ends(output, y, self.total, self._d(stage.layer), count, self.buffers, share)
-        value, self.slope_of_loss = LOSSES[self.task.loss](ends)
+        value, self.slope_of_loss = losses.kernel(LOSSES[self.task.loss])(ends)
         return value, self.total
 
     # wᵢ / (Σ w · terms a sample)
@@ -184,13 +187,13 @@ class Step(Written):
         return layers.dropout_backward(d, mask), d
 
     def slope_gradient(self, stage: Stage, *_: Tensor) -> Row:
-        kernels: Any = ACTIVATIONS[stage.row].slope
+        kernels: Any = self.rows[stage.layer].slope
         return kernels(self.units[stage.layer]), self.values[stage.name]
 
     # a = f(n), so dn = da · f′(n), or the product with the Jacobian
     def activation_backward(self, stage: Stage, *_: Tensor) -> Row:
         unit = self.units[stage.layer]
-        return ACTIVATIONS[stage.row].backward(unit), unit.dz
+        return self.rows[stage.layer].backward(unit), unit.dz
 
     jacobian_product = activation_backward
 

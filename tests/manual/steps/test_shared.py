@@ -16,7 +16,6 @@ from manual.compiled.engine import STAGES
 from manual.optimizers import SGD
 from manual.steps.flat import FlatArray
 from manual.steps.program import NORMALIZATION, program
-from manual.steps.support import lacking
 from manual.structure.architecture import NORMALIZATIONS, Architecture
 from manual.training.recipe import Recipe
 from mlp_torch.buffered import TorchEngine
@@ -73,14 +72,6 @@ def test_a_kind_without_a_method_is_an_error_and_not_left_out(monkeypatch: pytes
 
 
 # ---- what lacks a kernel -----------------------------------------------------------------------------
-
-
-def test_what_lacks_a_kernel_is_named_once_each() -> None:
-    architecture = Architecture((3, 4, 4, 2), "tanh", "gelu")
-    assert lacking((["tanh", "gelu"], ["mse"], [SGD]), architecture, "mse", SGD) == ""
-    assert lacking((["tanh"], ["mse"], ()), architecture, "mse", SGD) == "gelu and SGD"
-    assert lacking(((), (), ()), architecture, "hinge") == "tanh and gelu and hinge"
-    assert lacking(((), (), ()), architecture) == "tanh and gelu"
 
 
 class Mine(SGD):
