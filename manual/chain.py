@@ -18,9 +18,9 @@ from manual.catalogue.layers import normalization_backward, normalization_forwar
 from manual.layers import Dropout, Linear
 from manual.losses import Reduction
 from manual.numbers import Array
+from manual.recorded import text
 from manual.structure.architecture import Architecture
 from manual.structure.rows import Rows
-from manual.structure.table import said
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe, objective, penalty_gradient
 
@@ -50,7 +50,7 @@ def forward_stages(
         if drops:
             a = write(f"h{i}", "dropout", f"h{i} = a{i} · mask{i}", [a, f"mask{i}"], Dropout.forward)
     minimized, options = LOSSES[loss], {"reduction": reduction}
-    formula = f"{'weighted ' * weighted}{reduction} of {minimized.formula}{said(minimized.options)}"
+    formula = f"{'weighted ' * weighted}{reduction} of {text.formula(minimized)}"
     reads, value = [a, "y", *["weights"] * weighted], minimized.value
     value = _weighted(value) if weighted else value
     write("loss", "loss", f"loss = {formula}, ŷ = {a}", reads, value, minimized, options=options)
@@ -84,7 +84,7 @@ def backward_stages(
     write = rows.write
     rows.layer = architecture.depth
     minimized = LOSSES[loss]
-    formula = f"dloss = ∂loss/∂a{rows.layer}: {minimized.gradient_formula}{said(minimized.options)}"
+    formula = f"dloss = ∂loss/∂a{rows.layer}: {text.derivative(minimized)}"
     if weighted:
         formula += ", times w"
     if reduction == "mean":
@@ -117,7 +117,7 @@ def _activation_rows(rows: Rows, row: Activation, letter: str, delta: str) -> st
     if row.jacobian_product:
         formula = f"d{z} = a{i} ({delta} − Σ {delta} a{i})"
         return rows.write(f"d{z}", "jacobian_product", formula, reads, row.backward, row)
-    formula = f"d{z} = {delta} · f′({z}), f′ = {row.derivative_formula}"
+    formula = f"d{z} = {delta} · f′({z}), f′ = {text.derivative(row)}"
     return rows.write(f"d{z}", "activation_backward", formula, reads, row.backward, row)
 
 

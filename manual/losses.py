@@ -32,8 +32,6 @@ class Loss:
     """
 
     name: str
-    formula: str
-    gradient_formula: str
     target: Target
     terms: Callable[..., Array]
     derivative: Callable[..., Array]
@@ -154,8 +152,8 @@ def d_zero_one(output: Array, y: Array) -> Array:
 
 
 ROWS: tuple[Loss, ...] = (
-    Loss("half_squared_error", "½ (y − ŷ)²", "ŷ − y", "real", half_squared_error, d_half_squared_error),
-    Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
-    Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
-    Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
+    Loss("half_squared_error", "real", half_squared_error, d_half_squared_error),
+    Loss("mse", "real", mse, d_mse),
+    Loss("l1", "real", l1, d_l1, kinks=True),
+    Loss("hinge", "sign", hinge, d_hinge, kinks=True),
 )

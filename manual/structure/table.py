@@ -66,8 +66,3 @@ def with_options(row: Any, options: Mapping[str, str]) -> Any:
         if not good:
             raise ValueError(f"{row.name}({name}={value}): {name} is a finite number above 0")
     return replace(row, options={**row.options, **options})
-
-
-def said(options: Mapping[str, Any]) -> str:
-    """What follows a formula that names the options: ", delta = 1"."""
-    return "".join(f", {name} = {value}" for name, value in options.items())

@@ -125,7 +125,7 @@ def test_an_unsupported_network_or_rule_is_named() -> None:
     model = MLP((5, 3, 2))
     assert unsupported(model.architecture) is None
     assert "float16" in str(unsupported(model.architecture, np.float16))
-    with pytest.raises(ValueError, match="no rule for Mine"):
+    with pytest.raises(ValueError, match="the compiled engine has no kernel for Mine"):
         CompiledEngine(model, "mse", Mine(model.parameters))
     with pytest.raises(ValueError, match="did you mean 'hinge'"):
         CompiledEngine(model, "hing", OPTIMIZERS["sgd"](model.parameters))
