@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from manual.activations import Activation
@@ -16,9 +17,10 @@ from manual.catalogue.activations import prelu_slope_gradient
 from manual.catalogue.layers import normalization_backward, normalization_forward
 from manual.layers import Dropout, Linear
 from manual.losses import Reduction
+from manual.numbers import Array
+from manual.recorded import text
 from manual.structure.architecture import Architecture
 from manual.structure.rows import Rows
-from manual.structure.table import said
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe, objective, penalty_gradient
 
@@ -48,7 +50,7 @@ def forward_stages(
         if drops:
             a = write(f"h{i}", "dropout", f"h{i} = a{i} · mask{i}", [a, f"mask{i}"], Dropout.forward)
     minimized, options = LOSSES[loss], {"reduction": reduction}
-    formula = f"{'weighted ' * weighted}{reduction} of {minimized.formula}{said(minimized.options)}"
+    formula = f"{'weighted ' * weighted}{reduction} of {text.formula(minimized)}"
     reads, value = [a, "y", *["weights"] * weighted], minimized.value
     value = _weighted(value) if weighted else value
     write("loss", "loss", f"loss = {formula}, ŷ = {a}", reads, value, minimized, options=options)
@@ -61,7 +63,12 @@ def forward_stages(
 
 def _weighted(f: Callable[..., Any]) -> Callable[..., Any]:
     """The loss's value or gradient as a function of what its row reads: ŷ, y and the weights."""
-    return lambda output, y, weights, reduction: f(output, y, reduction, weights)
+
+    @wraps(f)
+    def taken(output: Array, y: Array, weights: Array, reduction: Reduction) -> Any:
+        return f(output, y, reduction, weights)
+
+    return taken
 
 
 def backward_stages(
@@ -77,7 +84,7 @@ def backward_stages(
     write = rows.write
     rows.layer = architecture.depth
     minimized = LOSSES[loss]
-    formula = f"dloss = ∂loss/∂a{rows.layer}: {minimized.gradient_formula}{said(minimized.options)}"
+    formula = f"dloss = ∂loss/∂a{rows.layer}: {text.derivative(minimized)}"
     if weighted:
         formula += ", times w"
     if reduction == "mean":
@@ -110,7 +117,7 @@ def _activation_rows(rows: Rows, row: Activation, letter: str, delta: str) -> st
     if row.jacobian_product:
         formula = f"d{z} = a{i} ({delta} − Σ {delta} a{i})"
         return rows.write(f"d{z}", "jacobian_product", formula, reads, row.backward, row)
-    formula = f"d{z} = {delta} · f′({z}), f′ = {row.derivative_formula}"
+    formula = f"d{z} = {delta} · f′({z}), f′ = {text.derivative(row)}"
     return rows.write(f"d{z}", "activation_backward", formula, reads, row.backward, row)
 
 

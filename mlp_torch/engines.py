@@ -126,7 +126,7 @@ def compiled_unsupported(architecture: Architecture, loss: str, optimizer: str |
         return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
-    return unsupported(architecture) or lacking("compiled", architecture, loss, optimizer)
+    return unsupported(architecture, loss=loss) or lacking("compiled", architecture, loss, optimizer)
 
 
 def _compiled_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import manual
 from mlp_torch import kernels, model
+from mlp_torch.verify.missing import missing_rows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def missing() -> list[Missing]:
 def main() -> int:
     """Print it, a line each; 1 where something required is missing."""
     found = missing()
-    print(*found, sep="\n") if found else print("every row is everywhere")
+    lines = [*map(str, found), *missing_rows()]
+    print(*lines, sep="\n") if lines else print("every row is everywhere")
     return int(any(line.required for line in found))
 
 

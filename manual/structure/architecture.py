@@ -102,13 +102,7 @@ class Architecture:
         row = ACTIVATIONS[self.activation_of(layer)]
         if row.name != "leaky_relu" or self.negative_slope == NEGATIVE_SLOPE:
             return row
-        text = str(self.negative_slope)
-        return replace(
-            row,
-            formula=row.formula.replace(NEGATIVE_SLOPE, text),
-            derivative_formula=row.derivative_formula.replace(NEGATIVE_SLOPE, text),
-            options={"negative_slope": self.negative_slope},
-        )
+        return replace(row, options={"negative_slope": self.negative_slope})
 
     def kinds(self, layer: int, training: bool) -> tuple[Activation, str, bool]:
         """The activation's row, the normalization and whether dropout acts, in one layer."""

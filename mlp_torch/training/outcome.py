@@ -155,7 +155,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
         kept_in = f"interrupted; {weights_of(kept)}, {which} so far, are kept in {folder.path}"
         return Outcome(folder.path, (kept_in,), report, training.interrupted)
     lines = [
-        f"gradient check passed: by hand and by autograd agree within rounding ({report.summary()})",
+        f"gradient check passed: {report.agreement} ({report.summary()})",
         f"  {why_float64(config.dtype)}what these words mean: mlp explain certified",
         _test(test, data),
         *doubts(training, test),

@@ -24,9 +24,9 @@ LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos"
 # products take at once.
 # In the order in which `RECORDED` was found; later rows go to the end.
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu"]
-ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax"]
+ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax", "mish"]
 LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
-LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities"]
+LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities", "huber"]
 RECIPES: list[dict[str, Any]] = [
     {},
     {"clip_norm": 0.01},

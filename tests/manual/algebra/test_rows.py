@@ -16,8 +16,8 @@ from manual.activations import Activation
 from manual.catalogue.activations import prelu_slope_gradient
 from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.layers import Dropout, Linear
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.training.recipe import l1_penalty, l2_penalty
 from tests.duals import derivative, entrywise, exact
 from tests.manual.algebra.differences import (
     BASES,
@@ -60,9 +60,9 @@ def test_float32_stays_float32(name: str) -> None:
 
 def test_a_row_of_ones_own_may_read_all_that_its_backward_line_has() -> None:
     da, z, a = np.arange(3.0), np.arange(3.0) + 10, np.arange(3.0) + 100
-    product = Activation("mine", "", "", lambda z: z, jacobian_product=lambda da, z, a: da + 2 * z + 3 * a)
+    product = Activation("mine", lambda z: z, jacobian_product=lambda da, z, a: da + 2 * z + 3 * a)
     assert np.array_equal(product.backward(da, z, a), da + 2 * z + 3 * a)
-    entrywise_row = Activation("mine", "", "", lambda z: z, lambda z, a: 2 * z + 3 * a)
+    entrywise_row = Activation("mine", lambda z: z, lambda z, a: 2 * z + 3 * a)
     assert np.array_equal(entrywise_row.backward(da, z, a), da * (2 * z + 3 * a))
 
 

@@ -1,9 +1,9 @@
-"""The functions of `truth.py` for whole arrays at once, enclosed in float64 pairs instead of ball by ball.
+"""The activations of `truth.py` for whole arrays at once, enclosed in float64 pairs instead of ball by ball.
 
 Every operation carries its radius: what its rounding and what its operands' radii may move. e^x comes
 from two tables in ball arithmetic and a Taylor polynomial (Tang 1989, "Table-driven implementation of the
 exponential function"). `truth.py` stays the definition, and speaks wherever an entry is too large, too
-small or has no row here; the tests hold every row of `WHOLE` and of `WHOLE_TERMS` against it.
+small or has no function here; the tests hold every one of them against it.
 """
 
 from collections.abc import Callable
@@ -15,35 +15,25 @@ from flint import arb
 
 from manual.numbers import Array
 from mlp_torch.verify.enclosure import (
-    UNDERFLOW,
     Enclosure,
-    balls,
+    chosen,
     exact,
     from_balls,
     mapped_pair,
+    normalized,
     proven,
+    times,
     two_product,
-    two_sum,
 )
-from mlp_torch.verify.truth import FUNCTIONS, TERMS
 
 Pair = tuple[Enclosure, Enclosure]
+# f and f′ of an array, and the entries where they may be asked.
+Whole = tuple[Callable[..., Pair], Callable[[Array], Array]]
 LARGEST = 64.0  # e^(−2·64) and all of its parts are far from underflow
 SMALLEST = 2.0**-16  # below, 1 − e^(−2|z|) would lose what f(z) ≈ z needs
 SQUARABLE = 2.0**400
 BLOCK = 4096  # entries whose pairs lie in the cache together
 STEPS = 512  # of e^x's finer table, a unit
-
-
-def times(a: Enclosure, b: Enclosure) -> Enclosure:
-    """a · b, both enclosed."""
-    hi, rest = two_product(a.hi, b.hi)
-    left, right = a.hi * b.lo, a.lo * b.hi
-    lo = rest + (left + right)
-    # three roundings of low parts, each 2⁻⁵³ of what it gives; lo · lo is left out
-    slack = 2.0**-52 * (np.abs(left) + np.abs(right) + np.abs(lo)) + np.abs(a.lo * b.lo) + UNDERFLOW
-    reach = a.radius * (np.abs(b.hi) + np.abs(b.lo) + b.radius) + b.radius * (np.abs(a.hi) + np.abs(a.lo))
-    return Enclosure(hi, lo, (reach + slack) * (1 + 2.0**-50))
 
 
 def reciprocal(s: Enclosure) -> Enclosure:
@@ -90,19 +80,14 @@ def _turned(e: Enclosure, sign: Array | float) -> Enclosure:
     return Enclosure(e.hi * sign, e.lo * sign, e.radius)
 
 
-def _where(condition: Array, a: Enclosure, b: Enclosure) -> Enclosure:
-    pairs = ((a.hi, b.hi), (a.lo, b.lo), (a.radius, b.radius))
-    return Enclosure(*(np.where(condition, p, q) for p, q in pairs))
-
-
-def _sigmoid(z: Array) -> Pair:
+def sigmoid(z: Array) -> Pair:
     e = exponential(-np.abs(z))
     s = reciprocal(e + exact(np.ones_like(z)))
     rest = times(e, s)
-    return _where(z >= 0, s, rest), times(rest, s)
+    return chosen(z >= 0, s, rest), times(rest, s)
 
 
-def _tanh(z: Array) -> Pair:
+def tanh(z: Array) -> Pair:
     one, e = exact(np.ones_like(z)), exponential(-2 * np.abs(z))
     s = reciprocal(e + one)
     slope = times(times(e, s), s)
@@ -111,42 +96,25 @@ def _tanh(z: Array) -> Pair:
     )
 
 
-def _silu(z: Array) -> Pair:
-    s, ds = _sigmoid(z)
+def silu(z: Array) -> Pair:
+    s, ds = sigmoid(z)
     return s * z, s + ds * z
 
 
-def _piecewise(z: Array, slope: Any) -> Pair:
+def piecewise(z: Array, slope: Any) -> Pair:
     """z or slope · z; a slope that is a decimal, not a float, has a low part."""
     nearest = np.array([float(slope)])
     given = exact(nearest) if slope == nearest[0] else from_balls([slope], (1,))
-    d = _where(z > 0, exact(np.ones(1)), given)
+    d = chosen(z > 0, exact(np.ones(1)), given)
     return d * z, d
 
 
-def _ordinary(z: Array) -> Array:
+def ordinary(z: Array) -> Array:
     return (np.abs(z) >= SMALLEST) & (np.abs(z) <= LARGEST)
 
 
-def _squarable(z: Array) -> Array:
+def squarable(z: Array) -> Array:
     return np.abs(z) <= SQUARABLE
-
-
-# One row an activation: f and f′ of an array, and the entries where they may be asked.
-WHOLE: dict[str, tuple[Callable[..., Pair], Callable[[Array], Array]]] = {
-    "identity": (lambda z: _piecewise(z, 1), _squarable),
-    "sigmoid": (_sigmoid, _ordinary),
-    "tanh": (_tanh, _ordinary),
-    "silu": (_silu, _ordinary),
-    "relu": (lambda z: _piecewise(z, 0), _squarable),
-    "leaky_relu": (_piecewise, _squarable),
-    "prelu": (_piecewise, _squarable),
-}
-
-
-def _normalized(e: Enclosure) -> Enclosure:
-    """The same value, hi the nearest float64 to it."""
-    return Enclosure(*two_sum(e.hi, e.lo), e.radius)
 
 
 def _filled(pair: Pair, others: Pair, at: Array) -> Pair:
@@ -156,45 +124,23 @@ def _filled(pair: Pair, others: Pair, at: Array) -> Pair:
     return pair
 
 
-def activation(row: str, z: Array, *slope: Any) -> Pair:
-    """True f and f′ of every entry; `slope`, where the row has one, is a ball."""
+def evaluated(ball: Callable[..., Any], whole: Whole | None, z: Array, *slope: Any) -> Pair:
+    """True f and f′ of every entry: by `whole` in its domain, else by `ball`; `slope`, if any, is a ball."""
 
-    def ball(v: Any) -> Any:
-        return FUNCTIONS[row](v, *slope)
+    def single(v: Any) -> Any:
+        return ball(v, *slope)
 
-    if row not in WHOLE:
-        return mapped_pair(ball, z)
-    function, domain = WHOLE[row]
+    if whole is None:
+        return mapped_pair(single, z)
+    function, domain = whole
     inside = domain(z).ravel()
     flat = np.where(inside, z.ravel(), 1.0)
     blocks = [function(flat[i : i + BLOCK], *slope) for i in range(0, max(len(flat), 1), BLOCK)]
     pair = tuple(_joined([block[side] for block in blocks]) for side in (0, 1))
-    found = _filled((pair[0], pair[1]), mapped_pair(ball, z.ravel()[~inside]), ~inside)
+    found = _filled((pair[0], pair[1]), mapped_pair(single, z.ravel()[~inside]), ~inside)
     return found[0].reshape(z.shape), found[1].reshape(z.shape)
 
 
 def _joined(blocks: list[Enclosure]) -> Enclosure:
     parts = ("hi", "lo", "radius")
-    return _normalized(Enclosure(*(np.concatenate([getattr(b, part) for b in blocks]) for part in parts)))
-
-
-def _squared_error(output: Array, y: Array) -> Pair:
-    difference = Enclosure(*two_sum(output, -y), np.full(output.shape, UNDERFLOW))
-    return times(difference, difference), difference
-
-
-# One row an elementwise loss: Σ's term over (ŷ − y)² and its derivative over ŷ − y.
-WHOLE_TERMS: dict[str, tuple[float, float]] = {"mse": (1.0, 2.0), "half_squared_error": (0.5, 1.0)}
-
-
-def term(row: str, output: Array, y: Array) -> Pair:
-    """A loss's true term and its derivative, for every output and target."""
-    if row in WHOLE_TERMS and (_squarable(output) & _squarable(y)).all():
-        values, derivatives = (
-            Enclosure(e.hi * c, e.lo * c, e.radius * c)
-            for e, c in zip(_squared_error(output, y), WHOLE_TERMS[row], strict=True)
-        )
-        return _normalized(values), _normalized(derivatives)
-    pairs = [TERMS[row](a, b) for a, b in zip(balls(output), balls(y), strict=True)]
-    first, second = (from_balls([p[side] for p in pairs], output.shape) for side in (0, 1))
-    return first, second
+    return normalized(Enclosure(*(np.concatenate([getattr(b, part) for b in blocks]) for part in parts)))

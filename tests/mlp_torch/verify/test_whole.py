@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,19 @@ from flint import arb, ctx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manual import LOSSES
 from manual.numbers import Array
-from mlp_torch.verify import elementwise
-from mlp_torch.verify.elementwise import (
-    LARGEST,
-    SMALLEST,
-    WHOLE,
-    WHOLE_TERMS,
-    activation,
-    exponential,
-    reciprocal,
-    term,
-    times,
-)
-from mlp_torch.verify.enclosure import Enclosure, exact, from_balls, mapped, proven
+from mlp_torch.verify.derived.rows import truth_with
+from mlp_torch.verify.enclosure import Enclosure, exact, from_balls, mapped, proven, times
+from mlp_torch.verify.kinds.activation import whole
+from mlp_torch.verify.kinds.activation.rows import ROWS
+from mlp_torch.verify.kinds.activation.stages import true_values
+from mlp_torch.verify.kinds.activation.whole import LARGEST, SMALLEST, exponential, reciprocal
+from mlp_torch.verify.kinds.loss.entries import ROWS as LOSS_ROWS
+from mlp_torch.verify.kinds.loss.entries import true_terms
 from mlp_torch.verify.truth import FUNCTIONS, TERMS
 
+WHOLE = [name for name, row in ROWS.items() if row.whole is not None]
 SLOPES = {"prelu": [0.25], "leaky_relu": ["0.01"]}
 EDGES = [0.0, -0.0, 5e-324, 1e-300, SMALLEST, LARGEST, np.nextafter(LARGEST, 99), 700.0, 1e150]
 ORDINARY = st.one_of(st.floats(-3, 3), st.floats(-LARGEST, LARGEST), st.sampled_from(EDGES))
@@ -62,7 +60,7 @@ def balls_of(row: str, z: Array) -> list[tuple[Any, Any]]:
 
 def activation_misses(row: str, z: Array) -> list[str]:
     with proven():
-        pair = activation(row, z, *(arb(s) for s in SLOPES.get(row, [])))
+        pair = true_values(row, z, *(arb(s) for s in SLOPES.get(row, [])))
     balls = balls_of(row, z)
     # silu's derivative has a zero, where nothing is narrow relative to it
     wide = [2.0**-80, np.inf if row == "silu" else 2.0**-96]
@@ -78,11 +76,11 @@ def test_a_row_encloses_the_truth_narrowly(row: str, z: list[float]) -> None:
 
 @pytest.mark.parametrize("row", FUNCTIONS)
 def test_more_entries_than_a_block_in_two_dimensions_keep_their_places(row: str) -> None:
-    z = np.random.default_rng(0).normal(0, 2, (elementwise.BLOCK // 1000, 1009))
+    z = np.random.default_rng(0).normal(0, 2, (whole.BLOCK // 1000, 1009))
     z[0, 0], z[-1, -1] = 1e-30, 90.0
     with proven():
         slope = [arb(s) for s in SLOPES.get(row, [])]
-        found = activation(row, z, *slope)
+        found = true_values(row, z, *slope)
     for side, e in enumerate(found):
         one_by_one = mapped(lambda v, side=side: FUNCTIONS[row](v, *slope)[side], z)
         assert e.hi.shape == z.shape
@@ -94,10 +92,11 @@ def test_more_entries_than_a_block_in_two_dimensions_keep_their_places(row: str)
 def test_a_loss_term_and_its_derivative_are_enclosed(row: str, pairs: list[tuple[float, float]]) -> None:
     o, y = np.array(pairs).T.copy()
     with proven():
-        found = term(row, o, y)
+        found = true_terms(row, o, y, LOSSES[row].options)
     with sharply():
-        balls = [TERMS[row](arb(float(a)), arb(float(b))) for a, b in zip(o, y, strict=True)]
-        wide = 2.0**-96 if row in WHOLE_TERMS else np.inf
+        term = truth_with(TERMS[row], LOSSES[row].options)
+        balls = [term(arb(float(a)), arb(float(b))) for a, b in zip(o, y, strict=True)]
+        wide = 2.0**-96 if row in LOSS_ROWS and LOSS_ROWS[row].squares else np.inf
         assert [m for side in (0, 1) for m in outside(found[side], [b[side] for b in balls], wide)] == []
 
 
@@ -136,19 +135,20 @@ def off(right: Callable[..., Any], epsilon: float) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("row", WHOLE)
 def test_a_row_that_is_off_by_2_to_the_minus_90_is_seen(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, domain = WHOLE[row]
-    monkeypatch.setitem(WHOLE, row, (off(function, 2.0**-90), domain))
+    function, domain = ROWS[row].whole
+    monkeypatch.setitem(ROWS, row, replace(ROWS[row], whole=(off(function, 2.0**-90), domain)))
     assert activation_misses(row, Z) != []
 
 
 def test_an_exponential_that_is_off_by_2_to_the_minus_90_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elementwise, "exponential", off(exponential, 2.0**-90))
+    monkeypatch.setattr(whole, "exponential", off(exponential, 2.0**-90))
     assert activation_misses("tanh", Z) != []
     assert activation_misses("sigmoid", Z) != []
 
 
 def test_a_row_without_its_domain_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(WHOLE, "tanh", (WHOLE["tanh"][0], lambda z: np.ones(z.shape, dtype=bool)))
+    everywhere = (whole.tanh, lambda z: np.ones(z.shape, dtype=bool))
+    monkeypatch.setitem(ROWS, "tanh", replace(ROWS["tanh"], whole=everywhere))
     with np.errstate(all="ignore"):
         assert activation_misses("tanh", np.array([1e-9, 50.0])) != []
 
