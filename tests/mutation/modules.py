@@ -59,4 +59,20 @@ SUBJECTS: dict[str, Subject] = {
             "test_penalties_leave_biases_alone_and_are_the_gradient_of_their_value",
         ),
     ),
+    "bounds": Subject(
+        tuple(
+            f"mlp_torch/verify/{name}.py" for name in ("kinds/linear", "kinds/dropout", "rounding", "bits")
+        ),
+        tuple(
+            f"tests/mlp_torch/verify/test_{name}"
+            for name in (
+                "higham.py",
+                "widths.py",
+                "dyadic.py",
+                "edges.py::test_a_bias_whose_every_addition_rounds_down_is_within_both_bounds",
+                "rounding.py::test_gamma_is_highams_and_infinite_where_it_says_nothing",
+                "rounding.py::test_up_is_above_any_float64_evaluation_of_the_bound",
+            )
+        ),
+    ),
 }
