@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from manual.activations import Activation
@@ -16,6 +17,7 @@ from manual.catalogue.activations import prelu_slope_gradient
 from manual.catalogue.layers import normalization_backward, normalization_forward
 from manual.layers import Dropout, Linear
 from manual.losses import Reduction
+from manual.numbers import Array
 from manual.recorded import text
 from manual.structure.architecture import Architecture
 from manual.structure.rows import Rows
@@ -61,7 +63,12 @@ def forward_stages(
 
 def _weighted(f: Callable[..., Any]) -> Callable[..., Any]:
     """The loss's value or gradient as a function of what its row reads: ŷ, y and the weights."""
-    return lambda output, y, weights, reduction: f(output, y, reduction, weights)
+
+    @wraps(f)
+    def taken(output: Array, y: Array, weights: Array, reduction: Reduction) -> Any:
+        return f(output, y, reduction, weights)
+
+    return taken
 
 
 def backward_stages(

@@ -151,18 +151,6 @@ def d_zero_one(output: Array, y: Array) -> Array:
     return np.zeros_like(output)
 
 
-def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
-    """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
-    scale = number(coefficient, weights)
-    return scale * (weights * weights).sum() / 2, scale * weights
-
-
-def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
-    """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
-    scale = number(coefficient, weights)
-    return scale * np.abs(weights).sum(), scale * sign(weights)
-
-
 ROWS: tuple[Loss, ...] = (
     Loss("half_squared_error", "real", half_squared_error, d_half_squared_error),
     Loss("mse", "real", mse, d_mse),

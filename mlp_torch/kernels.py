@@ -7,7 +7,7 @@ from typing import Any
 from manual.catalogue import ACTIVATIONS, LOSSES, OPTIMIZERS
 from manual.structure.architecture import Architecture
 
-# Of each step the activations and the losses by name, and the rules by name or class.
+# Of each step the activations and the losses by name, and the rules by class.
 Rows = tuple[Container[object], Container[object], Container[object]]
 
 
@@ -63,8 +63,9 @@ def lacking(step: str, architecture: Architecture, loss: str, optimizer: str | N
     missing = [name for name in dict.fromkeys(layers) if name not in activations]
     if loss not in losses:
         missing.append(loss)
-    if optimizer is not None and optimizer not in rules and OPTIMIZERS[optimizer] not in rules:
-        missing.append(optimizer)
+    plain = optimizer is None or step == "buffered"  # which runs a rule without calls as it stands
+    if not plain and OPTIMIZERS[str(optimizer)] not in rules:
+        missing.append(str(optimizer))
     if not missing:
         return None
     return f"it has no kernel for {' and '.join(missing)}; use --engine manual"

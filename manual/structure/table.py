@@ -34,14 +34,16 @@ class Table(dict[str, Row]):
 
 def parsed(name: str) -> tuple[str, dict[str, str]]:
     """`("huber", {"delta": "0.5"})` for `huber(delta=0.5)`; a name that is no call has no options."""
-    call = CALL.fullmatch(name.strip())
+    call, options = CALL.fullmatch(name.strip()), dict[str, str]()
+    if call is None and "(" not in name:
+        return name, options
+    told = f"{name}: options are written as in huber(delta=0.5), each once"
     if call is None:
-        return name, {}
-    options: dict[str, str] = {}
+        raise ValueError(told)
     for part in filter(None, map(str.strip, call[2].split(","))):
         option, _, value = map(str.strip, part.partition("="))
         if not (option and value) or option in options:
-            raise ValueError(f"{name}: options are written as in huber(delta=0.5), each once")
+            raise ValueError(told)
         options[option] = value
     return call[1], options
 

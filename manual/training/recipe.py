@@ -13,10 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import l1_penalty, l2_penalty
-from manual.numbers import Array
+from manual.numbers import Array, number, sign
 
 EPSILON = 1e-6  # torch's, beside the norm that is divided by
+
+
+def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
+    scale = number(coefficient, weights)
+    return scale * (weights * weights).sum() / 2, scale * weights
+
+
+def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
+    scale = number(coefficient, weights)
+    return scale * np.abs(weights).sum(), scale * sign(weights)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from manual import LOSSES, MLP
-from manual.chain import backward_stages, forward_stages, symbol
+from manual.chain import backward_stages, forward_stages
+from manual.structure.architecture import symbol
 from manual.training.recipe import Recipe
 from tests.manual.chains import LISTING, listing, written
 from tests.problems import Problem

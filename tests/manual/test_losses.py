@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from manual import LOSSES
 from manual.losses import Loss
+from manual.structure.table import with_options
 from tests.problems import targets
 
 CASES = [(name, False) for name in LOSSES] + [("cross_entropy", True)]
@@ -67,7 +68,7 @@ def mine() -> Loss:
 @pytest.mark.parametrize("value", ["3", "1", "0.25", "1e-3"])
 def test_an_option_takes_the_place_of_its_own_and_of_no_other(value: str) -> None:
     row = mine()
-    assert row.with_options({"b": value}) == replace(row, options={"a": "1", "b": value})
+    assert with_options(row, {"b": value}) == replace(row, options={"a": "1", "b": value})
     assert row == mine()
 
 
@@ -75,11 +76,11 @@ def test_an_option_takes_the_place_of_its_own_and_of_no_other(value: str) -> Non
 def test_an_option_that_is_no_finite_number_above_0_is_refused(value: str) -> None:
     says = f"^mine\\(b={value}\\): b is a finite number above 0$"
     with pytest.raises(ValueError, match=says):
-        mine().with_options({"b": value})
+        with_options(mine(), {"b": value})
 
 
 def test_an_option_that_a_row_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(ValueError, match=r"^mine has no option 'c': it takes a, b$"):
-        mine().with_options({"c": "1"})
+        with_options(mine(), {"c": "1"})
     with pytest.raises(ValueError, match=r"^mse has no option 'delta': it takes none$"):
-        LOSSES["mse"].with_options({"delta": "1"})
+        with_options(LOSSES["mse"], {"delta": "1"})

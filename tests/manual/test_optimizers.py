@@ -9,9 +9,9 @@ import torch
 from torch.optim import lr_scheduler as s
 
 from manual import OPTIMIZERS, SCHEDULES, learning_rate
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
 from manual.optimizers import Optimizer
+from manual.training.recipe import l1_penalty, l2_penalty
 from mlp_torch.model import OPTIMIZERS as TORCH_OPTIMIZERS
 
 STEPS = 50
@@ -43,7 +43,30 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("adamw", {}),
     ("adamw", {"weight_decay": 0.0}),
     ("adamw", {"weight_decay": 0.3, "betas": (0.5, 0.9), "eps": 1e-4}),
+    ("lion", {}),
+    ("lion", {"betas": (0.5, 0.9)}),
+    ("lion", {"weight_decay": 0.1}),
 ]
+
+
+class Lion(torch.optim.Optimizer):
+    """The paper's program 1 (Chen et al. 2023), with the decay in the step; torch has none."""
+
+    def __init__(self, params: Any, lr: float = 1e-4, betas: Any = (0.9, 0.99), weight_decay: float = 0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        (group,) = self.param_groups
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        for p in group["params"]:
+            m = self.state[p].setdefault("m", torch.zeros_like(p))
+            update = torch.lerp(p.grad, m, beta1).sign() + group["weight_decay"] * p
+            p.sub_(update, alpha=lr)
+            m.lerp_(p.grad, 1 - beta2)
+
+
+REFERENCES = TORCH_OPTIMIZERS | {"lion": Lion}
 
 
 def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] | None = None) -> float:
@@ -52,7 +75,7 @@ def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] 
     ours = {n: rng.normal(0, 1, shape).astype(dtype) for n, shape in SHAPES.items()}
     theirs = {n: torch.nn.Parameter(torch.from_numpy(v.copy())) for n, v in ours.items()}
     rule = OPTIMIZERS[name](ours, lr=0.05, **options)
-    reference = TORCH_OPTIMIZERS[name](theirs.values(), lr=0.05, **options)
+    reference = REFERENCES[name](theirs.values(), lr=0.05, **options)
     worst = 0.0
     for step in range(STEPS):
         if rates is not None:
@@ -99,7 +122,8 @@ def test_defaults_are_torchs(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# ---- each check fails on a planted fault; of Lion's step a slightly larger gradient changes no sign
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"lion"}))
 def test_one_slightly_larger_gradient_is_seen(name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # the adaptive rules divide a lasting factor away: the fault is put on one step only
     rule = OPTIMIZERS[name]
@@ -249,3 +273,14 @@ def test_the_l2_penalty_is_what_weight_decay_means() -> None:
     rule = OPTIMIZERS["sgd"]({"w": np.ones(3)}, weight_decay=0.25)
     weights, g = np.array([1.0, -2.0, 0.5]), np.array([0.5, 0.25, 4.0])
     assert np.array_equal(rule.decay(weights, g), g + l2_penalty(weights, 0.25)[1])
+
+
+def test_a_moment_that_moves_before_lions_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(self: Any, parameter: Array, g: Array, state: Any) -> None:
+        (beta1, beta2), m = self.betas, self.moment("exp_avg", parameter, state)
+        m *= beta2
+        m += (1 - beta2) * g
+        parameter -= self.lr * np.sign(beta1 * m + (1 - beta1) * g)
+
+    monkeypatch.setattr(OPTIMIZERS["lion"], "update", wrong)
+    assert distance("lion", {}, np.float64) > 1e-3

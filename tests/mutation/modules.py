@@ -24,7 +24,7 @@ SUBJECTS: dict[str, Subject] = {
         both_shelves("activations"), (ROWS, KINKS, FAR_OUT, "tests/manual/test_decisions.py")
     ),
     "losses": Subject(
-        both_shelves("losses"),
+        (*both_shelves("losses"), "manual/structure/table.py"),
         (
             ROWS,
             KINKS,
@@ -42,7 +42,13 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "layers": Subject(
         both_shelves("layers"),
-        (ROWS, "tests/manual/test_layers.py", "tests/manual/test_trace.py", "tests/manual/test_weights.py"),
+        (
+            ROWS,
+            "tests/manual/test_chain.py",
+            "tests/manual/test_layers.py",
+            "tests/manual/test_trace.py",
+            "tests/manual/test_weights.py",
+        ),
     ),
     "chain": Subject(
         ("manual/chain.py",),

@@ -16,8 +16,8 @@ from manual.activations import Activation
 from manual.catalogue.activations import prelu_slope_gradient
 from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.layers import Dropout, Linear
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.training.recipe import l1_penalty, l2_penalty
 from tests.duals import derivative, entrywise, exact
 from tests.manual.algebra.differences import (
     BASES,
