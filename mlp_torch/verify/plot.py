@@ -46,8 +46,9 @@ def draw(
     a = model.architecture
     sizes = "-".join(map(str, a.sizes if a.depth <= 4 else (a.sizes[0], "…", a.sizes[-1])))
     depth = f" ({a.depth} layers)" if a.depth > 4 else ""
-    what = f"{sizes}{depth}, {a.activation}, {loss}, {len(x)} samples, {ours['z1'].dtype}"
-    return gradients(found, ", ".join([what, *(f"{NO_TRUTH} {row}" for row in without_truth(ours))]))
+    unknown = [f"{NO_TRUTH} {row}" for row in without_truth(ours)]
+    rows = unknown or [a.activation, loss]  # one line holds no more
+    return gradients(found, ", ".join([f"{sizes}{depth}", *rows, f"{len(x)} samples", str(ours["z1"].dtype)]))
 
 
 def _errors(found: Trace, names: list[str]) -> dict[str, Array]:

@@ -11,7 +11,6 @@ from flint import arb
 from manual.activations import Activation
 from manual.losses import Loss
 from mlp_torch.verify.derived.spellings import Errors, errors_of
-from mlp_torch.verify.local import NO_BOUND, UnknownError
 
 _found: dict[Any, Errors] = {}
 
@@ -22,10 +21,7 @@ def bounds_of(row: Activation | Loss, constants: Mapping[str, Any]) -> Errors:
     key = (function, row.derivative, tuple(constants.items()))
     if key not in _found:
         given: dict[str, Any] = {"options": dict(constants)} if constants else {}
-        try:
-            _found[key] = errors_of(replace(row, **given))
-        except (TypeError, AttributeError):  # what a recording number lacks
-            raise UnknownError(row.name, NO_BOUND) from None
+        _found[key] = errors_of(replace(row, **given))
     return _found[key]
 
 
