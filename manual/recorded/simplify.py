@@ -29,7 +29,7 @@ def _div(record: Record, x: Recorded, y: Recorded) -> Recorded | None:
 def _mul(record: Record, x: Recorded, y: Recorded) -> Recorded | None:
     if y.is_(1):
         return x
-    if x.op == "neg" or y.op == "neg":
+    if any(a.op == "neg" and not a.constant for a in (x, y)):  # a constant keeps its own sign
         product = record.make("mul", *(a.args[0] if a.op == "neg" else a for a in (x, y)))
         return product if x.op == y.op else record.make("neg", product)
     if _scaled(x):  # (p c) y = (p y) c

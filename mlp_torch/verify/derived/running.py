@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import erf
 
 from manual.numbers import Array
 from manual.recorded import Recorded, walk
 from manual.recorded.constants import nearest
-from mlp_torch.verify.rounding import ELEMENTARY, Rounding, up
+from mlp_torch.verify.rounding import ELEMENTARY, Rounding, erf, up
 
 
 @dataclass(frozen=True)

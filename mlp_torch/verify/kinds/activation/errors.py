@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erf
 
 from manual.numbers import Array
-from mlp_torch.verify.rounding import ELEMENTARY, Rounding
+from mlp_torch.verify.rounding import ELEMENTARY, Rounding, erf
 
 Pair = tuple[Array, Array]
 Errors = Callable[["Point"], Pair]

@@ -55,7 +55,7 @@ def share_rounding(w: Array, size: Array, per: int, r: Rounding) -> tuple[float,
     1/Σw may underflow, and is then multiplied by both the weight and the term.
     """
     whole = w.sum() * per
-    flushed = r.tiny * (1 + w.max() + size + 1 / whole) + r.least * w.max() * size
+    flushed = r.tiny * (1 + w.max() + size + 1 / whole) + r.tiny * w.max() * size
     return r.gamma(len(w) + 4), np.where(whole * r.u > r.tiny, flushed, np.inf)
 
 

@@ -21,7 +21,7 @@ ROOT = 16  # a square root to 8u, its argument and the products around it
 
 def _lost(terms: Array, gamma: Array, r: Rounding) -> Array:
     """What γ/σ loses below the normal numbers, times z and μ, and x̂, times γ."""
-    return r.tiny + r.least * (terms + np.abs(gamma))
+    return r.tiny * (1 + terms + np.abs(gamma))
 
 
 def _rule(stage: Stage, c: Context) -> Local:
@@ -70,7 +70,7 @@ def _weight_step(stage: Stage, b: Bounds) -> Array:
 # dz = dn γ/σ
 def _input_lost(dn: Array, gamma: Array, r: Rounding) -> Array:
     """What two of dn, γ and 1/σ lose as a product below the normal numbers, times the third."""
-    return r.tiny + r.least * (np.abs(dn) + np.abs(gamma))
+    return r.tiny * (1 + np.abs(dn) + np.abs(gamma))
 
 
 def _input_rule(stage: Stage, c: Context) -> Local:

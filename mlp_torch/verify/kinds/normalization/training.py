@@ -72,7 +72,7 @@ def _ball_array(values: Array) -> Array:
 def _error(s: Standardized, gamma: Array, beta: Array, r: Rounding) -> Array:
     """The error of n = γ x̂ + β, also as z α + (β − μ α) with α = γ/σ, which may underflow as x̂ may."""
     spread = np.abs(gamma) * (s.x_error * (1 + r.gamma(4)) + r.gamma(4) * s.rstd * s.scale)
-    lost = r.tiny + r.least * (s.scale + np.abs(gamma))
+    lost = r.tiny * (1 + s.scale + np.abs(gamma))
     return spread + r.gamma(4) * (np.abs(gamma * s.x) + np.abs(beta)) + lost
 
 
@@ -147,7 +147,7 @@ def _backward_error(s: Standardized, g: Array, g_error: Array, gamma: Array, axi
     error = error + r.gamma(6) * (size + mean_g + x_size * mean_gx + s.rstd * s.scale * mean_gx)
     whole = size + mean_g + 2 * x_size * mean_gx
     factor = np.broadcast_to(np.abs(gamma), g.shape).max(axis=axis, keepdims=True)
-    flushed = n * (r.tiny + r.least * factor) * (1 + s.rstd) ** 3 * (1 + s.scale) ** 2
+    flushed = n * r.tiny * (1 + factor) * (1 + s.rstd) ** 3 * (1 + s.scale) ** 2
     moved = error * (1 + s.rstd_error) ** 3 + 3 * s.rstd_error * (1 + s.rstd_error) ** 2 * whole
     return s.rstd * moved + flushed
 
