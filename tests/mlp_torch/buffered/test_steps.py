@@ -20,7 +20,6 @@ from manual.training.fit import fit
 from manual.training.recipe import Recipe
 from mlp_torch.buffered import activations, layers, losses, optimizers, products
 from mlp_torch.buffered.engine import TorchEngine
-from mlp_torch.model import OPTIMIZERS
 from mlp_torch.trace import trace
 from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.buffered.engines import NETWORKS, RULES, both, far_apart, masks, module, seeded
