@@ -199,7 +199,7 @@ def _missing(row: Activation | Loss) -> str | None:
         return None
     reason = lacks(row)
     if reason is not None:
-        return f"it has no kernel for {row.name} and none can be written: {reason}"
+        return f"it has no kernel for {row.name} and none can be written: {reason}; use --engine manual"
     if isinstance(row, Activation):
         *branches, _ = activation(row)
     else:
