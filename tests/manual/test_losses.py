@@ -84,3 +84,9 @@ def test_an_option_that_a_row_lacks_is_refused_with_those_it_has() -> None:
         with_options(mine(), {"c": "1"})
     with pytest.raises(ValueError, match=r"^mse has no option 'delta': it takes none$"):
         with_options(LOSSES["mse"], {"delta": "1"})
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "multi_margin"])
+def test_a_loss_whose_labels_do_not_fit_is_named(loss: str) -> None:
+    with pytest.raises(ValueError, match=f"^{loss}: "):
+        LOSSES[loss].value(np.ones((2, 3)), np.array([0, 3]))

@@ -24,7 +24,7 @@ SUBJECTS: dict[str, Subject] = {
         both_shelves("activations"), (ROWS, KINKS, FAR_OUT, "tests/manual/test_decisions.py")
     ),
     "losses": Subject(
-        (*both_shelves("losses"), "manual/structure/table.py"),
+        both_shelves("losses"),
         (
             ROWS,
             KINKS,
@@ -38,7 +38,8 @@ SUBJECTS: dict[str, Subject] = {
         ),
     ),
     "optimizers": Subject(
-        (*both_shelves("optimizers"), "manual/catalogue/schedules.py"), ("tests/manual/test_optimizers.py",)
+        (*both_shelves("optimizers"), "manual/catalogue/schedules.py"),
+        ("tests/manual/test_optimizers.py", "tests/manual/test_schedules.py"),
     ),
     "layers": Subject(
         both_shelves("layers"),
