@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.numbers import Array, indicator, number
+from manual.numbers import Array, indicator, named, number
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,6 @@ class Activation:
     """
 
     name: str
-    formula: str
-    derivative_formula: str
     function: Callable[..., Array]
     derivative: Callable[..., Array] | None = None
     jacobian_product: Callable[..., Array] | None = None
@@ -56,6 +54,7 @@ def d_identity(z: Array, a: Array) -> Array:
 
 
 # a = 1 / (1 + e^−z), written with e^−|z| so that nothing overflows
+@named
 def sigmoid(z: Array) -> Array:
     e = np.exp(-np.abs(z))
     return np.where(z < 0, e, 1) / (1 + e)
@@ -85,8 +84,8 @@ def d_relu(z: Array, a: Array) -> Array:
 
 
 ROWS: tuple[Activation, ...] = (
-    Activation("identity", "z", "1", identity, d_identity),
-    Activation("sigmoid", "1 / (1 + exp(−z))", "a (1 − a)", sigmoid, d_sigmoid),
-    Activation("tanh", "tanh z", "1 − a²", tanh, d_tanh),
-    Activation("relu", "max(0, z)", "[z > 0]", relu, d_relu, kinks=(0,)),
+    Activation("identity", identity, d_identity),
+    Activation("sigmoid", sigmoid, d_sigmoid),
+    Activation("tanh", tanh, d_tanh),
+    Activation("relu", relu, d_relu, kinks=(0,)),
 )

@@ -7,17 +7,16 @@ does. Kinks follow torch. Source: the slides "L1 Loss" to "Hinge Loss". Further 
 `manual.catalogue.losses`, all of them by name in `manual.catalogue.LOSSES`.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from manual.numbers import Array, number, sign
+from manual.structure.labels import check_labels
 
 Reduction = Literal["mean", "sum"]
-
 Target = Literal["real", "sign", "binary", "label"]
 
 
@@ -33,8 +32,6 @@ class Loss:
     """
 
     name: str
-    formula: str
-    gradient_formula: str
     target: Target
     terms: Callable[..., Array]
     derivative: Callable[..., Array]
@@ -42,25 +39,6 @@ class Loss:
     kinks: bool = False
     probabilities: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def constants(self) -> str:
-        """What follows a formula that names the options: ", delta = 1"."""
-        return "".join(f", {name} = {value}" for name, value in self.options.items())
-
-    def with_options(self, options: Mapping[str, str]) -> "Loss":
-        """The row with other options. Raises ValueError for one that it lacks, or a value that cannot be."""
-        for name, value in options.items():
-            if name not in self.options:
-                known = f"it takes {', '.join(self.options)}" if self.options else "it takes none"
-                raise ValueError(f"{self.name} has no option {name!r}: {known}")
-            try:
-                good = 0 < float(value) < math.inf
-            except ValueError:
-                good = False
-            if not good:
-                raise ValueError(f"{self.name}({name}={value}): {name} is a finite number above 0")
-        return replace(self, options={**self.options, **options})
 
     def value(
         self, output: Array, y: Array, reduction: Reduction = "mean", weights: Array | None = None
@@ -101,26 +79,12 @@ class Loss:
 
     def check(self, output: Array, y: Array) -> None:
         """Raise ValueError where y does not fit the output; (N,) never broadcasts against (N, 1)."""
-        probabilities = self.probabilities and y.shape == output.shape
-        if self.target != "label" or probabilities:
-            if y.shape != output.shape:
-                raise ValueError(
-                    f"{self.name}: y has shape {y.shape} and the output {output.shape}; "
-                    f"they must be equal (try y.reshape{output.shape})"
-                )
-            return
-        if y.shape != output.shape[:1]:
+        if self.target == "label" and not (self.probabilities and y.shape == output.shape):
+            check_labels(self.name, output, y)
+        elif y.shape != output.shape:
             raise ValueError(
-                f"{self.name}: y has shape {y.shape}; one class label a sample, "
-                f"shape {output.shape[:1]}, is needed for an output of shape {output.shape}"
-            )
-        if not np.issubdtype(y.dtype, np.integer):
-            raise ValueError(f"{self.name}: class labels must be integers, y is {y.dtype}")
-        bad = np.flatnonzero((y < 0) | (y >= output.shape[1]))
-        if bad.size:
-            raise ValueError(
-                f"{self.name}: label {y[bad[0]]} in row {bad[0]} is out of range; "
-                f"the output has {output.shape[1]} classes, 0 to {output.shape[1] - 1}"
+                f"{self.name}: y has shape {y.shape} and the output {output.shape}; "
+                f"they must be equal (try y.reshape{output.shape})"
             )
 
 
@@ -187,28 +151,9 @@ def d_zero_one(output: Array, y: Array) -> Array:
     return np.zeros_like(output)
 
 
-def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
-    """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
-    scale = number(coefficient, weights)
-    return scale * (weights * weights).sum() / 2, scale * weights
-
-
-def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
-    """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
-    scale = number(coefficient, weights)
-    return scale * np.abs(weights).sum(), scale * sign(weights)
-
-
 ROWS: tuple[Loss, ...] = (
-    Loss(
-        "half_squared_error",
-        "½ (y − ŷ)²",
-        "ŷ − y",
-        "real",
-        half_squared_error,
-        d_half_squared_error,
-    ),
-    Loss("mse", "(ŷ − y)²", "2 (ŷ − y)", "real", mse, d_mse),
-    Loss("l1", "|ŷ − y|", "sign(ŷ − y)", "real", l1, d_l1, kinks=True),
-    Loss("hinge", "max(0, 1 − y ŷ)", "−y [y ŷ < 1]", "sign", hinge, d_hinge, kinks=True),
+    Loss("half_squared_error", "real", half_squared_error, d_half_squared_error),
+    Loss("mse", "real", mse, d_mse),
+    Loss("l1", "real", l1, d_l1, kinks=True),
+    Loss("hinge", "sign", hinge, d_hinge, kinks=True),
 )

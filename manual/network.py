@@ -10,33 +10,15 @@ import numpy as np
 
 from manual.catalogue import LOSSES
 from manual.catalogue.activations import NEGATIVE_SLOPE
-from manual.catalogue.layers import BatchNorm
-from manual.chain import backward_stages, forward_stages, symbol
+from manual.catalogue.layers import move_statistics
+from manual.chain import backward_stages, forward_stages
 from manual.layers import Dropout
 from manual.losses import Reduction
 from manual.numbers import Array
-from manual.structure.architecture import Architecture, Counts, choose
+from manual.structure.architecture import Architecture, Counts, choose, symbol
+from manual.structure.parameters import Parameters
 from manual.structure.trace import Stage, Trace, run
 from manual.training.recipe import PLAIN, Recipe
-
-
-class Parameters(dict[str, Array]):
-    """A live dict of arrays: write into an array or assign an entry, and the network uses it.
-
-    Assigning an unknown name raises KeyError, another shape ValueError; nothing broadcasts silently.
-    """
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self:
-            raise KeyError(f"no parameter {name!r}; there are {', '.join(self)}")
-        array = np.asarray(value)
-        if array.shape != self[name].shape:
-            raise ValueError(f"{name} has shape {self[name].shape}, not {array.shape}")
-        super().__setitem__(name, array)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copying and pickling start from all names at once: an empty dict would refuse each."""
-        return Parameters, (dict(self),)
 
 
 def targets(y: Array, weights: Array | None, dtype: Any) -> dict[str, Array]:
@@ -139,18 +121,13 @@ class MLP:
         return run(stages, {**self.leaves(x, masks), **targets(y, weights, self.dtype)})
 
     def loss_and_gradients(
-        self,
-        x: Array,
-        y: Array,
-        loss: str,
-        *,
-        reduction: Reduction = "mean",
-        masks: Mapping[str, Array] | None = None,
-        weights: Array | None = None,
-        recipe: Recipe = PLAIN,
+        self, x: Array, y: Array, loss: str, **options: Any
     ) -> tuple[Any, dict[str, Array]]:
-        """The objective and its gradient by name; in training, batch_norm's running statistics move on."""
-        trace = self.trace(x, y, loss, reduction=reduction, masks=masks, weights=weights, recipe=recipe)
+        """The objective and its gradient by name; in training, batch_norm's running statistics move on.
+
+        The arguments are those of `trace`.
+        """
+        trace = self.trace(x, y, loss, **options)
         self.update_buffers(trace)
         gradients = trace.gradients
         return trace.objective, {name: gradients[name] for name in self.parameters}
@@ -165,16 +142,6 @@ class MLP:
             self.training = training
 
     def update_buffers(self, trace: Trace, momentum: float = 0.1) -> None:
-        """running ← (1 − momentum) running + momentum · batch statistic, as torch does."""
-        if not self.training:
-            return
-        for i in range(self.architecture.depth - 1):
-            if f"normalizations.{i}.running_mean" in self.buffers:
-                for name, batch in zip(
-                    ("running_mean", "running_var"),
-                    BatchNorm.statistics(trace[f"z{i + 1}"]),
-                    strict=True,
-                ):
-                    running = self.buffers[f"normalizations.{i}.{name}"]
-                    running *= 1 - momentum
-                    running += momentum * batch
+        """In training, batch_norm's running statistics move on by those of the batch."""
+        if self.training:
+            move_statistics(self.buffers, trace, momentum)

@@ -5,9 +5,8 @@ formulas of this package run unchanged on `fractions.Fraction` or `flint.arb`. O
 π need help: they must come from the number system of the argument, never from a float literal.
 """
 
-import hashlib
 import math
-from collections.abc import Mapping
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,16 @@ def pi(like: Array) -> Any:
 
 def erf(x: Array) -> Array:
     """The error function, entry by entry; floats are computed in float64 and rounded to x's dtype."""
+    if hasattr(x, "erf"):
+        return x.erf()
     if x.dtype == object:
         return np.asarray(_exact_erf(x), dtype=object)
     return np.asarray(_float_erf(x)).astype(x.dtype)
+
+
+def named(function: Any) -> Any:
+    """Mark a function of one array that a formula may name instead of writing it out, as sigmoid."""
+    return wraps(function)(lambda x: x.named(function) if hasattr(x, "named") else function(x))
 
 
 def indicator(condition: Array, like: Array) -> Array:
@@ -48,16 +54,7 @@ def indicator(condition: Array, like: Array) -> Array:
     return np.where(condition, number(1, like), number(0, like))
 
 
+@named
 def sign(x: Array) -> Array:
     """−1, 0 or 1 in the number system of x; 0 where x is NaN, as in torch."""
     return indicator(x > 0, x) - indicator(x < 0, x)
-
-
-def fingerprint(arrays: Mapping[str, Array]) -> str:
-    """8 hexadecimal digits of the arrays' names, dtypes, shapes and bits: the same where all of them are."""
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        plain = np.asarray(array)
-        little = plain.astype(plain.dtype.newbyteorder("<"), order="C")
-        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
-    return digest.hexdigest()[:8]

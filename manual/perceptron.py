@@ -5,7 +5,7 @@ here a is the pre-activation and f the activation, as in the lecture. Where a sl
 here is the right one, and the slide's own line stands beside it under a name that says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 
 from manual.activations import d_sigmoid, sigmoid
 from manual.numbers import Array
-from manual.training.engine import Stepwise
 
 # The slide "Given training data": x and y of the four samples.
 X = (10.0, 2.0, 3.5, 1.0)
@@ -60,10 +59,10 @@ def best_weight(x: Sequence[Any], y: Sequence[Any]) -> Any:
     return sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
 
 
-class LinearPerceptron(Stepwise):
+class LinearPerceptron:
     """ŷ = Σ wᵢ xᵢ with L = ½ (y − ŷ)²: one weight is the smallest perceptron, two the second smallest.
 
-    An engine of `training.fit`: x (N, in), y (N,); a batch's gradient is the mean over its samples.
+    x (N, in), y (N,); a batch's gradient is the mean over its samples. `manual.fit` drives it.
     """
 
     def __init__(self, w: Array) -> None:
@@ -83,14 +82,13 @@ class LinearPerceptron(Stepwise):
         self.path.append(self.w)
         return loss
 
-    def predict(self, x: Array) -> Array:
-        return x @ self.w
-
-    def parameters(self) -> dict[str, Array]:
-        return {"w": self.w.copy()}
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        self.w = parameters["w"].copy()
+    # for each minibatch of the samples in random order: one update
+    def epoch(
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
+    ) -> Array:
+        """The losses of the batches, each before its update; `weights` are none here."""
+        batches = (indices[i * batch_size : (i + 1) * batch_size] for i in range(len(rates)))
+        return np.array([self.step(x[b], y[b], lr) for b, lr in zip(batches, rates, strict=True)])
 
 
 # ---- The multi-layer perceptron of four parameters ---------------------------------------------------

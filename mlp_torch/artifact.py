@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import manual
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
 from manual.structure.architecture import Architecture
+from manual.structure.fingerprint import fingerprint
 from mlp_torch.errors import UserError
 from mlp_torch.tables.preprocessing import Preprocessor
 from mlp_torch.tables.targets import Target

@@ -11,19 +11,11 @@ from manual.numbers import Array
 from manual.training.engine import ManualEngine, State, Stepwise
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError
-from mlp_torch.model import (
-    MLP,
-    Dropout,
-    generators,
-    load_arrays,
-    loss_value,
-    penalty,
-    set_generators,
-    state_arrays,
-)
+from mlp_torch.model import MLP, Dropout, generators, loss_value, penalty, set_generators
+from mlp_torch.module_engine import ModuleEngine
 
 
-class AutogradEngine(Stepwise):
+class AutogradEngine(ModuleEngine, Stepwise):
     """The nn.Module with torch's gradient, clipping and optimizer, by a recipe (`manual.training.recipe`).
 
     With `compiled`, training passes go through torch.compile, which needs a C++ compiler.
@@ -97,24 +89,10 @@ class AutogradEngine(Stepwise):
         """The last step's gradients, by parameter."""
         return {n: p.grad.cpu().numpy() for n, p in self.model.named_parameters() if p.grad is not None}
 
-    def predict(self, x: Array) -> Array:
-        """The output (N, out) in evaluation mode; the module's mode is left as it was."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                output: Array = self.model(self._tensor(x)).cpu().numpy()
-            return output
-        finally:
-            self.model.train(training)
-
-    def parameters(self) -> dict[str, Array]:
-        """A copy of the parameters and buffers, by `state_dict` name."""
-        return state_arrays(self.model)
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        """Write such a copy back, bit for bit."""
-        load_arrays(self.model, parameters)
+    def outputs(self, x: Array) -> torch.Tensor:
+        with torch.no_grad():
+            output: torch.Tensor = self.model(self._tensor(x))
+        return output
 
     def state(self) -> State:
         """As `manual.training.engine.Resumable` says."""

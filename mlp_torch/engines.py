@@ -97,11 +97,13 @@ def _torch(config: Train, architecture: Architecture, loss: str) -> Any:
 
 def _autograd(config: Train, architecture: Architecture, loss: str) -> Any:
     from mlp_torch.autograd import AutogradEngine
-    from mlp_torch.model import OPTIMIZERS
+    from mlp_torch.model import OPTIMIZERS, row_of
 
     module = _module(config, architecture)
     options: Any = config.optimizer_options()
-    optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
+    optimizer = row_of("optimizer", OPTIMIZERS, config.optimizer)(
+        module.parameters(), lr=config.lr, **options
+    )
     return AutogradEngine(module, loss, optimizer, config.recipe(), compiled=config.compile)
 
 
@@ -131,7 +133,7 @@ def compiled_unsupported(architecture: Architecture, loss: str, optimizer: str |
         return "it needs numba: python -m pip install -e '.[fast]'"
     from manual.compiled import unsupported
 
-    return unsupported(architecture) or lacking("compiled", architecture, loss, optimizer)
+    return unsupported(architecture, loss=loss) or lacking("compiled", architecture, loss, optimizer)
 
 
 def _compiled_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
@@ -197,6 +199,20 @@ FASTEST: tuple[tuple[float, tuple[str, ...]], ...] = (
     (1e9, ("compiled", "torch", "manual")),
     (math.inf, ("torch", "compiled", "manual")),
 )
+
+
+def moves_by_formula(config: Train) -> str:
+    """In words, where torch has no such optimizer and takes part: whose rule moves its weights."""
+    if config.engine not in ("autograd", "both"):
+        return ""
+    from mlp_torch.by_formula import ByFormula
+    from mlp_torch.model import OPTIMIZERS
+
+    if getattr(OPTIMIZERS[config.optimizer], "func", None) is not ByFormula:
+        return ""
+    return (
+        f"optimizer: torch has no {config.optimizer}; manual's formula moves the weights on torch's side too"
+    )
 
 
 def step_of(config: Train, architecture: Architecture, loss: str) -> str:

@@ -16,6 +16,7 @@ from manual.numbers import Array
 from manual.structure.architecture import Architecture, Counts
 from manual.training.recipe import Recipe, is_weight
 from mlp_torch.by_formula import ByFormula
+from mlp_torch.errors import UserError
 
 # One row an activation, under the same name as in `manual`. torch's own defaults are manual's options.
 ACTIVATIONS: dict[str, Any] = {
@@ -39,12 +40,21 @@ ACTIVATIONS: dict[str, Any] = {
 NORMALIZATIONS: dict[str, Any] = {"batch_norm": nn.BatchNorm1d, "layer_norm": nn.LayerNorm}
 
 
+def row_of(kind: str, table: Mapping[str, Any], name: str) -> Any:
+    """torch's side of a row of `manual`. Raises UserError, which says where it belongs, if there is none."""
+    if name not in table:
+        raise UserError(
+            f"{kind} {name}: torch's side has no row, in mlp_torch/model.py; .github/CONTRIBUTING.md says how"
+        )
+    return table[name]
+
+
 def activation_module(architecture: Architecture, layer: int) -> nn.Module:
     """The module of a layer's activation, with this network's constants."""
     name = architecture.activation_of(layer)
     if name == "leaky_relu":
         return nn.LeakyReLU(float(architecture.negative_slope))
-    module: nn.Module = ACTIVATIONS[name]()
+    module: nn.Module = row_of("activation", ACTIVATIONS, name)()
     return module
 
 
@@ -224,7 +234,9 @@ def loss_value(
 ) -> Tensor:
     """The loss (); with weights (N,) Σ wᵢ ℓᵢ / Σ wᵢ, where ℓᵢ is the mean over a sample's entries."""
     row = manual.LOSSES[loss]
-    function = partial(LOSSES[row.name], **{name: float(value) for name, value in row.options.items()})
+    function = partial(
+        row_of("loss", LOSSES, row.name), **{name: float(value) for name, value in row.options.items()}
+    )
     if weights is None:
         value: Tensor = function(output, y, reduction=reduction)
         return value
@@ -256,19 +268,3 @@ OPTIMIZERS: dict[str, Any] = {
     "adamw": torch.optim.AdamW,
     "lion": partial(ByFormula, manual.OPTIMIZERS["lion"]),  # torch has none
 }
-
-
-def check_tables() -> None:
-    """Raise RuntimeError where one side has a row that the other lacks: a row is added to both."""
-    tables: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
-        ("activation", manual.ACTIVATIONS, ACTIVATIONS),
-        ("loss", manual.LOSSES, LOSSES),
-        ("optimizer", manual.OPTIMIZERS, OPTIMIZERS),
-    ]
-    for kind, ours, theirs in tables:
-        for name in sorted(set(ours) ^ set(theirs)):
-            side = "mlp_torch" if name in ours else "manual"
-            raise RuntimeError(f"{kind} {name!r} has no row in {side}: add one there too")
-
-
-check_tables()

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from manual.catalogue import LOSSES as MANUAL_LOSSES
-from manual.chain import backward_stages, forward_stages, symbol
+from manual.chain import backward_stages, forward_stages
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.structure.architecture import choose
+from manual.structure.architecture import choose, symbol
 from manual.structure.trace import Stage, Trace
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.errors import UserError

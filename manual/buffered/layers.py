@@ -1,7 +1,7 @@
 """The layers of `manual.layers` in buffers: forward and backward as a pair.
 
-Samples are columns: z and a are (features, N). A layer's weight and bias lie in one block (in + 1, out),
-the bias as its last row, and what comes in has a last row of ones, so that one product does both.
+Samples are columns: z and a are (features, N). A layer's weight and bias are one block (out, in + 1), the
+bias its last column, and what comes in has a last row of ones, so that one product does both.
 """
 
 import numpy as np
@@ -14,17 +14,17 @@ from manual.numbers import Array
 # z = W a + b
 def linear(do: Program, a1: Array, block: Array, z: Array) -> None:
     """z (out, N) from a1 (in + 1, N), whose last row is 1."""
-    do(np.dot, block.T, a1, out=z)
+    do(np.dot, block, a1, out=z)
 
 
 # z = W a + b, so dW = dz aᵀ and db = dz 1ᵀ
 def linear_backward_weight(do: Program, dz: Array, a1: Array, dblock: Array) -> None:
-    do(np.dot, a1, dz.T, out=dblock)
+    do(np.dot, a1, dz.T, out=dblock.T)
 
 
 # z = W a + b, so da = Wᵀ dz
 def linear_backward_input(do: Program, dz: Array, block: Array, da: Array) -> None:
-    do(np.dot, block[:-1], dz, out=da)
+    do(np.dot, block[:, :-1].T, dz, out=da)
 
 
 class Normalization:

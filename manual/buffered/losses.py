@@ -1,8 +1,8 @@
-"""The losses of `manual.losses` in buffers: ∂L/∂ŷ, and ℓ beside it; one row of `KERNELS` a loss.
+"""The losses of `manual.losses` in buffers: ∂L/∂ŷ, and ℓ beside it.
 
-ŷ and y are (…, K, N): samples are columns, a class label is a column with a single 1.
-`gradient(do, o, y, d)` writes ∂ℓ/∂ŷ into d. `value(do, o, y, t)` writes terms into t, whose sum over the
-columns is ℓ; it runs on many batches at once.
+ŷ and y are (…, K, N): samples are columns, a class label is a column with a single 1. A kernel is made from
+its row's record; one that is written by hand, a row of `KERNELS`, stands here where it is faster, which is
+said, or where a row couples the entries of a sample.
 """
 
 from collections.abc import Callable
@@ -11,73 +11,38 @@ from typing import Any
 
 import numpy as np
 
-from manual.buffered.activations import sigmoid, softmax
+from manual.buffered import recorded
+from manual.buffered.activations import softmax
 from manual.buffered.program import Program, borrows
+from manual.losses import Loss
 from manual.numbers import Array
 
 
-# ℓ = (ŷ − y)²
-def mse(do: Program, o: Array, y: Array, t: Array) -> None:
-    do(np.subtract, o, y, out=t)
-    do(np.multiply, t, t, out=t)
+@dataclass(frozen=True)
+class LossKernel:
+    """The terms and their derivative; `probabilities` is the derivative for targets (N, K).
+
+    `gradient(do, o, y, d)` writes ∂ℓ/∂ŷ into d. `value(do, o, y, t)` writes terms into t, whose sum over the
+    columns is ℓ; it runs on many batches at once. In a row of `KERNELS` one that is None is made from the
+    record.
+    """
+
+    value: Callable[..., Any] | None = None
+    gradient: Callable[..., Any] | None = None
+    probabilities: Callable[..., Any] | None = None
 
 
-def d_mse(do: Program, o: Array, y: Array, d: Array) -> None:
-    do(np.subtract, o, y, out=d)
-    do(np.multiply, d, 2, out=d)
-
-
-# ℓ = ½ (ŷ − y)²
-def half_squared_error(do: Program, o: Array, y: Array, t: Array) -> None:
-    mse(do, o, y, t)
-    do(np.multiply, t, 0.5, out=t)
-
-
-def d_half_squared_error(do: Program, o: Array, y: Array, d: Array) -> None:
-    do(np.subtract, o, y, out=d)
-
-
-# ℓ = |ŷ − y|
-def l1(do: Program, o: Array, y: Array, t: Array) -> None:
-    do(np.subtract, o, y, out=t)
-    do(np.abs, t, out=t)
-
-
-def d_l1(do: Program, o: Array, y: Array, d: Array) -> None:
-    do(np.subtract, o, y, out=d)
-    do(np.sign, d, out=d)
-
-
-# ℓ = c (|d| − ½ c) with c = min(|d|, 1), d = ŷ − y: ½ d² below 1, |d| − ½ above
+# ℓ = c (|d| − ½ c) with c = min(|d|, 1), d = ŷ − y: ½ d² below 1, |d| − ½ above; made from
+# the record, with a choice: 1.5 to 3.0
 @borrows
 def smooth_l1(do: Program, o: Array, y: Array, t: Array) -> None:
     c, half = do.scratch(t), do.scratch(t)
-    l1(do, o, y, t)
+    do(np.subtract, o, y, out=t)
+    do(np.abs, t, out=t)
     do(np.minimum, t, 1, out=c)
     do(np.multiply, c, 0.5, out=half)
     do(np.subtract, t, half, out=t)
     do(np.multiply, t, c, out=t)
-
-
-def d_smooth_l1(do: Program, o: Array, y: Array, d: Array) -> None:
-    do(np.subtract, o, y, out=d)
-    do(np.maximum, d, -1, out=d)
-    do(np.minimum, d, 1, out=d)
-
-
-# ℓ = max(0, 1 − y ŷ)
-def hinge(do: Program, o: Array, y: Array, t: Array) -> None:
-    do(np.multiply, o, y, out=t)
-    do(np.subtract, 1, t, out=t)
-    do(np.maximum, t, 0, out=t)
-
-
-# ∂ℓ/∂ŷ = −y [1 − y ŷ > 0]
-def d_hinge(do: Program, o: Array, y: Array, d: Array) -> None:
-    do(np.multiply, o, y, out=d)
-    do.indicator(np.less, d, 1, out=d)
-    do(np.multiply, d, y, out=d)
-    do(np.negative, d, out=d)
 
 
 # ℓ = Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K
@@ -110,26 +75,6 @@ def _margins(do: Program, o: Array, y: Array, t: Array) -> None:
     do.copy(do.number(0), t, where=do.mask(np.greater, y, 0, like=t))
 
 
-# ℓ = max(ŷ, 0) − y ŷ + log(1 + e^−|ŷ|)
-@borrows
-def bce_with_logits(do: Program, o: Array, y: Array, t: Array) -> None:
-    s = do.scratch(t)
-    do(np.abs, o, out=t)
-    do(np.negative, t, out=t)
-    do(np.exp, t, out=t)
-    do(np.log1p, t, out=t)
-    do(np.maximum, o, 0, out=s)
-    do(np.add, t, s, out=t)
-    do(np.multiply, o, y, out=s)
-    do(np.subtract, t, s, out=t)
-
-
-# ∂ℓ/∂ŷ = s(ŷ) − y
-def d_bce_with_logits(do: Program, o: Array, y: Array, d: Array) -> None:
-    sigmoid(do, o, d, {})
-    do(np.subtract, d, y, out=d)
-
-
 # ℓ = Σₖ yₖ (log Σⱼ e^ŷⱼ − ŷₖ)
 @borrows
 def cross_entropy(do: Program, o: Array, y: Array, t: Array) -> None:
@@ -145,7 +90,7 @@ def cross_entropy(do: Program, o: Array, y: Array, t: Array) -> None:
 
 # ∂ℓ/∂ŷⱼ = softmax(ŷ)ⱼ − yⱼ, for columns y that sum to 1
 def d_cross_entropy(do: Program, o: Array, y: Array, d: Array) -> None:
-    softmax(do, o, d, {})
+    softmax(do, o, d, None)
     do(np.subtract, d, y, out=d)
 
 
@@ -153,28 +98,23 @@ def d_cross_entropy(do: Program, o: Array, y: Array, d: Array) -> None:
 @borrows
 def d_cross_entropy_of_probabilities(do: Program, o: Array, y: Array, d: Array) -> None:
     total = do.scratch(o[:1])
-    softmax(do, o, d, {})
+    softmax(do, o, d, None)
     do(np.add.reduce, y, axis=0, keepdims=True, out=total)
     do(np.multiply, d, do.broadcast(total, d), out=d)
     do(np.subtract, d, y, out=d)
 
 
-@dataclass(frozen=True)
-class LossKernel:
-    """One row: the terms and their derivative; `probabilities` is the derivative for targets (N, K)."""
-
-    value: Callable[..., Any]
-    gradient: Callable[..., Any]
-    probabilities: Callable[..., Any] | None = None
-
-
 KERNELS: dict[str, LossKernel] = {
-    "half_squared_error": LossKernel(half_squared_error, d_half_squared_error),
-    "mse": LossKernel(mse, d_mse),
-    "l1": LossKernel(l1, d_l1),
-    "smooth_l1": LossKernel(smooth_l1, d_smooth_l1),
-    "hinge": LossKernel(hinge, d_hinge),
+    "smooth_l1": LossKernel(smooth_l1),
     "multi_margin": LossKernel(multi_margin, d_multi_margin),
-    "bce_with_logits": LossKernel(bce_with_logits, d_bce_with_logits),
     "cross_entropy": LossKernel(cross_entropy, d_cross_entropy, d_cross_entropy_of_probabilities),
 }
+
+
+def kernel(row: Loss) -> LossKernel:
+    """The kernel of a row: what is not written by hand is from its record; ValueError without one."""
+    ours = KERNELS.get(row.name, LossKernel())
+    if ours.value is not None and ours.gradient is not None:
+        return ours
+    made = recorded.loss(row)
+    return LossKernel(ours.value or made.value, ours.gradient or made.gradient)

@@ -14,11 +14,15 @@ R = TypeVar("R")
 
 
 def borrows(write: Callable[P, R]) -> Callable[P, R]:
-    """A function that writes calls, and whose scratch is free for later calls once it has written them."""
+    """A function that writes calls, and whose scratch is free for later calls once it has written them.
+
+    It is given the program, or is a method of what has it as `do`.
+    """
 
     @wraps(write)
     def written(*args: P.args, **kwargs: P.kwargs) -> R:
-        do = next(a for a in args if isinstance(a, Program))
+        given: Any = [a for a in args if isinstance(a, Program)] or [getattr(args[0], "do", None)]
+        do: Program = given[0]
         before = len(do.borrowed)
         result = write(*args, **kwargs)
         while len(do.borrowed) > before:

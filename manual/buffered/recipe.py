@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from manual.buffered.flat import FlatArray
 from manual.buffered.program import Call, Program, Workspace, borrows
 from manual.numbers import Array
+from manual.steps.flat import FlatArray
 from manual.training.recipe import EPSILON, Recipe
 
 
@@ -30,10 +30,14 @@ class Rules:
         do.copy(do.number(0), self.penalty)
         for block, gradient in zip(self.parameters.blocks, self.gradients.blocks, strict=True):
             if self.recipe.l1:
-                self._add(do, (np.abs, np.sign), self.recipe.l1, self.recipe.l1, block[:-1], gradient[:-1])
+                self._add(
+                    do, (np.abs, np.sign), self.recipe.l1, self.recipe.l1, block[:, :-1].T, gradient[:, :-1].T
+                )
             if self.recipe.l2:
                 halved = self.recipe.l2 / 2
-                self._add(do, (np.square, np.positive), halved, self.recipe.l2, block[:-1], gradient[:-1])
+                self._add(
+                    do, (np.square, np.positive), halved, self.recipe.l2, block[:, :-1].T, gradient[:, :-1].T
+                )
         return do.calls
 
     @borrows

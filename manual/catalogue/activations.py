@@ -101,9 +101,10 @@ def d_mish(z: Array, a: Array) -> Array:
     return t + z * sigmoid(z) * (1 - t * t)
 
 
-# a = log(1 + e^z), and z itself above the threshold, where torch stops counting the difference
+# a = log(1 + e^z) = max(z, 0) + log(1 + e^−|z|), and z itself above the threshold, where torch stops
+# counting the difference
 def softplus(z: Array, threshold: int = 20) -> Array:
-    return np.where(z > threshold, z, np.log1p(np.exp(np.minimum(z, number(threshold, z)))))
+    return np.where(z > threshold, z, np.maximum(z, number(0, z)) + np.log1p(np.exp(-np.abs(z))))
 
 
 # f′ = s(z), and 1 above the threshold
@@ -142,8 +143,6 @@ SELU_CONSTANTS = {
 ROWS: tuple[Activation, ...] = (
     Activation(
         "leaky_relu",
-        "z if z > 0 else 0.01 z",
-        "1 if z > 0 else 0.01",
         leaky_relu,
         d_leaky_relu,
         options={"negative_slope": NEGATIVE_SLOPE},
@@ -151,40 +150,32 @@ ROWS: tuple[Activation, ...] = (
     ),
     Activation(
         "prelu",
-        "z if z > 0 else slope z",
-        "1 if z > 0 else slope",
         prelu,
         d_prelu,
         slope=0.25,
         kinks=(0,),
     ),
-    Activation("elu", "z if z > 0 else exp(z) − 1", "1 if z > 0 else exp(z)", elu, d_elu),
+    Activation("elu", elu, d_elu),
     Activation(
         "selu",
-        "scale · (z if z > 0 else α (exp(z) − 1))",
-        "scale · (1 if z > 0 else α exp(z))",
         selu,
         d_selu,
         options=SELU_CONSTANTS,
         kinks=(0,),
     ),
-    Activation("gelu", "z Φ(z)", "Φ(z) + z φ(z)", gelu, d_gelu),
+    Activation("gelu", gelu, d_gelu),
     Activation(
         "gelu_tanh",
-        "½ z (1 + tanh u), u = √(2/π) (z + 0.044715 z³)",
-        "½ (1 + tanh u) + ½ z (1 − tanh² u) u′",
         gelu_tanh,
         d_gelu_tanh,
     ),
-    Activation("silu", "z s(z)", "s (1 + z (1 − s))", silu, d_silu),
-    Activation("softplus", "log(1 + exp(z))", "s(z)", softplus, d_softplus, kinks=(20,)),
-    Activation("hardtanh", "min(max(z, −1), 1)", "[−1 < z < 1]", hardtanh, d_hardtanh, kinks=(-1, 1)),
+    Activation("silu", silu, d_silu),
+    Activation("softplus", softplus, d_softplus, kinks=(20,)),
+    Activation("hardtanh", hardtanh, d_hardtanh, kinks=(-1, 1)),
     Activation(
         "softmax",
-        "exp(z) / Σ exp(z)",
-        "a (δ − aᵀ), the Jacobian",
         softmax,
         jacobian_product=softmax_jacobian_product,
     ),
-    Activation("mish", "z t, t = tanh(log(1 + exp(z)))", "t + z s(z) (1 − t²)", mish, d_mish),
+    Activation("mish", mish, d_mish),
 )

@@ -1,8 +1,16 @@
-"""Normalization in the form of `manual.layers`: forward and backward as a pair, pure functions of arrays."""
+"""Normalization in the form of `manual.layers`: forward and backward as a pair, pure functions of arrays.
+
+Below them stand their rows of the chain rule, which `manual.chain` puts between z and the activation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from manual.numbers import Array, number
+from manual.structure.rows import Rows
+from manual.structure.trace import Trace
 
 NORMALIZATION_EPS = "1e-05"
 
@@ -83,3 +91,55 @@ class LayerNorm(BatchNorm):
     """n = γ x̂ + β, where x̂ standardises each sample over its features (Ba et al. 2016)."""
 
     axis = 1
+
+
+def normalization_forward(rows: Rows, normalization: str, z: str) -> str:
+    """n = γ x̂ + β of the layer; in evaluation batch_norm's x̂ is that of the running statistics."""
+    i = rows.layer
+    if normalization == "batch_norm_evaluation":
+        formula = f"n{i} = gamma{i} (z{i} − mean{i})/√(variance{i} + ε) + beta{i}"
+        reads = [z, f"gamma{i}", f"beta{i}", f"mean{i}", f"variance{i}"]
+        return rows.write(f"n{i}", normalization, formula, reads, BatchNormEvaluation.forward)
+    formula = f"n{i} = gamma{i} (z{i} − μ)/√(σ² + ε) + beta{i}"
+    forward = (BatchNorm if normalization == "batch_norm" else LayerNorm).forward
+    return rows.write(f"n{i}", normalization, formula, [z, f"gamma{i}", f"beta{i}"], forward)
+
+
+def normalization_backward(rows: Rows, normalization: str, delta: str) -> str:
+    """n = γ x̂ + β: dγ, dβ, and dz through x̂, whose mean and variance move too in training."""
+    i = rows.layer
+    evaluation = normalization == "batch_norm_evaluation"
+    statistics = [f"mean{i}", f"variance{i}"] if evaluation else []
+    layer: Any = {"layer_norm": LayerNorm, "batch_norm": BatchNorm}.get(normalization, BatchNormEvaluation)
+    rows.write(
+        f"dgamma{i}",
+        f"{normalization}_backward_weight",
+        f"dgamma{i} = Σ {delta} x̂{i}",
+        [delta, f"z{i}", *statistics],
+        layer.backward_weight,
+        parameter=f"normalizations.{i - 1}.weight",
+    )
+    rows.write(
+        f"dbeta{i}",
+        "backward_bias",
+        f"dbeta{i} = Σ {delta}",
+        [delta],
+        BatchNorm.backward_bias,
+        parameter=f"normalizations.{i - 1}.bias",
+    )
+    if evaluation:
+        formula = f"dz{i} = {delta} gamma{i} / √(variance{i} + ε)"
+        reads = [delta, f"gamma{i}", f"variance{i}"]
+    else:
+        formula = f"dz{i} = (g − mean(g) − x̂ mean(g x̂)) / √(σ² + ε), g = {delta} gamma{i}"
+        reads = [delta, f"z{i}", f"gamma{i}"]
+    return rows.write(f"dz{i}", f"{normalization}_backward_input", formula, reads, layer.backward_input)
+
+
+def move_statistics(buffers: Mapping[str, Array], trace: Trace, momentum: float) -> None:
+    """running ← (1 − momentum) running + momentum · batch statistic, in place, as torch does."""
+    for name, running in buffers.items():
+        _, layer, kind = name.split(".")
+        mean, variance = BatchNorm.statistics(trace[f"z{int(layer) + 1}"])
+        running *= 1 - momentum
+        running += momentum * (mean if kind == "running_mean" else variance)

@@ -85,16 +85,12 @@ def d_cross_entropy(output: Array, y: Array) -> Array:
 ROWS: tuple[Loss, ...] = (
     Loss(
         "smooth_l1",
-        "½ d² if |d| < 1 else |d| − ½, d = ŷ − y",
-        "min(max(d, −1), 1)",
         "real",
         smooth_l1,
         d_smooth_l1,
     ),
     Loss(
         "multi_margin",
-        "Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
-        "[margin_j > 0] / K, minus their sum at y",
         "label",
         multi_margin,
         d_multi_margin,
@@ -103,16 +99,12 @@ ROWS: tuple[Loss, ...] = (
     ),
     Loss(
         "bce_with_logits",
-        "−y log s(ŷ) − (1 − y) log(1 − s(ŷ))",
-        "s(ŷ) − y",
         "binary",
         bce_with_logits,
         d_bce_with_logits,
     ),
     Loss(
         "cross_entropy",
-        "−Σ y log softmax(ŷ)",
-        "softmax(ŷ) − y",
         "label",
         cross_entropy,
         d_cross_entropy,
@@ -121,11 +113,18 @@ ROWS: tuple[Loss, ...] = (
     ),
     Loss(
         "huber",
-        "½ d² if |d| ≤ delta else delta (|d| − ½ delta), d = ŷ − y",
-        "min(max(d, −delta), delta)",
         "real",
         huber,
         d_huber,
         options={"delta": "1"},
     ),
 )
+
+# The terms and the derivative in words, of the rows that couple the entries of a sample.
+WORDS = {
+    "multi_margin": (
+        "Σ_{j≠y} max(0, 1 − ŷ_y + ŷ_j) / K",
+        "[margin_j > 0] / K, minus their sum at y",
+    ),
+    "cross_entropy": ("−Σ y log softmax(ŷ)", "softmax(ŷ) − y"),
+}

@@ -1,13 +1,16 @@
-"""The activation functions and their derivatives as compiled loops; formulas and kinks as in `manual`.
+"""The activations and their derivatives as compiled loops, written by `python -m manual.recorded.compiled`.
 
-z, a and the gradients are (features, n) in one flat buffer, so an elementwise row is one loop.
+z, a and the gradients are (features, n) in one flat buffer, so an elementwise row is one loop. What the
+forward pass leaves for the backward pass lies from `kept`, KEPT[row] times the size of z. Not by hand: the
+rows are in `manual`, and a test holds this text to what that command writes.
 """
+# ruff: noqa: SIM114  # each row has a branch of its own, and two may be alike
 
-import math
 from typing import Any
 
-from manual.compiled.elementary import erf, exp, expm1, log1p, sigmoid, tanh
-from manual.compiled.memory import at, loops, root
+from manual.compiled.coupled import jacobian_product, softmax
+from manual.compiled.elementary import erf, exp, expm1, log1p, tanh
+from manual.compiled.memory import at, loops
 
 ROWS = (
     "identity",
@@ -23,6 +26,7 @@ ROWS = (
     "silu",
     "softplus",
     "hardtanh",
+    "mish",
     "softmax",
 )
 (
@@ -39,90 +43,86 @@ ROWS = (
     SILU,
     SOFTPLUS,
     HARDTANH,
+    MISH,
     SOFTMAX,
 ) = range(len(ROWS))
-ALPHA, SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-CUBIC, THRESHOLD = 0.044715, 20
+KEPT = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 2, 0)
 
 
 @loops
-def activate(row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int) -> None:
+def activate(
+    row: int, w: Any, z_at: int, a_at: int, features: int, n: int, slope: Any, scratch: int, kept: int
+) -> None:
     """a = f(z); `slope` is that of leaky_relu and prelu, `scratch` the place of 2 n numbers."""
-    T = w.dtype.type
-    size = features * n
+    T, size = w.dtype.type, features * n
     z, a = at(w, z_at, size), at(w, a_at, size)
-    zero, one, half, two = T(0), T(1), T(0.5), T(2)
-    if row == IDENTITY:
+    if row == SOFTMAX:
+        softmax(w, z_at, a_at, features, n, scratch)
+    elif row == IDENTITY:
         for i in range(size):
             a[i] = z[i]
     elif row == SIGMOID:
         for i in range(size):
-            a[i] = sigmoid(z[i])
+            t1 = exp(-abs(z[i]))
+            a[i] = (t1 if z[i] < T(0) else T(1)) / (t1 + T(1))
     elif row == TANH:
         for i in range(size):
             a[i] = tanh(z[i])
     elif row == RELU:
         for i in range(size):
-            a[i] = zero if z[i] <= zero else z[i]
-    elif row in (LEAKY_RELU, PRELU):
+            a[i] = T(0) if z[i] <= T(0) else z[i]
+    elif row == LEAKY_RELU:
         for i in range(size):
-            a[i] = z[i] if z[i] > zero else slope * z[i]
-    elif row in (ELU, SELU):
-        alpha, scale = (T(ALPHA), T(SCALE)) if row == SELU else (one, one)
+            a[i] = z[i] if z[i] > T(0) else z[i] * slope
+    elif row == PRELU:
         for i in range(size):
-            a[i] = scale * (z[i] if z[i] > zero else alpha * expm1(zero if z[i] > zero else z[i]))
+            a[i] = z[i] if z[i] > T(0) else z[i] * slope
+    elif row == ELU:
+        for i in range(size):
+            a[i] = z[i] if z[i] > T(0) else expm1(T(0) if z[i] >= T(0) else z[i])
+    elif row == SELU:
+        for i in range(size):
+            t1 = expm1(T(0) if z[i] >= T(0) else z[i]) * T(1.6732632423543772)
+            a[i] = (z[i] if z[i] > T(0) else t1) * T(1.0507009873554805)
     elif row == GELU:
-        root_two = root(two)
+        k0 = at(w, kept, size)
         for i in range(size):
-            a[i] = z[i] * (one + erf(z[i] / root_two)) * half
+            t1 = erf(z[i] * T(0.7071067811865476)) + T(1)
+            k0[i] = t1
+            a[i] = z[i] * t1 * T(0.5)
     elif row == GELU_TANH:
-        factor, cubic = root(two / T(math.pi)), T(CUBIC)
+        k0 = at(w, kept, size)
         for i in range(size):
-            a[i] = z[i] * (one + tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))) * half
+            t1 = (z[i] + z[i] * (z[i] * z[i]) * T(0.044715)) * T(0.7978845608028654)
+            t2 = tanh(t1)
+            k0[i] = t2
+            a[i] = z[i] * (t2 + T(1)) * T(0.5)
     elif row == SILU:
+        k0 = at(w, kept, size)
         for i in range(size):
-            a[i] = z[i] * sigmoid(z[i])
+            t1 = exp(-abs(z[i]))
+            t2 = (t1 if z[i] < T(0) else T(1)) / (t1 + T(1))
+            k0[i] = t2
+            a[i] = z[i] * t2
     elif row == SOFTPLUS:
-        threshold = T(THRESHOLD)
+        k0 = at(w, kept, size)
         for i in range(size):
-            rest = log1p(exp(-abs(z[i])))  # log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)
-            a[i] = z[i] if z[i] > threshold else (z[i] if z[i] > zero else zero) + rest
+            t1 = exp(-abs(z[i]))
+            k0[i] = t1
+            a[i] = z[i] if z[i] > T(20) else (T(0) if z[i] <= T(0) else z[i]) + log1p(t1)
     elif row == HARDTANH:
         for i in range(size):
-            a[i] = -one if z[i] < -one else (one if z[i] > one else z[i])
-    elif row == SOFTMAX:
-        softmax(w, z_at, a_at, features, n, scratch)
-
-
-@loops
-def softmax(w: Any, z_at: int, a_at: int, features: int, n: int, scratch: int) -> None:
-    """aᵢ = e^zᵢ / Σⱼ e^zⱼ over the features of each sample, the largest taken off first."""
-    total = at(w, scratch + n, n)
-    exponentials(w, z_at, a_at, features, n, scratch)
-    for j in range(features):
-        a = at(w, a_at + j * n, n)
-        for r in range(n):
-            a[r] = a[r] / total[r]
-
-
-@loops
-def exponentials(w: Any, z_at: int, e_at: int, features: int, n: int, scratch: int) -> None:
-    """e = e^(z − top), top = max z and total = Σ e of each sample; top and total go to `scratch`."""
-    T = w.dtype.type
-    top, total = at(w, scratch, n), at(w, scratch + n, n)
-    first = at(w, z_at, n)
-    for r in range(n):
-        top[r] = first[r]
-        total[r] = T(0)
-    for j in range(1, features):
-        z = at(w, z_at + j * n, n)
-        for r in range(n):
-            top[r] = z[r] if z[r] > top[r] else top[r]
-    for j in range(features):
-        z, e = at(w, z_at + j * n, n), at(w, e_at + j * n, n)
-        for r in range(n):
-            e[r] = exp(z[r] - top[r])
-            total[r] += e[r]
+            t1 = T(-1) if z[i] <= T(-1) else z[i]
+            a[i] = T(1) if t1 >= T(1) else t1
+    elif row == MISH:
+        k0 = at(w, kept, size)
+        k1 = at(w, kept + size, size)
+        for i in range(size):
+            t1 = exp(-abs(z[i]))
+            t2 = tanh((T(0) if z[i] <= T(0) else z[i]) + log1p(t1))
+            k0[i] = t2
+            k1[i] = t1
+            a[i] = z[i] * t2
 
 
 @loops
@@ -137,79 +137,63 @@ def differentiate(
     n: int,
     slope: Any,
     scratch: int,
+    kept: int,
 ) -> None:
     """dz = da · f′(z), where the forward line was a = f(z)."""
-    T = w.dtype.type
-    size = features * n
+    T, size = w.dtype.type, features * n
     da, z, a, dz = at(w, da_at, size), at(w, z_at, size), at(w, a_at, size), at(w, dz_at, size)
-    zero, one, half, two = T(0), T(1), T(0.5), T(2)
-    if row == IDENTITY:
+    if row == SOFTMAX:
+        jacobian_product(w, da_at, a_at, dz_at, features, n, scratch)
+    elif row == IDENTITY:
         for i in range(size):
             dz[i] = da[i]
     elif row == SIGMOID:
         for i in range(size):
-            dz[i] = da[i] * (a[i] * (one - a[i]))
+            dz[i] = da[i] * (a[i] * (T(1) - a[i]))
     elif row == TANH:
         for i in range(size):
-            dz[i] = da[i] * (one - a[i] * a[i])
+            dz[i] = da[i] * (T(1) - a[i] * a[i])
     elif row == RELU:
         for i in range(size):
-            dz[i] = da[i] * (zero if z[i] <= zero else one)
-    elif row in (LEAKY_RELU, PRELU):
+            dz[i] = da[i] * (T(0) if z[i] <= T(0) else T(1))
+    elif row == LEAKY_RELU:
         for i in range(size):
-            dz[i] = da[i] * (one if z[i] > zero else slope)
-    elif row in (ELU, SELU):
-        alpha, scale = (T(ALPHA), T(SCALE)) if row == SELU else (one, one)
+            dz[i] = da[i] * (T(1) if z[i] > T(0) else slope)
+    elif row == PRELU:
         for i in range(size):
-            dz[i] = da[i] * (scale * (one if z[i] > zero else alpha * exp(zero if z[i] > zero else z[i])))
+            dz[i] = da[i] * (T(1) if z[i] > T(0) else slope)
+    elif row == ELU:
+        for i in range(size):
+            dz[i] = da[i] * (T(1) if z[i] > T(0) else exp(T(0) if z[i] >= T(0) else z[i]))
+    elif row == SELU:
+        for i in range(size):
+            t1 = T(1) if z[i] > T(0) else exp(T(0) if z[i] >= T(0) else z[i]) * T(1.6732632423543772)
+            dz[i] = da[i] * (t1 * T(1.0507009873554805))
     elif row == GELU:
-        root_two, norm = root(two), root(two * T(math.pi))
+        k0 = at(w, kept, size)
         for i in range(size):
-            density = exp(-z[i] * z[i] * half) / norm
-            dz[i] = da[i] * ((one + erf(z[i] / root_two)) * half + z[i] * density)
+            t1 = k0[i] * T(0.5) + z[i] * exp(z[i] * z[i] * T(-0.5)) * T(0.3989422804014327)
+            dz[i] = da[i] * t1
     elif row == GELU_TANH:
-        factor, cubic, three = root(two / T(math.pi)), T(CUBIC), T(3)
+        k0 = at(w, kept, size)
         for i in range(size):
-            t = tanh(factor * (z[i] + cubic * z[i] * z[i] * z[i]))
-            inner = factor * (one + three * cubic * z[i] * z[i])
-            dz[i] = da[i] * ((one + t) * half + z[i] * (one - t * t) * inner * half)
+            t1 = z[i] * (T(1) - k0[i] * k0[i]) * (z[i] * z[i] * T(0.134145) + T(1))
+            dz[i] = da[i] * ((k0[i] + T(1)) * T(0.5) + t1 * T(0.3989422804014327))
     elif row == SILU:
+        k0 = at(w, kept, size)
         for i in range(size):
-            s = sigmoid(z[i])
-            dz[i] = da[i] * (s * (one + z[i] * (one - s)))
+            dz[i] = da[i] * (k0[i] * (z[i] * (T(1) - k0[i]) + T(1)))
     elif row == SOFTPLUS:
+        k0 = at(w, kept, size)
         for i in range(size):
-            dz[i] = da[i] * (one if z[i] > T(THRESHOLD) else sigmoid(z[i]))
+            t1 = T(1) if z[i] > T(20) else (k0[i] if z[i] < T(0) else T(1)) / (k0[i] + T(1))
+            dz[i] = da[i] * t1
     elif row == HARDTANH:
         for i in range(size):
-            dz[i] = da[i] * (zero if (z[i] <= -one) | (z[i] >= one) else one)
-    elif row == SOFTMAX:
-        jacobian_product(w, da_at, a_at, dz_at, features, n, scratch)
-
-
-# ∂aᵢ/∂zⱼ = aᵢ (δᵢⱼ − aⱼ), so dzⱼ = aⱼ (daⱼ − Σᵢ daᵢ aᵢ)
-@loops
-def jacobian_product(w: Any, da_at: int, a_at: int, dz_at: int, features: int, n: int, scratch: int) -> None:
-    inner = at(w, scratch, n)
-    for r in range(n):
-        inner[r] = w.dtype.type(0)
-    for j in range(features):
-        da, a = at(w, da_at + j * n, n), at(w, a_at + j * n, n)
-        for r in range(n):
-            inner[r] += da[r] * a[r]
-    for j in range(features):
-        da, a, dz = at(w, da_at + j * n, n), at(w, a_at + j * n, n), at(w, dz_at + j * n, n)
-        for r in range(n):
-            dz[r] = a[r] * (da[r] - inner[r])
-
-
-# ∂a/∂slope = z for z ≤ 0, else 0, summed over all entries; here over those of each sample
-@loops
-def slope_terms(w: Any, da_at: int, z_at: int, features: int, n: int, terms: Any) -> None:
-    zero = w.dtype.type(0)
-    for r in range(n):
-        terms[r] = 0.0
-    for j in range(features):
-        da, z = at(w, da_at + j * n, n), at(w, z_at + j * n, n)
-        for r in range(n):
-            terms[r] += da[r] * (zero if z[r] > zero else z[r])
+            dz[i] = da[i] * (T(0) if (z[i] <= T(-1)) | (z[i] >= T(1)) else T(1))
+    elif row == MISH:
+        k0 = at(w, kept, size)
+        k1 = at(w, kept + size, size)
+        for i in range(size):
+            t1 = z[i] * ((k1[i] if z[i] < T(0) else T(1)) / (k1[i] + T(1))) * (T(1) - k0[i] * k0[i])
+            dz[i] = da[i] * (k0[i] + t1)

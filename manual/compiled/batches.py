@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manual.compiled.layout import BELOW, INPUTS, MASK, OUTPUTS, STRIDE, TRANSPOSED
+from manual.compiled import layout as col
 from manual.compiled.memory import at, loops, pointer
 from manual.compiled.products import transpose
 
@@ -12,7 +12,7 @@ def ones(layers: Any, w: Any, n: int) -> None:
     """The feature that is 1 in every layer's input, for batches of n samples."""
     one = w.dtype.type(1)
     for i in range(len(layers)):
-        feature = at(w, layers[i, BELOW] + layers[i, INPUTS] * n, n)
+        feature = at(w, layers[i, col.BELOW] + layers[i, col.INPUTS] * n, n)
         for r in range(n):
             feature[r] = one
 
@@ -20,12 +20,12 @@ def ones(layers: Any, w: Any, n: int) -> None:
 @loops
 def gather(layers: Any, x: Any, w: Any, indices: Any, start: int, n: int) -> None:
     """The rows of a batch as (n, in) and as (in, n)."""
-    inputs, stride, transposed = layers[0, INPUTS], layers[0, STRIDE], layers[0, TRANSPOSED]
+    inputs, stride, transposed = layers[0, col.INPUTS], layers[0, col.STRIDE], layers[0, col.TRANSPOSED]
     for r in range(n):
         source, row = at(x, indices[start + r] * inputs, inputs), at(w, transposed + r * stride, inputs)
         for j in range(inputs):
             row[j] = source[j]
-    transpose(pointer(w, transposed), stride, pointer(w, layers[0, BELOW]), n, n, inputs)
+    transpose(pointer(w, transposed), stride, pointer(w, layers[0, col.BELOW]), n, n, inputs)
 
 
 @loops
@@ -37,8 +37,8 @@ def draw(w: Any, layers: Any, uniforms: Any, start: int, whole: int, first: int,
     T = w.dtype.type
     scale = T(1) / (T(1) - T(p))
     for i in range(len(layers) - 1):
-        size = layers[i, OUTPUTS]
-        mask = at(w, layers[i, MASK], size * n)
+        size = layers[i, col.OUTPUTS]
+        mask = at(w, layers[i, col.MASK], size * n)
         for r in range(n):
             u = at(uniforms, start + (first + r) * size, size)
             for j in range(size):

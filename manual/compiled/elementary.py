@@ -175,15 +175,23 @@ def _erf(x: Any) -> Callable[..., Any] | None:
     series = (*series, T(0.12837916709551256))
     tail = tuple(T(coefficient) for coefficient in reversed(kind.erf_tail))
 
+    # in halves: a long loop over coefficients stays a loop, and what has one inside becomes no vector code
+    near_first, near_last = series[1 : len(series) // 2], series[len(series) // 2 :]
+    far_first, far_last = tail[1 : len(tail) // 2], tail[len(tail) // 2 :]
+
     def impl(x: Any) -> Any:
         size = abs(x)
         bounded = end if size > end else size
-        square = bounded * bounded
+        square, shifted = bounded * bounded, bounded - two
         near, far = series[0], tail[0]
-        for coefficient in series[1:]:
+        for coefficient in near_first:
             near = fma(near, square, coefficient)
-        for coefficient in tail[1:]:
-            far = fma(far, bounded - two, coefficient)
+        for coefficient in near_last:
+            near = fma(near, square, coefficient)
+        for coefficient in far_first:
+            far = fma(far, shifted, coefficient)
+        for coefficient in far_last:
+            far = fma(far, shifted, coefficient)
         inner, outer = fma(x, near, x), one - exp(-far)
         return inner if size < one else (-outer if x < zero else outer)
 

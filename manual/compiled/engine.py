@@ -6,48 +6,41 @@ from typing import Any
 
 import numpy as np
 
-from manual.catalogue import LOSSES
-from manual.chain import symbol
+from manual.compiled import layout as col
 from manual.compiled import losses, optimizers
-from manual.compiled.layout import (
-    DA,
-    DH,
-    DZ,
-    MASK,
-    NUMBERS,
-    PREDICT,
-    SHARES,
-    TRACE,
-    TRAIN,
-    A,
-    Buffer,
-    Crew,
-    FlatData,
-    H,
-    Z,
-    aligned,
-    fit,
-    views,
-)
+from manual.compiled.layout import NUMBERS, PREDICT, SHARES, TRACE, TRAIN, Buffer, Crew, FlatData, fit
 from manual.compiled.ready import compiled_run, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
 from manual.losses import Reduction, zero_one
-from manual.network import MLP, targets
+from manual.network import MLP
 from manual.numbers import Array
 from manual.optimizers import Optimizer
-from manual.structure.architecture import choose
-from manual.structure.trace import Trace
-from manual.training.engine import NumPyEngine
+from manual.steps.engine import ZERO, FlatEngine, check_inputs
+from manual.steps.moments import kept
+from manual.steps.program import named
 from manual.training.recipe import PLAIN, Recipe
 from manual.training.subnormals import flushing
 
 # Rows that are predicted at once by a thread, and doubles that are drawn at once for dropout: 1 MB, or
 # with several, which have to be started each time, 8 MB.
 PREDICTED_ROWS, DRAWN, DRAWN_BY_THREADS = 256, 2**17, 2**20
-NOTHING, ZERO = np.zeros(0), np.zeros(())
+NOTHING = np.zeros(0)
 
 
-class CompiledEngine(NumPyEngine):
+# Where the value of a stage lies in a buffer, by its kind; a lies with h where nothing drops.
+STAGES = {
+    "linear": col.Z,
+    "activation": col.H,
+    "dropout": col.H,
+    "loss_gradient": col.DH,
+    "dropout_backward": col.DA,
+    "activation_backward": col.DZ,
+    "jacobian_product": col.DZ,
+    "linear_backward_input": col.DH,
+}
+
+
+class CompiledEngine(FlatEngine):
     """`ManualEngine` compiled: the same network, loss, optimizer and recipe, and the same formulas.
 
     With several `threads` each takes its share of every batch. Neither their number nor the kind of
@@ -58,43 +51,31 @@ class CompiledEngine(NumPyEngine):
     """
 
     def __init__(
-        self,
-        model: MLP,
-        loss: str,
-        optimizer: Optimizer,
-        recipe: Recipe = PLAIN,
-        threads: int = 1,
+        self, model: MLP, loss: str, optimizer: Optimizer, recipe: Recipe = PLAIN, threads: int = 1
     ) -> None:
-        reason = unsupported(model.architecture, model.dtype)
+        super().__init__(model, loss, optimizer, recipe, rows=True)
+        reason = unsupported(model.architecture, self.dtype, loss)
         if reason is None and type(optimizer) not in optimizers.ROWS:
-            reason = f"the compiled engine has no rule for {type(optimizer).__name__}"
+            reason = f"the compiled engine has no kernel for {type(optimizer).__name__}"
         if reason is None and recipe.accumulate > 1:
             reason = "the compiled engine updates after every batch"
         if reason is not None:
             raise ValueError(reason)
-        super().__init__(model, loss)
-        self.optimizer, self.recipe = optimizer, recipe
-        self.row = LOSSES[choose("loss", loss, LOSSES)]
-        self.dtype, architecture = np.dtype(model.dtype), model.architecture
-        count, self.threads = model.counts.parameters, threads
-        self.flat, self.flat_gradients, *self.moments = (aligned(count, self.dtype) for _ in range(4))
-        self.views = views(architecture, self.flat)
-        self.gradients = views(architecture, self.flat_gradients)
-        self.moment_views = [
-            (kind, views(architecture, flat))
-            for kind, flat in zip(optimizers.moments(optimizer), self.moments, strict=True)
-            if kind is not None
-        ]
+        self.threads, self.flat = threads, self.own.array
+        moments = [(name, self.flat_array(rows=True)) for name in kept(optimizer)]
+        self.moments = [moment.array for _, moment in moments]
+        self.moment_views = [(name, moment.views) for name, moment in moments if name is not None]
         self.shown = False  # whether optimizer.state has the moments
-        self.rows = losses.ROWS.index(loss), optimizers.ROWS.index(type(optimizer))
-        self.slope = float(self.dtype.type(architecture.negative_slope))
+        self.rows = losses.ROWS.index(self.row.name), optimizers.ROWS.index(type(optimizer))
+        options = [float(self.dtype.type(value)) for value in self.row.options.values()]
+        self.loss_options = (*options, *[0.0] * (col.LOSS_OPTIONS_AT_MOST - len(options)))
+        self.slope = float(self.dtype.type(model.architecture.negative_slope))
         self.specs, self.numbers = np.zeros((threads, SHARES + threads + 1), np.int64), np.zeros(NUMBERS)
         self.arrivals = np.zeros(threads * SLOT, np.int64)
         self.crews: dict[int, Crew] = {}
         self.uniforms = NOTHING
         kinds = self.dtype, self.dtype, np.int64, np.float64
         self.nothing = FlatData(*(np.zeros(0, kind) for kind in kinds))
-        self._adopt()
 
     @property
     def drops(self) -> bool:
@@ -102,13 +83,7 @@ class CompiledEngine(NumPyEngine):
         return self.model.training and self.model.architecture.dropout > 0
 
     def epoch(
-        self,
-        x: Array,
-        y: Array,
-        indices: Array,
-        batch_size: int,
-        rates: Array,
-        weights: Array | None = None,
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
     ) -> Array:
         """As `manual.training.engine.Engine` says; it stops after a loss that is not finite."""
         data = self._data(x, y, weights)
@@ -144,7 +119,7 @@ class CompiledEngine(NumPyEngine):
         """The loss, by the compiled loops too, and the accuracy on x (N, in) and y."""
         found = self._outputs(self._data(x, y), len(x), 1)
         output, terms = found[:, :-1].astype(self.dtype), found[:, -1]
-        features = 1 if self.loss in ("cross_entropy", "multi_margin") else output.shape[1]
+        features = 1 if self.row.per_sample else output.shape[1]
         accuracy = None if self.row.target == "real" else 1 - zero_one(output, y, self.row.target)
         return math.fsum(terms) / (len(x) * features), accuracy
 
@@ -158,53 +133,32 @@ class CompiledEngine(NumPyEngine):
         self._run(PREDICT, size, self._crew(size), data, np.arange(n), results.reshape(-1), drops=False)
         return results
 
-    def trace(
-        self,
-        x: Array,
-        y: Array,
-        masks: Mapping[str, Array] | None = None,
-        reduction: Reduction = "mean",
-        weights: Array | None = None,
-    ) -> Trace:
-        """The stages of one pass by the compiled loops, named as in `manual.chain`.
-
-        x (N, in), y as the loss takes it; `masks` gives the dropout masks instead of drawing them,
-        `weights` (N,) say how much each sample counts.
-        """
-        stages = self.model.stages(self.loss, reduction, weights is not None, self.recipe)
-        architecture = self.model.architecture
-        leaves = self.model.leaves(np.asarray(x, self.dtype), masks) | targets(y, weights, self.dtype)
-        data, n, depth = self._data(x, y, leaves.get("weights")), len(x), architecture.depth
-        self._adopt()
-        crew, loss, gradients = self._crew(n), np.empty(1), self.flat_gradients.copy()
+    def values(self, leaves: Mapping[str, Array], reduction: Reduction) -> dict[str, Any]:
+        self.adopt()
+        x, architecture = leaves["x"], self.model.architecture
+        data, n, rows = self._data(x, leaves["y"], leaves.get("weights")), len(x), np.arange(len(x))
+        crew, loss, gradients = self._crew(n), np.empty(1), self.flat_array(rows=True)
         ends = [samples(n, thread, self.threads) for thread in range(self.threads)]
         shares = [(buffer, slice(*end)) for buffer, end in zip(crew.buffers, ends, strict=True)]
         for buffer, share in shares:
-            for i in range(1, depth if self.drops else 1):
+            for i in range(1, architecture.depth if self.drops else 1):
                 mask = leaves[f"mask{i}"][share]
-                buffer.stage(i - 1, MASK, len(mask))[...] = mask
+                buffer.stage(i - 1, col.MASK, len(mask))[...] = mask
         given: dict[str, Any] = {"reduction": reduction}
-        self._run(TRACE, n, crew, data, np.arange(n), loss, gradients, **given, penalized=False)
-
-        def stage(layer: int, column: int) -> Array:
-            return np.concatenate([b.stage(layer, column, s.stop - s.start) for b, s in shares])
-
+        self._run(TRACE, n, crew, data, rows, loss, gradients.array, **given, penalized=False)
         found: dict[str, Any] = {"loss": self.dtype.type(loss[0])}
-        found["dx"] = np.concatenate(
-            [b.piece(b.dx, architecture.sizes[0], s.stop - s.start) for b, s in shares]
-        )
-        for i in range(1, depth + 1):
-            arriving = "dloss" if i == depth else f"dh{i}" if self.drops else f"da{i}"
-            places = {f"z{i}": Z, f"a{i}": A if self.drops else H, f"h{i}": H}
-            places |= {f"da{i}": DA, arriving: DH, f"dz{i}": DZ}
-            found |= {name: stage(i - 1, column) for name, column in places.items()}
-        found |= {f"d{symbol(n)}": gradient for n, gradient in views(architecture, gradients).items()}
+        places = STAGES | ({"activation": col.A} if self.drops else {})
+        for stage in self.model.stages(self.loss, reduction):
+            if stage.kind in places:
+                layer = stage.layer - (stage.kind == "linear_backward_input")  # 0 is x
+                parts = [b.stage(layer - 1, places[stage.kind], s.stop - s.start) for b, s in shares]
+                found[stage.name] = np.concatenate(parts)
+        found |= named("d", gradients.views)
         if self.recipe.penalized:  # the same pass once more, with the penalties
-            whole, objective = self.flat_gradients.copy(), np.empty(1)
-            self._run(TRACE, n, crew, data, np.arange(n), objective, whole, **given)
-            found |= {f"g{symbol(n)}": gradient for n, gradient in views(architecture, whole).items()}
-            found["objective"] = self.dtype.type(objective[0])
-        return Trace(stages, leaves, found)
+            whole, objective = self.flat_array(rows=True), np.empty(1)
+            self._run(TRACE, n, crew, data, rows, objective, whole.array, **given)
+            found |= named("g", whole.views) | {"objective": self.dtype.type(objective[0])}
+        return found
 
     def _run(
         self, mode: int, size: int, crew: Crew, data: FlatData, rows: Array, results: Array,
@@ -229,8 +183,9 @@ class CompiledEngine(NumPyEngine):
             architecture.dropout,
             self.slope,
             reduction == "sum",
+            *self.loss_options,
         )
-        g = self.flat_gradients if gradients is None else gradients
+        g = self.own_gradients.array if gradients is None else gradients
         given = (*data, rows, rates, uniforms, self.flat, g, *self.moments)
 
         def work(thread: int) -> int:
@@ -260,9 +215,7 @@ class CompiledEngine(NumPyEngine):
         return self.crews[size]
 
     def _inputs(self, x: Array) -> Array:
-        inputs = self.model.architecture.sizes[0]
-        if x.ndim != 2 or x.shape[1] != inputs:
-            raise ValueError(f"x has shape {x.shape}; this network takes (N, {inputs})")
+        check_inputs(x, self.model.architecture.sizes[0])
         return fit(x, self.dtype).reshape(-1)
 
     def _data(self, x: Array, y: Array, weights: Array | None = None) -> FlatData:
@@ -279,11 +232,7 @@ class CompiledEngine(NumPyEngine):
 
     def _adopt(self) -> None:
         """Take over what was assigned from outside since the last call, parameters and moments."""
-        parameters = self.model.parameters
-        for name, view in self.views.items():
-            if parameters[name] is not view:
-                view[...] = parameters[name]
-                parameters[name] = view
+        self.adopt()
         for kind, by_name in self.moment_views:
             for name, view in by_name.items():
                 state = self.optimizer.state[name]

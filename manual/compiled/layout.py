@@ -10,84 +10,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.compiled.activations import ROWS
+from manual.compiled import activations
 from manual.compiled.optimizers import HYPERPARAMETERS
 from manual.compiled.sums import LANES
 from manual.numbers import Array
+from manual.recorded.compiled import MOST_OPTIONS
+from manual.steps.flat import aligned
 from manual.structure.architecture import Architecture
 
 # The columns of a layer's row: sizes, the code of the activation, where [W b] and the learned slope lie
 # among the parameters, where the stages lie in the buffer, the layer's input (in + 1, n) among them, and
 # this transposed, (n, in), with the distance of its rows.
-COLUMNS = (
-    *("inputs", "outputs", "row", "weight", "slope"),
-    *("below", "transposed", "stride", "z", "a", "mask", "h", "dh", "da", "dz"),
-)
-(
-    INPUTS,
-    OUTPUTS,
-    ROW,
-    WEIGHT,
-    SLOPE,
-    BELOW,
-    TRANSPOSED,
-    STRIDE,
-    Z,
-    A,
-    MASK,
-    H,
-    DH,
-    DA,
-    DZ,
-) = range(len(COLUMNS))
+INPUTS, OUTPUTS, ROW, WEIGHT, SLOPE, BELOW, TRANSPOSED, STRIDE = range(8)
+Z, A, MASK, H, DH, DA, DZ, KEPT = range(8, 16)
+COLUMNS = 16
 TRAIN, TRACE, PREDICT = 0, 1, 2
-# What `spec` holds, and `numbers` after the optimizer's hyperparameters.
-SPEC = (
-    *("mode", "loss", "optimizer", "batch_size", "steps", "fresh", "drops"),
-    *("thread", "threads", "yield"),
-    *("y", "scratch", "dx"),
-)
-(
-    MODE,
-    LOSS,
-    OPTIMIZER,
-    BATCH_SIZE,
-    STEPS,
-    FRESH,
-    DROPS,
-    THREAD,
-    THREADS,
-    YIELD,
-    Y,
-    SCRATCH,
-    DX,
-) = range(len(SPEC))
-SHARES = len(SPEC)  # and further: where each thread's share of the batch begins, and where the last one ends
-L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, HYPERPARAMETERS + 7)
-NUMBERS = HYPERPARAMETERS + 7
-LINE = 64  # bytes
-
-
-def aligned(size: int, dtype: Any) -> Array:
-    """Zeros that start on a cache line, so that no vector of them lies on two."""
-    raw = np.zeros(size * np.dtype(dtype).itemsize + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
-
-
-def views(architecture: Architecture, flat: Array) -> dict[str, Array]:
-    """A flat array's parts by `state_dict` name, in torch's shapes."""
-    found: dict[str, Array] = {}
-    offset = 0
-    for i, (inputs, outputs) in enumerate(pairwise(architecture.sizes)):
-        matrix = flat[offset : offset + outputs * (inputs + 1)].reshape(outputs, inputs + 1)
-        found[f"layers.{i}.weight"], found[f"layers.{i}.bias"] = matrix[:, :-1], matrix[:, -1]
-        offset += matrix.size
-    for name in architecture.parameter_shapes():
-        if name not in found:
-            found[name] = flat[offset : offset + 1]
-            offset += 1
-    return {name: found[name] for name in architecture.parameter_shapes()}
+# What `spec` holds: after SHARES where each thread's share of the batch begins, and where the last one ends.
+MODE, LOSS, OPTIMIZER, BATCH_SIZE, STEPS, FRESH, DROPS, THREAD, THREADS, YIELD = range(10)
+Y, SCRATCH, DX, SHARES = range(10, 14)
+# What `numbers` holds after the optimizer's hyperparameters.
+LOSS_OPTIONS, LOSS_OPTIONS_AT_MOST = HYPERPARAMETERS + 7, MOST_OPTIONS
+L1, L2, CLIP_NORM, CLIP_VALUE, DROPOUT, NEGATIVE_SLOPE, SUM = range(HYPERPARAMETERS, LOSS_OPTIONS)
+NUMBERS = LOSS_OPTIONS + LOSS_OPTIONS_AT_MOST
 
 
 class Buffer:
@@ -96,18 +40,19 @@ class Buffer:
     def __init__(self, architecture: Architecture, capacity: int, dtype: Any) -> None:
         self.architecture, self.capacity = architecture, capacity
         sizes, depth = architecture.sizes, architecture.depth
-        self.table = np.zeros((depth, len(COLUMNS)), np.int64)
+        self.table = np.zeros((depth, COLUMNS), np.int64)
         self.end = 0
         below = self.place(sizes[0] + 1)
         weight, slope = 0, sum(o * (i + 1) for i, o in pairwise(sizes))
         for layer, row in enumerate(self.table):
             row[INPUTS], row[OUTPUTS] = sizes[layer : layer + 2]
-            row[ROW] = ROWS.index(architecture.activation_of(layer + 1))
+            row[ROW] = activations.ROWS.index(architecture.activation_of(layer + 1))
             row[WEIGHT], row[SLOPE], row[BELOW] = weight, slope, below
             weight += row[OUTPUTS] * (row[INPUTS] + 1)
             slope += architecture.row(layer + 1).slope is not None
             for column in (Z, DA, DH, DZ):
                 row[column] = self.place(sizes[layer + 1])
+            row[KEPT] = self.place(sizes[layer + 1] * activations.KEPT[row[ROW]])
             row[A] = row[H] = self.place(sizes[layer + 1] + 1)
             if architecture.dropout > 0 and layer + 1 < depth:
                 row[MASK], row[H] = self.place(sizes[layer + 1]), self.place(sizes[layer + 1] + 1)
@@ -126,11 +71,10 @@ class Buffer:
         return start
 
     def stage(self, layer: int, column: int, n: int) -> Array:
-        """A view (n, features) of a stage."""
-        row = self.table[layer]
-        return self.piece(int(row[column]), int(row[OUTPUTS]), n)
-
-    def piece(self, start: int, features: int, n: int) -> Array:
+        """A view (n, features) of a stage of that layer, the first of which is 0; -1 has dx alone."""
+        start, features = self.dx, self.table[0, INPUTS]
+        if layer >= 0:
+            start, features = self.table[layer, column], self.table[layer, OUTPUTS]
         return self.numbers[start : start + features * n].reshape(features, n).T
 
 

@@ -1,4 +1,4 @@
-"""The losses with their gradients as compiled loops; formulas and kinks as in `manual.losses`.
+"""The losses with their gradients as compiled loops, those that couple a sample's entries by hand.
 
 The output and its gradient are (features, n) in the buffer; so are the targets, unless they are labels.
 Each sample's term is summed over the features in their order and left in `terms` (n,), in float64; the
@@ -7,57 +7,23 @@ gradients are divided by `count`.
 
 from typing import Any
 
-from manual.compiled.activations import exponentials
-from manual.compiled.elementary import exp, log, log1p
+from manual.compiled import elementwise
+from manual.compiled.coupled import exponentials
+from manual.compiled.elementary import log
 from manual.compiled.memory import at, loops
 
-ROWS = (
-    "half_squared_error",
-    "mse",
-    "l1",
-    "smooth_l1",
-    "hinge",
-    "multi_margin",
-    "bce_with_logits",
-    "cross_entropy",
-)
-HALF_SQUARED_ERROR, MSE, L1, SMOOTH_L1, HINGE, MULTI_MARGIN, BCE_WITH_LOGITS, CROSS_ENTROPY = range(len(ROWS))
+ROWS = (*elementwise.ROWS, "multi_margin", "cross_entropy")
+MULTI_MARGIN, CROSS_ENTROPY = len(ROWS) - 2, len(ROWS) - 1
 
 
 @loops
-def elementwise(
-    row: int, w: Any, o_at: int, y_at: int, d_at: int, features: int, n: int, count: Any, terms: Any
-) -> None:
+def of_entries(
+    row: int, w: Any, o_at: int, y_at: int, d_at: int, features: int, n: int, count: Any, options: Any,
+    terms: Any,
+) -> None:  # fmt: skip
     """The losses whose terms are Σₖ ℓ(ŷₖ, yₖ); ℓ takes the place of y."""
-    T, size = w.dtype.type, features * n
-    o, y, d = at(w, o_at, size), at(w, y_at, size), at(w, d_at, size)
-    zero, one, half, two = T(0), T(1), T(0.5), T(2)
-    if row in (MSE, HALF_SQUARED_ERROR):
-        scale, slope = (one, two) if row == MSE else (half, one)
-        for i in range(size):
-            e = o[i] - y[i]
-            y[i] = scale * (e * e)
-            d[i] = slope * e / count
-    elif row == L1:
-        for i in range(size):
-            e = o[i] - y[i]
-            y[i] = abs(e)
-            d[i] = (one if e > zero else (-one if e < zero else zero)) / count
-    elif row == SMOOTH_L1:
-        for i in range(size):
-            e = o[i] - y[i]
-            y[i] = e * e * half if abs(e) < one else (two * abs(e) - one) * half
-            d[i] = (-one if e < -one else (one if e > one else e)) / count
-    elif row == HINGE:
-        for i in range(size):
-            margin = one - y[i] * o[i]
-            d[i] = (zero if margin <= zero else -y[i]) / count
-            y[i] = zero if margin <= zero else margin
-    elif row == BCE_WITH_LOGITS:
-        for i in range(size):
-            e = exp(-abs(o[i]))
-            d[i] = ((e if o[i] < zero else one) / (one + e) - y[i]) / count
-            y[i] = (zero if o[i] <= zero else o[i]) - y[i] * o[i] + log1p(e)
+    elementwise.elementwise(row, w, o_at, y_at, d_at, features * n, count, options)
+    y = at(w, y_at, features * n)
     for r in range(n):
         terms[r] = y[r]
     for j in range(1, features):

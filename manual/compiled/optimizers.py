@@ -11,44 +11,26 @@ from manual.compiled.elementary import power
 from manual.compiled.memory import fma, loops, root
 from manual.optimizers import SGD, Optimizer
 
-ROWS = (SGD, RMSprop, Adagrad, Adam, AdamW)
-SGD_ROW, RMSPROP_ROW, ADAGRAD_ROW, ADAM_ROW, ADAMW_ROW = range(len(ROWS))
-# The names of the moments that m and v hold; momentum's only where there is momentum.
-MOMENTS: dict[type[Optimizer], tuple[str | None, str | None]] = {
-    SGD: ("momentum_buffer", None),
-    RMSprop: ("momentum_buffer", "square_avg"),
-    Adagrad: (None, "sum"),
-    Adam: ("exp_avg", "exp_avg_sq"),
-    AdamW: ("exp_avg", "exp_avg_sq"),
+# What `update` reads of each rule, by the names of its options; the weight decay comes after them.
+OPTIONS: dict[type[Optimizer], tuple[str, ...]] = {
+    SGD: ("momentum", "dampening", "nesterov"),
+    RMSprop: ("momentum", "alpha", "eps"),
+    Adagrad: ("lr_decay", "eps"),
+    Adam: ("betas", "eps"),
+    AdamW: ("betas", "eps"),
 }
-HYPERPARAMETERS = 6
+ROWS = tuple(OPTIONS)
+SGD_ROW, RMSPROP_ROW, ADAGRAD_ROW, ADAM_ROW, ADAMW_ROW = range(len(ROWS))
+HYPERPARAMETERS = 4
 
 
-def moments(optimizer: Optimizer) -> tuple[str | None, str | None]:
-    """What `optimizer.state` calls m and v, None for what the rule does not keep."""
-    m, v = MOMENTS[type(optimizer)]
-    unused = m == "momentum_buffer" and not getattr(optimizer, "momentum", 0.0)
-    return (None if unused else m), v
-
-
-def hyperparameters(optimizer: Optimizer) -> tuple[float, ...]:
+def hyperparameters(optimizer: Optimizer) -> list[float]:
     """What `update` reads, in the order of its row; the last is the weight decay."""
-    if isinstance(optimizer, SGD):
-        row: tuple[float, ...] = (
-            optimizer.momentum,
-            optimizer.dampening,
-            float(optimizer.nesterov),
-            0.0,
-            0.0,
-        )
-    elif isinstance(optimizer, RMSprop):
-        row = (optimizer.momentum, optimizer.alpha, optimizer.eps, 0.0, 0.0)
-    elif isinstance(optimizer, Adagrad):
-        row = (optimizer.lr_decay, optimizer.eps, 0.0, 0.0, 0.0)
-    else:
-        assert isinstance(optimizer, Adam)
-        row = (*optimizer.betas, optimizer.eps, 0.0, 0.0)
-    return (*row, optimizer.weight_decay)
+    row: list[float] = []
+    for name in OPTIONS[type(optimizer)]:
+        value = getattr(optimizer, name)
+        row += value if isinstance(value, tuple) else [value]
+    return [*row, *[0.0] * (HYPERPARAMETERS - 1 - len(row)), optimizer.weight_decay]
 
 
 @loops
@@ -56,7 +38,7 @@ def update(row: int, h: Any, rate: float, step: int, fresh: bool, p: Any, g: Any
     """θ ← θ − η · …, in place; `step` counts from 1, `fresh` says that no momentum is there yet."""
     T = p.dtype.type
     size = len(p)
-    decay = T(h[5])
+    decay = T(h[3])
     if row == SGD_ROW:
         eta = T(rate)
         if h[0] == 0.0:
@@ -88,7 +70,7 @@ def update(row: int, h: Any, rate: float, step: int, fresh: bool, p: Any, g: Any
         scale = T(1 / root(1 - power(h[1], step)))
         shrink = T(1)
         if row == ADAMW_ROW:
-            shrink, decay = T(1 - rate * h[5]), T(0)
+            shrink, decay = T(1 - rate * h[3]), T(0)
         for i in range(size):
             d = fma(decay, p[i], g[i])
             m[i] = fma(beta1, m[i], gain1 * d)

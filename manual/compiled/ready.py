@@ -10,7 +10,11 @@ import numpy as np
 from numba import types
 from numba.core import event
 
+from manual.activations import Activation
+from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.compiled.epoch import ENTRY, entry
+from manual.losses import Loss
+from manual.recorded.compiled import missing
 from manual.structure.architecture import Architecture
 
 DTYPES = ("float32", "float64")
@@ -48,10 +52,16 @@ def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
         compiled_run().compile(signature)  # type: ignore[attr-defined]  # numba's dispatcher has it
 
 
-def unsupported(architecture: Architecture, dtype: Any = np.float64) -> str | None:
-    """Why the compiled engine cannot train such a network, or None where it can."""
+def unsupported(architecture: Architecture, dtype: Any = np.float64, loss: str | None = None) -> str | None:
+    """Why the compiled engine cannot train such a network, and by that loss, or None where it can."""
     if architecture.normalization != "none":
         return f"the compiled engine has no {architecture.normalization}"
+    rows: list[Activation | Loss] = [
+        ACTIVATIONS[name] for name in {architecture.activation, architecture.output_activation}
+    ]
+    for row in [*rows, *([LOSSES[loss]] if loss is not None and loss in LOSSES else [])]:
+        if reason := missing(row):
+            return reason
     if np.dtype(dtype).name not in DTYPES:
         return f"the compiled engine takes float32 and float64, not {np.dtype(dtype)}"
     return None

@@ -6,7 +6,7 @@ rows of its own, and how many threads there are does not show.
 
 from typing import Any
 
-from manual.compiled.layout import INPUTS, LOSS, OUTPUTS, SUM, WEIGHT
+from manual.compiled import layout as col
 from manual.compiled.losses import CROSS_ENTROPY, MULTI_MARGIN
 from manual.compiled.memory import at, loops, pointer
 from manual.compiled.sums import sum_of_absolutes, sum_of_squares
@@ -16,14 +16,14 @@ from manual.training.recipe import EPSILON
 @loops
 def divisor(spec: Any, layers: Any, numbers: Any, weights: Any, rows: Any, begin: int, whole: int) -> float:
     """What the sum of a batch's terms is divided by: its samples' weights, and the features of each."""
-    if numbers[SUM] != 0.0:
+    if numbers[col.SUM] != 0.0:
         return 1.0
     count = float(whole)
     if len(weights) > 0:
         count = 0.0
         for r in range(begin, begin + whole):
             count += weights[rows[r]]
-    features = 1 if spec[LOSS] in (CROSS_ENTROPY, MULTI_MARGIN) else layers[len(layers) - 1, OUTPUTS]
+    features = 1 if spec[col.LOSS] in (CROSS_ENTROPY, MULTI_MARGIN) else layers[len(layers) - 1, col.OUTPUTS]
     return count * features
 
 
@@ -48,9 +48,9 @@ def penalties(
     layers: Any, i: int, l1: float, l2: float, p: Any, low: int, high: int, found: Any, lanes: Any
 ) -> None:
     """λ₁ Σ |w| + ½ λ₂ Σ w² of some of a layer's rows, each by itself. Biases are left alone."""
-    inputs = layers[i, INPUTS]
+    inputs = layers[i, col.INPUTS]
     for j in range(low, high):
-        weight, value = pointer(p, layers[i, WEIGHT] + j * (inputs + 1)), 0.0
+        weight, value = pointer(p, layers[i, col.WEIGHT] + j * (inputs + 1)), 0.0
         if l1 != 0.0:
             value += l1 * sum_of_absolutes(pointer(lanes, 0), weight, inputs, False)
         if l2 != 0.0:
@@ -62,9 +62,9 @@ def penalties(
 def penalize(layers: Any, i: int, l1: float, l2: float, p: Any, g: Any, low: int, high: int) -> None:
     """λ₁ sign w + λ₂ w is added to the gradient of some of a layer's rows."""
     T = p.dtype.type
-    scale, decay, zero, inputs = T(l1), T(l2), T(0), layers[i, INPUTS]
+    scale, decay, zero, inputs = T(l1), T(l2), T(0), layers[i, col.INPUTS]
     for j in range(low, high):
-        start = layers[i, WEIGHT] + j * (inputs + 1)
+        start = layers[i, col.WEIGHT] + j * (inputs + 1)
         weight, gradient = at(p, start, inputs), at(g, start, inputs)
         if l1 != 0.0:
             for k in range(inputs):
@@ -77,9 +77,9 @@ def penalize(layers: Any, i: int, l1: float, l2: float, p: Any, g: Any, low: int
 @loops
 def squares(layers: Any, i: int, g: Any, low: int, high: int, found: Any, lanes: Any) -> None:
     """Σ g² of some of a layer's rows, each by itself."""
-    k = layers[i, INPUTS] + 1
+    k = layers[i, col.INPUTS] + 1
     for j in range(low, high):
-        found[j] = sum_of_squares(pointer(lanes, 0), pointer(g, layers[i, WEIGHT] + j * k), k, False)
+        found[j] = sum_of_squares(pointer(lanes, 0), pointer(g, layers[i, col.WEIGHT] + j * k), k, False)
 
 
 @loops

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from manual.compiled.layout import INPUTS, OUTPUTS, WEIGHT
+from manual.compiled import layout as col
 from manual.compiled.memory import loops, pointer
 from manual.compiled.sums import LANES
 from manual.numbers import Array
@@ -150,9 +150,9 @@ def parameters_of(layers: Any, i: int, thread: int, threads: int, size: int) -> 
     if threads == 1:
         return 0, size
     if i < len(layers):
-        k = layers[i, INPUTS] + 1
-        low, high = rows_of(layers[i, OUTPUTS], thread, threads)
-        return layers[i, WEIGHT] + low * k, (high - low) * k
+        k = layers[i, col.INPUTS] + 1
+        low, high = rows_of(layers[i, col.OUTPUTS], thread, threads)
+        return layers[i, col.WEIGHT] + low * k, (high - low) * k
     last = layers[len(layers) - 1]
-    start = last[WEIGHT] + last[OUTPUTS] * (last[INPUTS] + 1)
+    start = last[col.WEIGHT] + last[col.OUTPUTS] * (last[col.INPUTS] + 1)
     return start, size - start if thread == 0 else 0

@@ -31,6 +31,25 @@ class Counts(NamedTuple):
     parameters: int
 
 
+# The name a parameter or buffer has inside the chain rule, by what follows the layer's number in the
+# state_dict: layers.0.weight is W1.
+SYMBOLS = {
+    ("layers", "weight"): "W",
+    ("layers", "bias"): "b",
+    ("normalizations", "weight"): "gamma",
+    ("normalizations", "bias"): "beta",
+    ("normalizations", "running_mean"): "mean",
+    ("normalizations", "running_var"): "variance",
+    ("activations", "weight"): "slope",
+}
+
+
+def symbol(parameter: str) -> str:
+    """`W1` for `layers.0.weight`: layers count from 1 in what people read."""
+    part, index, kind = parameter.split(".")
+    return f"{SYMBOLS[part, kind]}{int(index) + 1}"
+
+
 def choose(kind: str, name: str, choices: Collection[str]) -> str:
     """`name` itself if it is one of `choices`; else a ValueError that names the nearest one, or what is wrong
     with its options.
@@ -83,13 +102,15 @@ class Architecture:
         row = ACTIVATIONS[self.activation_of(layer)]
         if row.name != "leaky_relu" or self.negative_slope == NEGATIVE_SLOPE:
             return row
-        text = str(self.negative_slope)
-        return replace(
-            row,
-            formula=row.formula.replace(NEGATIVE_SLOPE, text),
-            derivative_formula=row.derivative_formula.replace(NEGATIVE_SLOPE, text),
-            options={"negative_slope": self.negative_slope},
-        )
+        return replace(row, options={"negative_slope": self.negative_slope})
+
+    def kinds(self, layer: int, training: bool) -> tuple[Activation, str, bool]:
+        """The activation's row, the normalization and whether dropout acts, in one layer."""
+        hidden = layer < self.depth
+        normalization = self.normalization if hidden else "none"
+        if normalization == "batch_norm" and not training:
+            normalization = "batch_norm_evaluation"
+        return self.row(layer), normalization, hidden and training and self.dropout > 0
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments, beside the sizes, of `manual.MLP` and `mlp_torch.MLP`."""

@@ -1,20 +1,13 @@
 """A table of rows by name, where a name may be a call: `huber(delta=0.5)` is huber's row with that option."""
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, Self, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 CALL = re.compile(r"(\w+)\((.*)\)")
-
-
-class Optional(Protocol):
-    """A row that can be had with other options than its own."""
-
-    def with_options(self, options: Mapping[str, str]) -> Self:
-        """The row with these options, as they were written; ValueError where it has none such."""
-
-
-Row = TypeVar("Row", bound=Optional)
+Row = TypeVar("Row")  # a dataclass with a name and options
 
 
 class Table(dict[str, Row]):
@@ -24,10 +17,10 @@ class Table(dict[str, Row]):
     """
 
     def __missing__(self, name: str) -> Row:
-        base, options = parsed(name)
-        if base == name or base not in self:
+        row, options = parsed(name)
+        if row == name or row not in self:
             raise KeyError(name)
-        return self[base].with_options(options)
+        return with_options(self[row], options)
 
     def __contains__(self, name: object) -> bool:
         if super().__contains__(name) or not isinstance(name, str):
@@ -41,14 +34,16 @@ class Table(dict[str, Row]):
 
 def parsed(name: str) -> tuple[str, dict[str, str]]:
     """`("huber", {"delta": "0.5"})` for `huber(delta=0.5)`; a name that is no call has no options."""
-    call = CALL.fullmatch(name.strip())
+    call, options = CALL.fullmatch(name.strip()), dict[str, str]()
+    if call is None and "(" not in name:
+        return name, options
+    told = f"{name}: options are written as in huber(delta=0.5), each once"
     if call is None:
-        return name, {}
-    options: dict[str, Any] = {}
+        raise ValueError(told)
     for part in filter(None, map(str.strip, call[2].split(","))):
-        option, equals, value = map(str.strip, part.partition("="))
-        if not (option and equals and value) or option in options:
-            raise ValueError(f"{name}: options are written as in huber(delta=0.5), each once")
+        option, _, value = map(str.strip, part.partition("="))
+        if not (option and value) or option in options:
+            raise ValueError(told)
         options[option] = value
     return call[1], options
 
@@ -56,3 +51,18 @@ def parsed(name: str) -> tuple[str, dict[str, str]]:
 def base(name: str) -> str:
     """`huber` for `huber(delta=0.5)`."""
     return name.partition("(")[0].strip()
+
+
+def with_options(row: Any, options: Mapping[str, str]) -> Any:
+    """The row with other options. Raises ValueError for one that it lacks, or a value that cannot be."""
+    for name, value in options.items():
+        if name not in row.options:
+            known = f"it takes {', '.join(row.options)}" if row.options else "it takes none"
+            raise ValueError(f"{row.name} has no option {name!r}: {known}")
+        try:
+            good = 0 < float(value) < math.inf
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f"{row.name}({name}={value}): {name} is a finite number above 0")
+    return replace(row, options={**row.options, **options})

@@ -29,7 +29,7 @@ class State:
         return {n.removeprefix(f"{kind}/"): a for n, a in self.arrays.items() if n.startswith(f"{kind}/")}
 
 
-class Engine(Protocol):
+class Learner(Protocol):
     """What the loop needs of an engine; data and outputs are NumPy arrays at this door."""
 
     def epoch(
@@ -49,6 +49,10 @@ class Engine(Protocol):
         after the last. The losses of the batches, each before its update; after one that is not finite the
         engine may stop, and its weights mean nothing.
         """
+
+
+class Engine(Learner, Protocol):
+    """What a run needs of an engine beside it."""
 
     def predict(self, x: Array) -> Array:
         """The network's output (N, out) in evaluation mode."""

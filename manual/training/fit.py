@@ -1,6 +1,6 @@
 """The training loop: for each random minibatch, predict, back-propagate, update (the lecture's slide).
 
-The loop knows no engine: it asks an `Engine` to take one step on a batch, and yields a record an
+The loop knows no engine: it asks a `Learner` to take one step on a batch, and yields a record an
 epoch. The order of samples is a pure function of (seed, epoch), the same for every engine.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from manual.catalogue.schedules import learning_rate
 from manual.numbers import Array
 from manual.training.batches import Pieces, batch_counts, check_finite, check_weights, pieces
-from manual.training.engine import Engine
+from manual.training.engine import Learner
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class NotFiniteError(ArithmeticError):
 
 
 def fit(
-    engine: Engine,
+    engine: Learner,
     x: Array | Pieces,
     y: Array,
     *,

@@ -13,10 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from manual.losses import l1_penalty, l2_penalty
-from manual.numbers import Array
+from manual.numbers import Array, number, sign
 
 EPSILON = 1e-6  # torch's, beside the norm that is divided by
+
+
+def l2_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """½ λ Σ w² and its gradient λ w: what torch's SGD calls weight_decay."""
+    scale = number(coefficient, weights)
+    return scale * (weights * weights).sum() / 2, scale * weights
+
+
+def l1_penalty(weights: Array, coefficient: float) -> tuple[Any, Array]:
+    """λ Σ |w| and its gradient λ sign w, which is 0 at w = 0."""
+    scale = number(coefficient, weights)
+    return scale * np.abs(weights).sum(), scale * sign(weights)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,12 @@ class Recipe:
     def penalized(self) -> bool:
         """Whether anything is added to the loss."""
         return self.l1 != 0 or self.l2 != 0
+
+    @property
+    def formula(self) -> str:
+        """What is added, as people write it."""
+        terms = {f"{self.l1:g} Σ|W|": self.l1, f"½ {self.l2:g} ΣW²": self.l2}
+        return " + ".join(term for term, coefficient in terms.items() if coefficient)
 
     def batches(self, step: int, steps: int) -> int:
         """Of how many batches the update after batch `step` of 0 … steps − 1 is the mean; 0 for none."""
@@ -69,6 +86,18 @@ class Recipe:
 
 
 PLAIN = Recipe()
+
+
+def objective(loss: Any, *weights: Array, recipe: Recipe) -> Any:
+    """loss + λ₁ Σ|W| + ½ λ₂ Σ W²."""
+    for weight in weights:
+        loss = loss + recipe.penalty(weight)[0]
+    return loss
+
+
+def penalty_gradient(gradient: Array, weight: Array, recipe: Recipe) -> Array:
+    """∂(objective)/∂W = ∂loss/∂W + λ₁ sign W + λ₂ W."""
+    return gradient + recipe.penalty(weight)[1]
 
 
 def is_weight(parameter: str) -> bool:

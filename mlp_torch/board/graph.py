@@ -19,9 +19,9 @@ from tensorboard.compat.proto.versions_pb2 import VersionDef
 from tensorboard.plugins.graph import metadata
 
 from manual.catalogue import LOSSES
-from manual.chain import forward_stages, symbol
+from manual.chain import forward_stages
 from manual.losses import Reduction
-from manual.structure.architecture import Architecture
+from manual.structure.architecture import Architecture, symbol
 from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.board.moment import Moment

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manual.chain import forward_stages, symbol
+from manual.chain import forward_stages
 from manual.numbers import Array
-from manual.structure.architecture import Architecture
+from manual.structure.architecture import Architecture, symbol
 from manual.structure.trace import Trace, run
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data, Split

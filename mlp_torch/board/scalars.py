@@ -80,7 +80,10 @@ def first_margins(moment: Moment) -> dict[str, float | None]:
 def margins(ratios: Mapping[str, float]) -> dict[str, float | None]:
     """`error_over_bound` of each parameter, and in short as a band."""
     finite = [ratio for ratio in ratios.values() if np.isfinite(ratio)]
-    found: dict[str, float | None] = {f"error_over_bound/{name}": ratio for name, ratio in ratios.items()}
+    found: dict[str, float | None] = {
+        f"error_over_bound/{name}": None if np.isnan(ratio) else ratio  # behind a row without a truth
+        for name, ratio in ratios.items()
+    }
     if finite:
         found["certificate/smallest"] = min(finite)
         found["certificate/median"] = float(np.median(finite))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from manual.numbers import Array
+from manual.steps.program import named
 
 Op = Callable[[], Any]
 
@@ -56,34 +57,34 @@ ALIGNMENT = 64  # bytes: where a vector register's load of one cache line starts
 
 
 class FlatParameters:
-    """All parameters in one tensor `values`, all gradients in another; views of both by name.
+    """All parameters in one tensor `values`, all gradients in another; views of both by name, and under the
+    names of the trace in `named`.
 
     The module's parameters become views of `values`: what the engine learns, the module has. What lies
     between two parameters, up to the next 64 bytes, nobody reads.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        named = dict(model.named_parameters())
-        first = next(iter(named.values()))
+        parameters = dict(model.named_parameters())
+        first = next(iter(parameters.values()))
         step = ALIGNMENT // first.element_size()
         places, end = {}, 0
-        for name, parameter in named.items():
+        for name, parameter in parameters.items():
             places[name] = end
             end += -(-parameter.numel() // step) * step
         self.values = torch.zeros(end, dtype=first.dtype, device=first.device)
         self.gradients = torch.zeros_like(self.values)
-        self.parameter = self._views(self.values, named, places)
-        self.gradient = self._views(self.gradients, named, places)
+        self.parameter = self._views(self.values, parameters, places)
+        self.gradient = self._views(self.gradients, parameters, places)
+        self.named = named("", self.parameter) | named("d", self.gradient)
         with torch.no_grad():
-            for name, parameter in named.items():
+            for name, parameter in parameters.items():
                 self.parameter[name].copy_(parameter)
                 parameter.data = self.parameter[name]
 
     @staticmethod
-    def _views(flat: Tensor, named: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Tensor]:
-        return {
-            name: flat[places[name] : places[name] + p.numel()].view(p.shape) for name, p in named.items()
-        }
+    def _views(flat: Tensor, like: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Tensor]:
+        return {n: flat[places[n] : places[n] + p.numel()].view(p.shape) for n, p in like.items()}
 
 
 class Resident:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from manual.catalogue import LOSSES as MANUAL_LOSSES
-from manual.chain import symbol
+from manual.catalogue import OPTIMIZERS as MANUAL_OPTIMIZERS
 from manual.losses import Reduction
 from manual.network import targets
 from manual.numbers import Array
-from manual.structure.architecture import choose
+from manual.steps.engine import check
+from manual.steps.program import program
+from manual.structure.architecture import choose, symbol
 from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
@@ -29,7 +32,8 @@ from mlp_torch.buffered.recipe import Rules
 from mlp_torch.buffered.step import Step, Task, run, take_down
 from mlp_torch.config import PRECISIONS
 from mlp_torch.errors import UserError
-from mlp_torch.model import MLP, generators, load_arrays, set_generators, state_arrays
+from mlp_torch.model import MLP, generators, set_generators
+from mlp_torch.module_engine import ModuleEngine
 from mlp_torch.trace import stages_of, to_array
 
 STEPS_PER_GRAPH = 16
@@ -39,7 +43,7 @@ PREDICTED_ROWS = 8192
 
 
 def unsupported(device: str, dtype: str = "float32", fp32_precision: str = "ieee") -> str | None:
-    """What of this the engine cannot do, in one line, or None: every row of every table it can."""
+    """What of this the engine cannot do, in one line, or None."""
     if device not in ("cpu", "cuda"):
         return f"the torch engine runs on cpu and cuda, not on {device}"
     if fp32_precision not in PRECISIONS:
@@ -60,7 +64,7 @@ def too_large(numbers: Mapping[str, Any], dtype: torch.dtype) -> str | None:
     return None
 
 
-class TorchEngine:
+class TorchEngine(ModuleEngine):
     """The hand-written gradient and update in torch's kernels; answers `manual.training.engine.Engine`.
 
     `options` are the optimizer's beside lr, as torch.optim names them; `recipe`: `manual.training.recipe`.
@@ -86,11 +90,13 @@ class TorchEngine:
         steps_per_graph: int = STEPS_PER_GRAPH,
     ) -> None:
         choose("loss", loss, MANUAL_LOSSES)
-        choose("optimizer", optimizer, list(OPTIMIZERS))
+        rule = MANUAL_OPTIMIZERS[choose("optimizer", optimizer, list(MANUAL_OPTIMIZERS))]
         self.model, self.loss = module, loss
         self.flat = FlatParameters(module)
         self.device, self.dtype = self.flat.values.device, self.flat.values.dtype
         reason = unsupported(self.device.type, str(self.dtype).removeprefix("torch."), fp32_precision)
+        if reason is None and rule not in OPTIMIZERS:
+            reason = f"the torch engine has no kernel for {rule.__name__}"
         if reason is not None:
             raise ValueError(reason)
         beyond = too_large({**asdict(recipe), **options}, self.dtype)
@@ -101,20 +107,15 @@ class TorchEngine:
         self.recipe = recipe
         self.task, self.fp32_precision = Task(loss, "mean", recipe, bf16), "ieee" if bf16 else fp32_precision
         self.rules = Rules(recipe, self.flat.gradients)
-        self.optimizer = OPTIMIZERS[optimizer](self.flat.values, self.flat.gradients, **options)
+        self.optimizer = OPTIMIZERS[rule](rule({}, **options), self.flat.values, self.flat.gradients)
         self.resident = Resident(self.device)
         self.capture: Capture | None = cuda_graph if self.device.type == "cuda" else None
         self.steps_per_graph = steps_per_graph
         self.chunks: dict[Any, Chunk] = {}
+        self.program = cache(program)
 
     def epoch(
-        self,
-        x: Array,
-        y: Array,
-        indices: Array,
-        batch_size: int,
-        rates: Array,
-        weights: Array | None = None,
+        self, x: Array, y: Array, indices: Array, batch_size: int, rates: Array, weights: Array | None = None
     ) -> Array:
         """As `manual.training.engine.Engine` says; it does not stop at a loss that is not finite."""
         with self._working(), advised(batch_size, self.device, self._needed, self._release):
@@ -135,9 +136,8 @@ class TorchEngine:
                 chunk = self._chunk(data, len(rest), 1)
                 chunk(data, rest, rate[done:], losses[done:])
             if self.recipe.accumulate > 1 and (whole < len(rates) or whole % self.recipe.accumulate):
-                run(
-                    self._close(chunk.rates[0].copy_(rate[-1]), (len(rates) - 1) % self.recipe.accumulate + 1)
-                )
+                last = (len(rates) - 1) % self.recipe.accumulate + 1
+                run(self._close(chunk.rates[0].copy_(rate[-1]), last))
             return losses.double().cpu().numpy()
 
     def update(self, rate: Tensor, k: int = 0) -> list[Op]:
@@ -161,7 +161,7 @@ class TorchEngine:
     ) -> float:
         """One step on a batch; `masks` gives the dropout masks as in `manual.MLP.trace`."""
         with self._working(), advised(len(x), self.device, self._needed, self._release):
-            data = self._tensors(x, y, weights)
+            data = self._data(x, y, weights, kept=False)
             chunk = self._chunk(data, len(x), 1)
             given = None if masks is None else {n: self.resident.tensor(m) for n, m in masks.items()}
             loss = float(chunk.one(data, lr, given))
@@ -169,24 +169,9 @@ class TorchEngine:
                 run(self._close(chunk.rates[0], 1))
             return loss
 
-    def predict(self, x: Array) -> Array:
-        """The output (N, out) in evaluation mode; the module's mode is left as it was."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with self._working():
-                parts = [self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)]
-                return torch.cat(parts).cpu().numpy()
-        finally:
-            self.model.train(training)
-
-    def parameters(self) -> dict[str, Array]:
-        """A copy of the parameters and buffers, by `state_dict` name."""
-        return state_arrays(self.model)
-
-    def load(self, parameters: Mapping[str, Array]) -> None:
-        """Write such a copy back, bit for bit; the optimizer's moments stay as they are."""
-        load_arrays(self.model, parameters)
+    def outputs(self, x: Array) -> Tensor:
+        with self._working():
+            return torch.cat([self.model(rows) for rows in torch.split(self.resident(x), PREDICTED_ROWS)])
 
     def state(self) -> State:
         """As `manual.training.engine.Resumable` says."""
@@ -224,7 +209,7 @@ class TorchEngine:
         stages = stages_of(self.model, self.loss, reduction, weights is not None, self.recipe)
         leaves = {symbol(name): array for name, array in self.parameters().items()}
         with self._working():
-            rows, y_rows, *w = self._tensors(x, y, weights)
+            rows, y_rows, *w = self._data(x, y, weights, kept=False)
             buffers = Buffers(self.device, self.dtype)
             task = replace(self.task, reduction=reduction)
             options: dict[str, Any] = {"training": self.model.training, "with_dx": True}
@@ -244,29 +229,19 @@ class TorchEngine:
         with torch.inference_mode(), precision(self.device.type, self.fp32_precision), flushing(spread):
             yield
 
-    def _data(self, x: Array, y: Array, weights: Array | None) -> Rows:
-        """x, y and weights on the device; they are looked at when they come there, not in every epoch."""
-        new = x not in self.resident or y not in self.resident
-        data = tuple(self.resident(array) for array in (x, y, weights) if array is not None)
-        if new:
-            self._check(data[0], y)
-        return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
+    def _data(self, x: Array, y: Array, weights: Array | None, kept: bool = True) -> Rows:
+        """x, y and weights on the device, where they stay if they are `kept`; looked at as they come there.
 
-    def _tensors(self, x: Array, y: Array, weights: Array | None) -> Rows:
-        """The same for one batch, which is not kept."""
-        data = tuple(self.resident.tensor(array) for array in (x, y, weights) if array is not None)
-        self._check(data[0], y)
+        Raises ValueError where x or y does not fit the network and the loss.
+        """
+        known = kept and x in self.resident and y in self.resident
+        take = self.resident if kept else self.resident.tensor
+        data = tuple(take(array) for array in (x, y, weights) if array is not None)
+        if not known:
+            check(MANUAL_LOSSES[self.loss], self.model.architecture.sizes, data[0], y)
+            if data[0].dtype != self.dtype:
+                raise ValueError(f"x is {data[0].dtype}; this network takes {self.dtype}")
         return (*data[:2], *(w.to(self.dtype) for w in data[2:]))
-
-    def _check(self, x: Tensor, y: Array) -> None:
-        """Raise ValueError where x or y does not fit the network and the loss."""
-        sizes = self.model.architecture.sizes
-        if x.ndim != 2 or x.shape[1] != sizes[0] or x.dtype != self.dtype:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)} and is {x.dtype}; "
-                f"this network takes (N, {sizes[0]}) of {self.dtype}"
-            )
-        MANUAL_LOSSES[self.loss].check(np.broadcast_to(np.zeros((), np.float32), (len(x), sizes[-1])), y)
 
     def _steps(self, x: Tensor, batch_size: int) -> int:
         """How many batches make a chunk: whole groups of those that make an update together."""
@@ -283,7 +258,8 @@ class TorchEngine:
         return self.chunks[key]
 
     def _build(self, buffers: Buffers, x: Tensor, y: Tensor, loss: Tensor, weights: Tensor | None) -> Step:
-        return Step(self.model, self.flat, buffers, self.task, x, y, loss, weights=weights)
+        given: Any = {"weights": weights, "program": self.program}
+        return Step(self.model, self.flat, buffers, self.task, x, y, loss, **given)
 
     def _needed(self, batch_size: int) -> int:
         """The bytes of all buffers of training with that batch size, counted without making them."""

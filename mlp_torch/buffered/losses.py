@@ -1,5 +1,9 @@
 """The losses as kernels: the value and ∂L/∂ŷ, one beside the other, one row a loss.
 
+A row has its kernel from its record. Those of `LOSSES` couple the entries of a sample, or are faster by hand:
+made from the record the squared losses take 1.6 to 1.8 times as long, smooth_l1 2.2 to 2.6, hinge and l1 1.1
+to 1.3, bce_with_logits 1.0 to 1.1 (64 to 2,048 entries, one thread of an Intel Xeon).
+
 A row's first list leaves the loss in a tensor without dimensions, its second ∂L/∂ŷ in `d`; the second
 may use what the first computed. `count` is what the mean divides by (1 for a sum).
 """
@@ -11,7 +15,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from manual.losses import Loss
+from manual.recorded.formula import recorded
+from manual.recorded.simplify import simplified
 from mlp_torch.buffered.buffers import Buffers, Op
+from mlp_torch.buffered.recorded import OPAQUE, RecordedLoss
 
 aten = torch.ops.aten
 
@@ -228,3 +236,13 @@ LOSSES: dict[str, LossKernel] = {
     "bce_with_logits": bce_with_logits,
     "cross_entropy": cross_entropy,
 }
+
+
+def kernel(row: Loss) -> LossKernel:
+    """The kernel of a row, from its record where none stands above; ValueError where it has none."""
+    if row.name in LOSSES:
+        return LOSSES[row.name]
+    formula = recorded(row, simplify=simplified, opaque=OPAQUE)
+    if formula is None:
+        raise ValueError(f"the torch step has no kernel for {row.name}")
+    return RecordedLoss(formula)

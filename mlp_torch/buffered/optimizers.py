@@ -1,9 +1,10 @@
-"""The update rules on the one flat parameter, with torch.optim's names, defaults and formulas.
+"""The update rules on the one flat parameter, by torch's formulas; options and defaults are the rule's own.
 
 Where torch has a fused kernel that runs on every device (the one behind `torch.optim.X(fused=True)`) a
 step is that one kernel, called without the Python around it; RMSprop and Adagrad have none, and are
-written out. A row takes θ, ∇θ and the options, makes its moments, and returns an `Update`, whose step takes
-the learning rate as a tensor without dimensions, so that a recorded step can learn at another rate.
+written out. A row of `OPTIMIZERS` takes the rule with its options, θ and ∇θ, makes its moments, and returns
+an `Update`, whose step takes the learning rate as a tensor without dimensions, so that a recorded step can
+learn at another rate.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manual.catalogue.optimizers import Adagrad, Adam, AdamW, RMSprop
+from manual.optimizers import SGD, Optimizer
 from mlp_torch.buffered.buffers import Op
 
 
@@ -35,135 +38,98 @@ def _number(value: float, like: Tensor) -> Tensor:
 
 
 # b ← μ b + (1 − τ) g (b = g at first), θ ← θ − η b; Nesterov: θ ← θ − η (g + μ b); g = ∇θ + λθ
-def sgd(
-    theta: Tensor,
-    gradient: Tensor,
-    *,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-) -> Update:
-    if nesterov and (momentum <= 0 or dampening != 0):
-        raise ValueError("nesterov needs a momentum above 0 and no dampening")
-    buffers = [torch.zeros_like(theta)] if momentum else []
-    state: dict[str, bool] = {"is_first_step": True}
-    options: dict[str, Any] = {"weight_decay": weight_decay, "momentum": momentum, "dampening": dampening}
-    options |= {"nesterov": nesterov, "maximize": False}
+def sgd(o: SGD, theta: Tensor, gradient: Tensor) -> Update:
+    moments = {"momentum_buffer": torch.zeros_like(theta)} if o.momentum else {}
+    buffers, flags = list(moments.values()), {"is_first_step": True}
+    options: dict[str, Any] = {"weight_decay": o.weight_decay, "momentum": o.momentum, "maximize": False}
+    options |= {"dampening": o.dampening, "nesterov": o.nesterov}
 
     def update(lr: Tensor) -> None:
-        first = state["is_first_step"]
+        first = flags["is_first_step"]
         torch._fused_sgd_([theta], [gradient], buffers, lr=lr, is_first_step=first, **options)
-        state["is_first_step"] = False
+        flags["is_first_step"] = False
 
-    kept = {"momentum_buffer": buffers[0]} if momentum else {}
-    return Update(lambda lr: [partial(update, lr)], kept, state)
+    return Update(lambda lr: [partial(update, lr)], moments, flags)
 
 
 # v ← α v + (1 − α) g², θ ← θ − η g / (√v + ε); momentum: b ← μ b + g / (√v + ε), θ ← θ − η b
-def rmsprop(
-    theta: Tensor,
-    gradient: Tensor,
-    *,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    momentum: float = 0.0,
-) -> Update:
+def rmsprop(o: RMSprop, theta: Tensor, gradient: Tensor) -> Update:
     v, direction = torch.zeros_like(theta), torch.zeros_like(theta)
-    b = torch.zeros_like(theta) if momentum else direction
-    kept, added, carried = (_number(value, theta) for value in (alpha, eps, momentum))
-
-    g, decay = _decayed(theta, gradient, weight_decay)
+    b = torch.zeros_like(theta) if o.momentum else direction
+    kept, added, carried = (_number(value, theta) for value in (o.alpha, o.eps, o.momentum))
+    g, decay = _decayed(o, theta, gradient)
 
     def step(lr: Tensor) -> list[Op]:
         return [
             *decay,
             partial(v.mul_, kept),
-            partial(v.addcmul_, g, g, value=1 - alpha),
-            partial(torch.sqrt, v, out=direction),
-            partial(direction.add_, added),
-            partial(torch.div, g, direction, out=direction),
-            *([partial(b.mul_, carried), partial(b.add_, direction)] if momentum else []),
+            partial(v.addcmul_, g, g, value=1 - o.alpha),
+            *_over_root(g, v, added, direction),
+            *([partial(b.mul_, carried), partial(b.add_, direction)] if o.momentum else []),
             partial(torch.mul, b, lr, out=direction),
             partial(theta.sub_, direction),
         ]
 
-    return Update(step, {"square_avg": v} | ({"momentum_buffer": b} if momentum else {}))
+    return Update(step, {"square_avg": v} | ({"momentum_buffer": b} if o.momentum else {}))
 
 
 # s ← s + g², θ ← θ − η / (1 + (t − 1) decay) · g / (√s + ε)
-def adagrad(
-    theta: Tensor,
-    gradient: Tensor,
-    *,
-    lr_decay: float = 0.0,
-    weight_decay: float = 0.0,
-    eps: float = 1e-10,
-) -> Update:
-    s, direction = torch.zeros_like(theta), torch.zeros_like(theta)
-    added = _number(eps, theta)
+def adagrad(o: Adagrad, theta: Tensor, gradient: Tensor) -> Update:
+    s, direction, added = torch.zeros_like(theta), torch.zeros_like(theta), _number(o.eps, theta)
     # 1 + (t − 1) decay, moved on by decay after every step
     divisor = torch.ones((), dtype=torch.float64, device=theta.device)
-    moved = _number(lr_decay, divisor)
-    g, decay = _decayed(theta, gradient, weight_decay)
+    moved = _number(o.lr_decay, divisor)
+    g, decay = _decayed(o, theta, gradient)
 
     def step(lr: Tensor) -> list[Op]:
         return [
             *decay,
             partial(s.addcmul_, g, g),
-            partial(torch.sqrt, s, out=direction),
-            partial(direction.add_, added),
-            partial(torch.div, g, direction, out=direction),
+            *_over_root(g, s, added, direction),
             partial(direction.mul_, lr),
-            *([partial(direction.div_, divisor), partial(divisor.add_, moved)] if lr_decay else []),
+            *([partial(direction.div_, divisor), partial(divisor.add_, moved)] if o.lr_decay else []),
             partial(theta.sub_, direction),
         ]
 
     return Update(step, {"sum": s, "divisor": divisor})
 
 
-def _decayed(theta: Tensor, gradient: Tensor, weight_decay: float) -> tuple[Tensor, list[Op]]:
+def _over_root(g: Tensor, v: Tensor, eps: Tensor, out: Tensor) -> list[Op]:
+    """g / (√v + ε)."""
+    return [partial(torch.sqrt, v, out=out), partial(out.add_, eps), partial(torch.div, g, out, out=out)]
+
+
+def _decayed(o: Optimizer, theta: Tensor, gradient: Tensor) -> tuple[Tensor, list[Op]]:
     """g = ∇θ + λθ, apart from ∇θ, which stays what the step found."""
-    if not weight_decay:
+    if not o.weight_decay:
         return gradient, []
     g = torch.empty_like(gradient)
-    return g, [partial(torch.add, gradient, theta, alpha=weight_decay, out=g)]
+    return g, [partial(torch.add, gradient, theta, alpha=o.weight_decay, out=g)]
 
 
 # m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
-def _adam(kernel: str, default_decay: float) -> Callable[..., Update]:
-    def adam(
-        theta: Tensor,
-        gradient: Tensor,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = default_decay,
-    ) -> Update:
-        m, v = torch.zeros_like(theta), torch.zeros_like(theta)
-        steps = torch.zeros((), dtype=torch.float32, device=theta.device)
-        one = torch.ones_like(steps)
-        beta1, beta2 = betas
-        options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        fused = getattr(torch, kernel)
-        lists: Any = [theta], [gradient], [m], [v], [], [steps]
+def adam(o: Adam, theta: Tensor, gradient: Tensor) -> Update:
+    """AdamW's decay leaves the moments alone: θ ← (1 − η λ) θ first."""
+    m, v = torch.zeros_like(theta), torch.zeros_like(theta)
+    steps = torch.zeros((), dtype=torch.float32, device=theta.device)
+    one = torch.ones_like(steps)
+    fused: Any = torch._fused_adamw_ if isinstance(o, AdamW) else torch._fused_adam_
+    options: Any = {"beta1": o.betas[0], "beta2": o.betas[1], "eps": o.eps, "weight_decay": o.weight_decay}
+    lists: Any = [theta], [gradient], [m], [v], [], [steps]
 
-        def step(lr: Tensor) -> list[Op]:
-            return [
-                partial(steps.add_, one),
-                partial(fused, *lists, lr=lr, amsgrad=False, maximize=False, **options),
-            ]
+    def step(lr: Tensor) -> list[Op]:
+        return [
+            partial(steps.add_, one),
+            partial(fused, *lists, lr=lr, amsgrad=False, maximize=False, **options),
+        ]
 
-        return Update(step, {"exp_avg": m, "exp_avg_sq": v, "step": steps})
-
-    return adam
+    return Update(step, {"exp_avg": m, "exp_avg_sq": v, "step": steps})
 
 
-OPTIMIZERS: dict[str, Any] = {
-    "sgd": sgd,
-    "rmsprop": rmsprop,
-    "adagrad": adagrad,
-    "adam": _adam("_fused_adam_", 0.0),
-    "adamw": _adam("_fused_adamw_", 0.01),  # whose decay leaves the moments alone: θ ← (1 − η λ) θ first
+OPTIMIZERS: dict[type[Optimizer], Callable[..., Update]] = {
+    SGD: sgd,
+    RMSprop: rmsprop,
+    Adagrad: adagrad,
+    Adam: adam,
+    AdamW: adam,
 }

@@ -1,4 +1,4 @@
-"""One step in buffers: `manual.chain` row by row, each stage as the kernels that compute it.
+"""One step in buffers: for each kind of stage in `manual.chain` the kernels that compute it.
 
 A `Step` is bound to where its batch lies and where its loss goes; everything between is shared by all
 steps of one batch size, so nothing is allocated after the first.
@@ -7,22 +7,26 @@ steps of one batch size, so nothing is allocated after the first.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from manual.catalogue import LOSSES as MANUAL_LOSSES
+from manual.catalogue import LOSSES
+from manual.losses import Reduction
+from manual.steps.program import Program, Written, program, terms
+from manual.structure.trace import Stage
 from manual.training.recipe import PLAIN, Recipe
-from mlp_torch.buffered import layers, products
-from mlp_torch.buffered.activations import ACTIVATIONS, ActivationKernel, Unit
+from mlp_torch.buffered import activations, layers, losses, products
+from mlp_torch.buffered.activations import ActivationKernel, Unit
 from mlp_torch.buffered.buffers import Buffers, FlatParameters, Op
-from mlp_torch.buffered.losses import LOSSES, Ends
+from mlp_torch.buffered.losses import Ends
 from mlp_torch.model import MLP
 
 
 @dataclass(frozen=True)
 class StageKernels:
-    """One row: its name in `manual.chain`, the kernels, and the tensor that then holds its value.
+    """A stage's name in `manual.chain`, its kernels, and the tensor that then holds its value.
 
     `kind` tells what is no stage of the chain rule: to "draw" a mask, to "move" running statistics, to
     "weigh" the samples.
@@ -42,16 +46,19 @@ class Task:
     """
 
     loss: str
-    reduction: str = "mean"
+    reduction: Reduction = "mean"
     recipe: Recipe = PLAIN
     bf16: bool = False
 
 
-class Step:
+Row = tuple[list[Op], Tensor]  # the kernels of a stage, and the tensor that then holds its value
+
+
+class Step(Written):
     """The stages of one pass over `x` (N, in) and `y`, weighted by `weights` (N,), the loss in `loss` ().
 
-    In `training`, dropout and batch statistics act; `with_dx` adds ∂L/∂x, which no update needs. Raises
-    ValueError for one sample and batch_norm.
+    In `training`, dropout and batch statistics act; `with_dx` adds ∂L/∂x, which no update needs; `program`
+    gives the stages. Raises ValueError for one sample and batch_norm.
     """
 
     def __init__(
@@ -67,168 +74,159 @@ class Step:
         weights: Tensor | None = None,
         training: bool = True,
         with_dx: bool = False,
+        program: Program = program,
     ) -> None:
         self.model, self.flat, self.buffers, self.task = model, flat, buffers, task
-        self.n, self.training = len(x), training
-        self.depth = model.architecture.depth
+        self.n, self.training, self.total = len(x), training, loss
         self.ones = buffers.ones(self.n)
         self.rounded = products.Rounded(buffers) if task.bf16 else None
         self.stages: list[StageKernels] = []
-        self.units: dict[int, tuple[ActivationKernel, Unit]] = {}
-        self.inputs: dict[int, Tensor] = {1: x}
+        self.rows: dict[int, ActivationKernel] = {}
+        self.units: dict[int, Unit] = {}
         self.normalizations: dict[int, layers.Normalization] = {}
         self.masks: dict[int, Tensor] = {}
-        if model.architecture.normalization == "batch_norm" and self.training and self.n < 2:
+        architecture = model.architecture
+        if architecture.normalization == "batch_norm" and training and self.n < 2:
             raise ValueError("batch_norm needs at least 2 samples in a training batch, got 1")
-        for layer in range(1, self.depth + 1):
-            self._forward(layer)
-        self._loss(y, loss, weights)
-        for layer in range(self.depth, 0, -1):
-            self._backward(layer, with_dx or layer > 1)
-        if task.recipe.penalized:
-            self._penalty(loss)
+        self.values: dict[str, Any] = {"x": x, "y": y} | flat.named
+        if weights is not None:
+            self.values["weights"] = weights.view(-1, 1)
+        asked = (architecture, task.loss, task.reduction, training, weights is not None, task.recipe)
+        self.write(program(*asked, dx=with_dx))
 
     def ops(self, *leave_out: str) -> list[Op]:
         """All kernels in order, without those of the kinds to leave out."""
         return [op for stage in self.stages if stage.kind not in leave_out for op in stage.ops]
 
-    def _write(self, name: str, ops: list[Op], value: Tensor, kind: str = "stage") -> None:
-        self.stages.append(StageKernels(name, ops, value, kind))
+    def written(self, stage: Stage, result: Row) -> Tensor:
+        ops, value = result
+        self.stages.append(StageKernels(stage.name, ops, value))
+        if stage.kind == "batch_norm":
+            tracked: Any = self.model.normalizations[stage.layer - 1].num_batches_tracked
+            moves = self.normalizations[stage.layer].move_statistics(tracked)
+            self.stages.append(StageKernels(f"statistics{stage.layer}", moves, value, "move"))
+        return value
 
-    def _size(self, layer: int) -> int:
-        return self.model.architecture.sizes[layer]
-
-    def _like(self, letter: str, layer: int) -> Tensor:
-        return self.buffers(f"{letter}{layer}", self.n, self._size(layer))
+    def _like(self, name: str, layer: int) -> Tensor:
+        return self.buffers(name, self.n, self.model.architecture.sizes[layer])
 
     def _d(self, layer: int) -> Tensor:
         """Where the gradient of that layer's output lies, and of its activation and pre-activation."""
-        return self.buffers(f"d{layer}", self.n, self._size(layer))
+        return self._like(f"d{layer}", layer)
 
-    def _forward(self, layer: int) -> None:
-        """z = a Wᵀ + b, n = γ x̂ + β, a = f(n), h = a · mask."""
-        i, parameter, architecture = layer - 1, self.flat.parameter, self.model.architecture
-        z = self._like("z", layer)
-        weight, bias = parameter[f"layers.{i}.weight"], parameter[f"layers.{i}.bias"]
-        ops = products.forward(self.inputs[layer], weight, bias, z, self.rounded)
-        self._write(f"z{layer}", ops, z)
-        hidden = layer < self.depth
-        if hidden and architecture.normalization != "none":
-            z = self._normalize(layer, z)
-        row = ACTIVATIONS[architecture.activation_of(layer)]
-        a = z if row.from_a else self._like("a", layer)
-        d = self._d(layer)
-        slope = f"activations.{i}.weight"
-        unit = Unit(
-            *(z, a, d, d if row.elementwise else self._like("dz", layer)),
-            self.buffers,
-            str(layer),
-            float(architecture.negative_slope),
-            parameter.get(slope),
-            self.flat.gradient.get(slope),
-        )
-        self._write(f"a{layer}", row.forward(unit), a)
-        self.units[layer] = row, unit
-        if hidden and self.training and architecture.dropout > 0:
-            mask, h = self._like("mask", layer), self._like("h", layer)
-            draw = layers.draw_mask(mask, architecture.dropout, self.buffers)
-            self._write(f"mask{layer}", draw, mask, "draw")
-            self._write(f"h{layer}", layers.dropout(a, mask, h), h)
-            self.masks[layer], a = mask, h
-        self.inputs[layer + 1] = a
+    # z = a Wᵀ + b
+    def linear(self, stage: Stage, a: Tensor, weight: Tensor, bias: Tensor) -> Row:
+        z = self._like(stage.name, stage.layer)
+        return products.forward(a, weight, bias, z, self.rounded), z
 
-    def _normalize(self, layer: int, z: Tensor) -> Tensor:
-        i, module = layer - 1, self.model.normalizations[layer - 1]
-        kind, n = self.model.architecture.normalization, self._like("n", layer)
-        batch_norm = isinstance(module, nn.BatchNorm1d)
-        if batch_norm and not self.training:
-            kind = "batch_norm_evaluation"
-        gamma, beta = (self.flat.parameter[f"normalizations.{i}.{p}"] for p in ("weight", "bias"))
-        running = (module.running_mean, module.running_var) if batch_norm else (None, None)
-        normalization = layers.Normalization(kind, z, n, gamma, beta, self.buffers, str(layer), *running)
-        self._write(f"n{layer}", normalization.forward(), n)
-        if kind == "batch_norm":
-            assert isinstance(module.num_batches_tracked, Tensor)
-            moves = normalization.move_statistics(module.num_batches_tracked)
-            self._write(f"statistics{layer}", moves, n, "move")
-        self.normalizations[layer] = normalization
-        return n
+    # n = γ x̂ + β
+    def normalization(self, stage: Stage, z: Tensor, gamma: Tensor, beta: Tensor, *_: Any) -> Row:
+        i, n = stage.layer, self._like(stage.name, stage.layer)
+        module = self.model.normalizations[i - 1]
+        running = (module.running_mean, module.running_var) if isinstance(module, nn.BatchNorm1d) else ()
+        kernels = layers.Normalization(stage.kind, z, n, gamma, beta, self.buffers, str(i), *running)
+        self.normalizations[i] = kernels
+        return kernels.forward(), n
 
-    def _loss(self, y: Tensor, loss: Tensor, weights: Tensor | None) -> None:
-        output, d = self.inputs[self.depth + 1], self._d(self.depth)
-        row = MANUAL_LOSSES[self.task.loss]
+    # a = f(n)
+    def activation(self, stage: Stage, n: Tensor, *slope: Tensor) -> Row:
+        i, d = stage.layer, self._d(stage.layer)
+        row = self.rows[i] = activations.kernel(self.model.architecture.row(i))
+        a = n if row.from_a else self._like(stage.name, i)
+        dz = d if row.elementwise else self._like(f"dz{i}", i)
+        constant, dslope = float(self.model.architecture.negative_slope), self.values.get(f"dslope{i}")
+        learned = (slope[0], dslope) if slope else ()
+        unit = self.units[i] = Unit(n, a, d, dz, self.buffers, str(i), constant, *learned)
+        return row.forward(unit), a
+
+    # h = a · mask
+    def dropout(self, stage: Stage, a: Tensor, _: Any) -> Row:
+        i, p, mask_name = stage.layer, self.model.architecture.dropout, stage.reads[1]
+        mask = self.values[mask_name] = self.masks[i] = self._like(mask_name, i)
+        draw, h = layers.draw_mask(mask, p, self.buffers), self._like(stage.name, i)
+        self.stages.append(StageKernels(mask_name, draw, mask, "draw"))
+        return layers.dropout(a, mask, h), h
+
+    def loss(self, stage: Stage, output: Tensor, y: Tensor, weights: Tensor | None = None) -> Row:
         mean = self.task.reduction == "mean"
-        count = 1 if not mean else len(output) if row.per_sample else output.numel()
-        share = None if weights is None else weights.view(-1, 1)
-        if share is not None and mean:
-            share = self._shares(share, count // len(output))
-        ends = Ends(output, y, loss, d, count, self.buffers, share)
-        value, gradient = LOSSES[self.task.loss](ends)
-        self._write("loss", value, loss)
-        self._write("dloss", gradient, d)
+        count = terms(self.task.loss, self.task.reduction, *output.shape)
+        share = self._shares(weights, count // self.n) if weights is not None and mean else weights
+        ends = Ends(output, y, self.total, self._d(stage.layer), count, self.buffers, share)
+        value, self.slope_of_loss = losses.kernel(LOSSES[self.task.loss])(ends)
+        return value, self.total
 
     # wᵢ / (Σ w · terms a sample)
-    def _shares(self, weights: Tensor, terms: int) -> Tensor:
+    def _shares(self, weights: Tensor, count: int) -> Tensor:
         total, shares = self.buffers("Σw"), self.buffers("shares", self.n, 1)
         ops: list[Op] = [
             partial(torch.sum, weights, (0, 1), out=total),
-            partial(total.mul_, self.buffers.constant(terms)),
+            partial(total.mul_, self.buffers.constant(count)),
             partial(torch.div, weights, total, out=shares),
         ]
-        self._write("shares", ops, shares, "weigh")
+        self.stages.append(StageKernels("shares", ops, shares, "weigh"))
         return shares
 
-    def _backward(self, layer: int, with_input: bool) -> None:
-        """From ∂L/∂h to ∂L/∂(the input of the layer): each row multiplies by one local derivative."""
-        i, gradient, d = layer - 1, self.flat.gradient, self._d(layer)
-        row, unit = self.units[layer]
-        if layer in self.masks:
-            self._write(f"da{layer}", layers.dropout_backward(d, self.masks[layer]), d)
-        if row.slope is not None and unit.dslope is not None:
-            self._write(f"dslope{layer}", row.slope(unit), unit.dslope)
-        dz = unit.dz
-        letter = "n" if layer in self.normalizations else "z"
-        self._write(f"d{letter}{layer}", row.backward(unit), dz)
-        if layer in self.normalizations:
-            normalization = self.normalizations[layer]
-            dgamma, dbeta = (gradient[f"normalizations.{i}.{p}"] for p in ("weight", "bias"))
-            self._write(f"dgamma{layer}", normalization.backward_weight(dz, self.ones, dgamma), dgamma)
-            self._write(f"dbeta{layer}", products.backward_bias(dz, self.ones, dbeta), dbeta)
-            self._write(f"dz{layer}", normalization.backward_input(dz), dz)
-        a, dweight, dbias = self.inputs[layer], gradient[f"layers.{i}.weight"], gradient[f"layers.{i}.bias"]
-        self._write(f"dW{layer}", products.backward_weight(dz, a, dweight, self.rounded), dweight)
-        self._write(f"db{layer}", products.backward_bias(dz, self.ones, dbias), dbias)
-        if with_input:
-            below = "x" if layer == 1 else f"{'h' if layer - 1 in self.masks else 'a'}{layer - 1}"
-            d_below = self._d(layer - 1) if layer > 1 else self.buffers("dx", *a.shape)
-            weight = self.flat.parameter[f"layers.{i}.weight"]
-            ops = products.backward_input(dz, weight, d_below, self.rounded)
-            self._write(f"d{below}", ops, d_below)
-
-    # L ← L + λ₁ Σ|W| + ½ λ₂ ΣW², ∂L/∂W ← ∂L/∂W + λ₁ sign W + λ₂ W
-    def _penalty(self, loss: Tensor) -> None:
-        recipe, total = self.task.recipe, self.buffers("Σ|W|")
-        for layer in range(1, self.depth + 1):
-            name = f"layers.{layer - 1}.weight"
-            weight, gradient = self.flat.parameter[name], self.flat.gradient[name]
-            ops: list[Op] = []
+    # L ← L + λ₁ Σ|W| + ½ λ₂ ΣW²
+    def penalty(self, stage: Stage, loss: Tensor, *weights: Tensor) -> Row:
+        recipe, total, ops = self.task.recipe, self.buffers("Σ|W|"), list[Op]()
+        for i, weight in enumerate(weights, start=1):
             if recipe.l1:
-                work = self.buffers(f"penalty{layer}", *weight.shape)
-                ops += [
-                    partial(torch.abs, weight, out=work),
-                    partial(torch.sum, work, (0, 1), out=total),
-                    partial(loss.add_, total, alpha=recipe.l1),
-                    partial(torch.sign, weight, out=work),
-                    partial(gradient.add_, work, alpha=recipe.l1),
-                ]
+                work = self.buffers(f"penalty{i}", *weight.shape)
+                ops += [partial(torch.abs, weight, out=work), partial(torch.sum, work, (0, 1), out=total)]
+                ops.append(partial(loss.add_, total, alpha=recipe.l1))
             if recipe.l2:
-                ops += [
-                    partial(torch.dot, weight.view(-1), weight.view(-1), out=total),
-                    partial(loss.add_, total, alpha=recipe.l2 / 2),
-                    partial(gradient.add_, weight, alpha=recipe.l2),
-                ]
-            self._write(f"gW{layer}", ops, gradient)
-        self._write("objective", [], loss)
+                ops.append(partial(torch.dot, weight.view(-1), weight.view(-1), out=total))
+                ops.append(partial(loss.add_, total, alpha=recipe.l2 / 2))
+        return ops, loss
+
+    def loss_gradient(self, stage: Stage, *_: Tensor) -> Row:
+        return self.slope_of_loss, self._d(stage.layer)
+
+    # h = a · mask, so ∂L/∂a = dh · mask
+    def dropout_backward(self, stage: Stage, d: Tensor, mask: Tensor) -> Row:
+        return layers.dropout_backward(d, mask), d
+
+    def slope_gradient(self, stage: Stage, *_: Tensor) -> Row:
+        kernels: Any = self.rows[stage.layer].slope
+        return kernels(self.units[stage.layer]), self.values[stage.name]
+
+    # a = f(n), so dn = da · f′(n), or the product with the Jacobian
+    def activation_backward(self, stage: Stage, *_: Tensor) -> Row:
+        unit = self.units[stage.layer]
+        return self.rows[stage.layer].backward(unit), unit.dz
+
+    jacobian_product = activation_backward
+
+    def normalization_backward_weight(self, stage: Stage, d: Tensor, *_: Any) -> Row:
+        gradient = self.values[stage.name]
+        ops = self.normalizations[stage.layer].backward_weight(d, self.ones, gradient)
+        return ops, gradient
+
+    def normalization_backward_input(self, stage: Stage, d: Tensor, *_: Any) -> Row:
+        return self.normalizations[stage.layer].backward_input(d), d
+
+    def linear_backward_weight(self, stage: Stage, dz: Tensor, a: Tensor) -> Row:
+        gradient = self.values[stage.name]
+        return products.backward_weight(dz, a, gradient, self.rounded), gradient
+
+    # ∂L/∂W ← ∂L/∂W + λ₁ sign W + λ₂ W
+    def penalty_gradient(self, stage: Stage, gradient: Tensor, weight: Tensor) -> Row:
+        recipe, ops = self.task.recipe, list[Op]()
+        if recipe.l1:
+            work = self.buffers(f"penalty{stage.layer}", *weight.shape)
+            ops = [partial(torch.sign, weight, out=work), partial(gradient.add_, work, alpha=recipe.l1)]
+        if recipe.l2:
+            ops.append(partial(gradient.add_, weight, alpha=recipe.l2))
+        return ops, gradient
+
+    def backward_bias(self, stage: Stage, d: Tensor) -> Row:
+        gradient = self.values[stage.name]
+        return products.backward_bias(d, self.ones, gradient), gradient
+
+    def linear_backward_input(self, stage: Stage, dz: Tensor, weight: Tensor) -> Row:
+        i = stage.layer - 1
+        below = self._d(i) if i else self._like("dx", 0)
+        return products.backward_input(dz, weight, below, self.rounded), below
 
 
 def run(ops: list[Op]) -> None:

@@ -6,7 +6,7 @@ from manual.structure.architecture import Architecture
 from mlp_torch.config import Train
 from mlp_torch.distributed.group import current
 from mlp_torch.distributed.shares import LEAVES
-from mlp_torch.model import MLP, OPTIMIZERS
+from mlp_torch.model import MLP, OPTIMIZERS, row_of
 
 
 def ddp(config: Train, module: MLP, loss: str) -> Any:
@@ -17,7 +17,9 @@ def ddp(config: Train, module: MLP, loss: str) -> Any:
     if group.rank == 0:
         group.tell("build", config, module.architecture, loss)
     options: Any = config.optimizer_options()
-    optimizer = OPTIMIZERS[config.optimizer](module.parameters(), lr=config.lr, **options)
+    optimizer = row_of("optimizer", OPTIMIZERS, config.optimizer)(
+        module.parameters(), lr=config.lr, **options
+    )
     return DDPEngine(
         module, loss, optimizer, config.recipe(),
         group=group, seed=config.seed, reproducible=config.reproducible,

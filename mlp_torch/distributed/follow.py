@@ -48,7 +48,7 @@ class Follower:
         self.engine.gradient(*given)
 
     def predict(self, part: str, start: int, n: int) -> None:
-        self.engine.outputs(getattr(self.parts, part).x.view(start, n))
+        self.engine.outputs_of(getattr(self.parts, part).x.view(start, n))
 
     def rows(self, part: str, index: Any) -> None:
         getattr(self.parts, part).x.assembled(index)

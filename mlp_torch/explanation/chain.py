@@ -17,7 +17,8 @@ from manual.structure.trace import Stage, Trace
 from mlp_torch.explanation.factors import LAST, LocalDerivative, last, local
 from mlp_torch.explanation.killer import Killer, gains, killer
 from mlp_torch.verify.certificate import Verdict
-from mlp_torch.verify.report import ComparisonReport, ComparisonRow
+from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.row import ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 START = "start"

@@ -4,24 +4,15 @@ import re
 
 import numpy as np
 
+from manual.catalogue import ACTIVATIONS
 from manual.numbers import Array
+from manual.recorded.text import LATEX, derivative
 from mlp_torch.explanation.chain import REUSE, START, Explanation, Factor
 from mlp_torch.explanation.text import held, layer_above, numbers, shape
 from mlp_torch.explanation.text import product as in_text
 
 LETTERS = {"gamma": r"\gamma", "beta": r"\beta", "slope": r"\text{slope}", "mask": r"\text{mask}"}
 WIDEST = 8  # columns and rows of a matrix that is printed; a larger one is named by its shape
-
-# f and f′ of the forward line, by the row's name, where LaTeX can say it shortly.
-DERIVATIVES = {
-    "identity": "1",
-    "sigmoid": "a (1 - a)",
-    "tanh": "1 - a^2",
-    "relu": "[z > 0]",
-    "softplus": "s(z)",
-    "silu": "s(z) (1 + z (1 - s(z)))",
-    "gelu": r"\Phi(z) + z \varphi(z)",
-}
 
 
 def tex(name: str) -> str:
@@ -78,7 +69,7 @@ def rule(factor: Factor) -> str:
     d, i = partial("loss", factor.stage[1:]), factor.layer
     up = partial("loss", factor.numerator)
     z = tex(factor.stage[1:])
-    a, slope = rf"a_{{{i}}}", rf"\text{{slope}}_{{{i}}}"
+    a = rf"a_{{{i}}}"
     by_kind = {
         "dropout_backward": rf"{d} = {up} \odot \text{{mask}}_{{{i}}}",
         "activation_backward": rf"{d} = {up} \odot f'({z})",
@@ -99,10 +90,8 @@ def rule(factor: Factor) -> str:
             rf"{d} = \frac{{g - {mean}(g) - {x} \, {mean}(g \odot {x})}}{{\sqrt{{\sigma^2 + \varepsilon}}}}"
             rf",\quad g = {up} \odot \gamma_{{{i}}}"
         )
-    if factor.kind == "activation_backward" and factor.row in DERIVATIVES:
-        formula += rf",\quad f' = {DERIVATIVES[factor.row]}"
-    elif factor.row == "prelu" and factor.kind == "activation_backward":
-        formula += rf",\quad f' = 1 \text{{ if }} z > 0 \text{{ else }} {slope}"
+    if factor.kind == "activation_backward":
+        formula += rf",\quad f' = {derivative(ACTIVATIONS[factor.row], LATEX)}"
     return formula
 
 

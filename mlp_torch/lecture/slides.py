@@ -75,7 +75,12 @@ SLIDES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Learning an MLP; Gradient Descent: θ ← θ − η∇θ",
         "descent",
-        ((TRAINING, "fit"), ("manual/optimizers.py", "SGD.update")),
+        (
+            ("manual/classic.py", "backward"),
+            ("manual/classic.py", "step"),
+            (TRAINING, "fit"),
+            ("manual/optimizers.py", "SGD.update"),
+        ),
     ),
     (
         "What we are truly minimizing; The gradient is; What we use for gradient update is",

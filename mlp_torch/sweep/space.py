@@ -6,6 +6,7 @@ A list is `a,b,c`; a range `low:high` with `:log` and `:int` where wanted. Tuple
 
 import itertools
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ def _dimension(spec: str) -> Dimension:
         raise UserError(f"--sweep {spec}: {flag + ' ' if flag in UNSWEPT else ''}{what}") from None
     if ":" in text:
         return _range(spec, flag, text)
-    choices = tuple(text.split(","))
+    choices = tuple(re.split(r",(?![^(]*\))", text))  # not within huber(delta=0.5)
     for choice in choices:
         try:
             _read(flag, choice)

@@ -22,7 +22,7 @@ from mlp_torch.costs import warm
 from mlp_torch.data.splits import Data
 from mlp_torch.distributed.data import read
 from mlp_torch.distributed.group import current, launched
-from mlp_torch.engines import AnyEngine, build, choose_engine, step_of
+from mlp_torch.engines import AnyEngine, build, choose_engine, moves_by_formula, step_of
 from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
@@ -128,6 +128,8 @@ def trained(
                 show(data)
             if why:
                 print(f"engine: {config.engine}, {why}")
+            if by_formula := moves_by_formula(config):
+                print(by_formula)
             start = None if before is None else before.checkpoint
             sizes = {} if start is None else start.numbers["files"]
             folder = Run(path, asdict(config), describe(config, data, architecture), sizes)

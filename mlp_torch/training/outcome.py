@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
+from manual.structure.fingerprint import fingerprint
 from manual.training.batches import Pieces
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.terminal import counted
@@ -155,7 +156,7 @@ def summarize(training: "Training", report: "ComparisonReport") -> Outcome:
         kept_in = f"interrupted; {weights_of(kept)}, {which} so far, are kept in {folder.path}"
         return Outcome(folder.path, (kept_in,), report, training.interrupted)
     lines = [
-        f"gradient check passed: by hand and by autograd agree within rounding ({report.summary()})",
+        f"gradient check passed: {report.agreement} ({report.summary()})",
         f"  {why_float64(config.dtype)}what these words mean: mlp explain certified",
         _test(test, data),
         *doubts(training, test),

@@ -8,10 +8,9 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.structure.trace import Stage, Trace
-from mlp_torch.verify import local_losses, local_normalization, penalties
 from mlp_torch.verify.enclosure import UNDERFLOW, proven
-from mlp_torch.verify.local import RULES as LAYER_RULES
-from mlp_torch.verify.local import Context, Local, Rule
+from mlp_torch.verify.kinds import RULES
+from mlp_torch.verify.local import NO_BOUND, NO_TRUTH, Context, Local, UnknownError
 from mlp_torch.verify.rounding import Rounding
 
 Verdict = Literal["exact", "certified", "undecided", "wrong"]
@@ -20,15 +19,14 @@ OVERFLOWS = "the bound overflows"
 MISSHAPEN = "its inputs have a wrong shape"
 WIDE = "the enclosure is wider than the bound"
 NOT_JUDGED = (NOT_FINITE, OVERFLOWS, MISSHAPEN, WIDE)
-SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
-# One row a kind of stage.
-RULES: dict[str, Rule] = {
-    **LAYER_RULES,
-    **local_normalization.RULES,
-    **local_losses.RULES,
-    **penalties.RULES,
-}
+
+def not_known(note: str) -> bool:
+    """Whether a judgement of that note knows nothing of its stage; of a unit at a kink much is known."""
+    return note in NOT_JUDGED or note.startswith((NO_TRUTH, NO_BOUND))
+
+
+SEVERITY: tuple[Verdict, ...] = ("exact", "certified", "undecided", "wrong")
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,20 @@ def certify(trace: Trace, only: str | None = None) -> dict[str, Judgement]:
 
 
 def shares(trace: Trace, names: Sequence[str]) -> dict[str, Array]:
-    """For each named stage, every entry's error in units of its bound (0 where both are 0)."""
+    """For each named stage, every entry's error in units of its bound (0 where both are 0).
+
+    A stage whose truth is not known is left out.
+    """
     values = {name: _float64(value) for name, value in trace.values.items()}
     context = Context(values, Rounding.of(trace["z1"].dtype))
     found = {}
     with np.errstate(all="ignore"):
         for name in names:
             stage = trace.stage(name)
-            local = _rule(stage, context)
+            try:
+                local = _rule(stage, context)
+            except UnknownError:
+                continue
             error, _ = local.truth.distance(values[name])
             found[name] = np.where(error == 0, 0.0, error / np.broadcast_to(local.bound, error.shape))
     return found
@@ -96,7 +100,10 @@ def judge(stage: Stage, context: Context) -> Judgement:
         return _undecided(stage, value, NOT_FINITE)
     if context.misshapen.intersection(stage.reads):
         return _undecided(stage, value, MISSHAPEN)
-    local = _rule(stage, context)
+    try:
+        local = _rule(stage, context)
+    except UnknownError as error:
+        return _undecided(stage, value, str(error))
     if value.shape != local.truth.hi.shape:
         context.misshapen.add(stage.name)
         return Judgement(

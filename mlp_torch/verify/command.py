@@ -55,7 +55,7 @@ def run(config: Compare) -> int:
             show(report)
         if config.plot is not None:
             Terminal().print(f"picture: {config.plot}", highlight=False, soft_wrap=True)
-    if report.verdict != "wrong" and not report.passed:
+    if report.verdict != "wrong" and not report.passed and not report.apart:
         rows = [row for r in (report, report.twin) if r is not None for row in r.unjudged]
         names = ", ".join(row.name for row in rows)
         raise UserError(f"nothing is proven wrong, and not judged: {names} ({rows[0].unjudged()}); {REMEDY}")

@@ -7,7 +7,6 @@ weights of both signs cancel over pairs of equal units. Each problem carries its
 (`ledger.py`); one whose ledger proves nothing is refused.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +19,14 @@ from manual.numbers import Array
 from manual.structure.architecture import Architecture
 from manual.structure.trace import Trace
 from manual.training.recipe import PLAIN, Recipe
-from mlp_torch.verify.ledger import PIECEWISE, SENTINEL_ROWS, Ledger, RefusedError, prove
+from mlp_torch.verify.bits import RefusedError
+from mlp_torch.verify.kinds.activation.rows import DYADIC, LATTICE, SLOPE
+from mlp_torch.verify.kinds.loss.entries import ROWS as ENTRIES
+from mlp_torch.verify.kinds.loss.stages import FAMILIES
+from mlp_torch.verify.ledger import Ledger, prove
 
+DYADIC_LOSSES = {*ENTRIES, *FAMILIES}
 POLYNOMIAL = ("half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin")
-SLOPE = 0.25  # of prelu and leaky_relu
 WEIGHTS = (0.5, 1.5)  # of the samples, in turn: their mean is 1
 COEFFICIENT = 0.25  # of the penalties
 
@@ -72,8 +75,10 @@ def problem(
     if architecture.normalization != "none":
         raise RefusedError(f"{architecture.normalization} divides by a square root")
     rows = {architecture.activation_of(layer) for layer in range(1, architecture.depth + 1)}
-    for row in sorted(rows - set(PIECEWISE) - set(SENTINEL_ROWS)):
+    for row in sorted(rows - set(DYADIC)):
         raise RefusedError(f"{row} has no dyadic values")
+    if loss not in DYADIC_LOSSES:
+        raise RefusedError(f"{loss} has no dyadic values")
     if architecture.dropout > 0:
         architecture = replace(architecture, dropout=0.5)
     if "leaky_relu" in rows:
@@ -84,7 +89,7 @@ def problem(
     n = 1 << (max(2, n).bit_length() - 1)
     if not LOSSES[loss].per_sample and k & (k - 1):
         reduction = "sum"
-    lattice = rows <= set(PIECEWISE) and loss in POLYNOMIAL
+    lattice = rows <= set(LATTICE) and loss in POLYNOMIAL
     refusal: RefusedError | None = None
     for attempt, (build, settings) in enumerate(_LADDER[lattice]):
         rng = np.random.default_rng([seed, 7, attempt])
@@ -173,21 +178,6 @@ def _first_of_pair(size: int) -> Array:
     return np.minimum(np.arange(size) // 2 * 2, size - 1)
 
 
-# What a unit whose z is in {0, ±1024} gives on.
-_VALUES: dict[str, Callable[[float], float]] = {
-    "identity": lambda z: z,
-    "relu": lambda z: max(z, 0.0),
-    "leaky_relu": lambda z: z if z > 0 else SLOPE * z,
-    "prelu": lambda z: z if z > 0 else SLOPE * z,
-    "hardtanh": lambda z: min(max(z, -1.0), 1.0),
-    "sigmoid": lambda z: (1 + np.sign(z)) / 2,
-    "tanh": lambda z: float(np.sign(z)),
-    "silu": lambda z: max(z, 0.0),
-    "gelu": lambda z: max(z, 0.0),
-    "gelu_tanh": lambda z: max(z, 0.0),
-    "elu": lambda z: z if z > 0 else float(np.sign(z)),
-}
-
 Levels = tuple[float, ...]
 
 
@@ -217,7 +207,7 @@ def _sentinel(
     for layer in range(1, architecture.depth + 1):
         fan_in, fan_out = architecture.sizes[layer - 1], architecture.sizes[layer]
         last, row = layer == architecture.depth, architecture.activation_of(layer)
-        free = last and loss in POLYNOMIAL and row in PIECEWISE
+        free = last and loss in POLYNOMIAL and row in LATTICE
         weight, bias = np.zeros((fan_out, fan_in)), np.zeros(fan_out)
         below: list[Levels] = []
         sources = [j for j in range(fan_in) if len(levels[j]) > 1]
@@ -244,7 +234,7 @@ def _sentinel(
             if free:  # a linear output needs no sentinel: every weight counts
                 weight[j] = rng.choice([-1.0, 1.0], fan_in) * abs(w) / 8
                 bias[j] = abs(w)
-            values = {_VALUES[row](z) for z in z_levels}
+            values = {DYADIC[row](z) for z in z_levels}
             if architecture.dropout > 0 and not last:
                 values = {0.0} | {2 * v for v in values}
             below.append(tuple(sorted(values)))

@@ -102,6 +102,48 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return p, a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2)
 
 
+def times(a: Enclosure, b: Enclosure) -> Enclosure:
+    """a · b, both enclosed."""
+    hi, rest = two_product(a.hi, b.hi)
+    left, right = a.hi * b.lo, a.lo * b.hi
+    lo = rest + (left + right)
+    # three roundings of low parts, each 2⁻⁵³ of what it gives; lo · lo is left out
+    slack = 2.0**-52 * (np.abs(left) + np.abs(right) + np.abs(lo)) + np.abs(a.lo * b.lo) + UNDERFLOW
+    reach = a.radius * (np.abs(b.hi) + np.abs(b.lo) + b.radius) + b.radius * (np.abs(a.hi) + np.abs(a.lo))
+    return Enclosure(hi, lo, (reach + slack) * (1 + 2.0**-50))
+
+
+def divided(e: Enclosure, n: int) -> Enclosure:
+    """e / n, enclosed."""
+    reciprocal = arb(1) / n
+    hi = float(reciprocal)
+    return _times_pair(e, hi, float(reciprocal - hi))
+
+
+def _times_pair(e: Enclosure, hi: float, lo: float) -> Enclosure:
+    first = e * np.asarray(hi)
+    # |lo| ≤ 2⁻⁵³ |hi|: left out are lo · lo, the rounding of hi · lo and of lo itself
+    slack = 2.0**-104 * np.abs(e.hi * hi) + 2.0**-52 * np.abs(e.lo * hi) + UNDERFLOW
+    lo_part = Enclosure(e.hi * lo, np.zeros_like(e.hi), slack)
+    return first + lo_part
+
+
+def normalized(e: Enclosure) -> Enclosure:
+    """The same value, hi the nearest float64 to it."""
+    return Enclosure(*two_sum(e.hi, e.lo), e.radius)
+
+
+def chosen(mask: Array, a: Enclosure, b: Enclosure) -> Enclosure:
+    """a where `mask` holds, else b."""
+    pairs = ((a.hi, b.hi), (a.lo, b.lo), (a.radius, b.radius))
+    return Enclosure(*(np.where(mask, first, second) for first, second in pairs))
+
+
+def widened(e: Enclosure, like: Enclosure) -> Enclosure:
+    """Broadcast to the shape of `like`."""
+    return Enclosure(*(np.broadcast_to(part, like.hi.shape) for part in (e.hi, e.lo, e.radius)))
+
+
 def _slices(a: Array, axis: int, bits: int, count: int) -> tuple[list[Array], Array]:
     """A as a sum of `count` slices, each a multiple of one unit a row and at most 2^bits units.
 
@@ -184,6 +226,11 @@ def total(terms: Enclosure, axis: int | None = None) -> Enclosure:
 def balls(values: Array) -> list[Any]:
     """Exact balls of all entries, in C order."""
     return [arb(v) for v in np.asarray(values, dtype=np.float64).ravel().tolist()]
+
+
+def cells(shape: tuple[int, ...], *arrays: Array) -> list[list[Any]]:
+    """Each array as exact balls, one for every cell of `shape`."""
+    return [balls(np.broadcast_to(a, shape)) for a in arrays]
 
 
 def from_balls(values: list[Any], shape: tuple[int, ...]) -> Enclosure:

@@ -17,6 +17,8 @@ from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
 from mlp_torch.verify.certificate import shares
+from mlp_torch.verify.local import NO_TRUTH
+from mlp_torch.verify.missing import without_truth
 
 FINE = 100  # pixels an inch of a file, at least: TensorBoard's pictures are coarser
 
@@ -44,7 +46,9 @@ def draw(
     a = model.architecture
     sizes = "-".join(map(str, a.sizes if a.depth <= 4 else (a.sizes[0], "…", a.sizes[-1])))
     depth = f" ({a.depth} layers)" if a.depth > 4 else ""
-    return gradients(found, f"{sizes}{depth}, {a.activation}, {loss}, {len(x)} samples, {ours['z1'].dtype}")
+    unknown = [f"{NO_TRUTH} {row}" for row in without_truth(ours)]
+    rows = unknown or [a.activation, loss]  # one line holds no more
+    return gradients(found, ", ".join([f"{sizes}{depth}", *rows, f"{len(x)} samples", str(ours["z1"].dtype)]))
 
 
 def _errors(found: Trace, names: list[str]) -> dict[str, Array]:

@@ -60,6 +60,21 @@ def _silu(z: Any) -> Pair:
     return z * s, s + z * ds
 
 
+# t = tanh(log(1 + e^z)) = n/(n + 2), n = e^z (e^z + 2); for z > 0 written with e^−z, which has a ball
+def _mish(z: Any) -> Pair:
+    s, _ = _sigmoid(z)
+    if z > 0:
+        e = (-z).exp()
+        t = (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
+        rest = 4 * e * e * (1 + 2 * e + e * e) / (1 + 2 * e + 2 * e * e) ** 2  # 1 − t²
+    else:
+        e = z.exp()
+        n = e * (e + 2)
+        t = n / (n + 2)
+        rest = 4 * (n + 1) / (n + 2) ** 2
+    return z * t, t + z * rest * s
+
+
 def _softplus(z: Any) -> Pair:
     if z > 20:
         return z, arb(1)
@@ -88,6 +103,7 @@ FUNCTIONS: dict[str, Callable[..., Pair]] = {
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
     "silu": _silu,
+    "mish": _mish,
     "softplus": _softplus,
     "hardtanh": _hardtanh,
 }
@@ -96,6 +112,11 @@ FUNCTIONS: dict[str, Callable[..., Pair]] = {
 def _smooth_l1(output: Any, y: Any) -> Pair:
     d = output - y
     return (d * d / 2, d) if abs(d) < 1 else (abs(d) - arb(1) / 2, d.sgn())
+
+
+def _huber(output: Any, y: Any, delta: Any) -> Pair:
+    d = output - y
+    return (d * d / 2, d) if abs(d) < delta else (delta * (abs(d) - delta / 2), delta * d.sgn())
 
 
 def _hinge(output: Any, y: Any) -> Pair:
@@ -108,11 +129,13 @@ def _bce_with_logits(output: Any, y: Any) -> Pair:
     return positive - y * output + (-abs(output)).exp().log1p(), _sigmoid(output)[0] - y
 
 
-TERMS: dict[str, Callable[[Any, Any], Pair]] = {
+# A constant of the row arrives as a ball, under the name that it has in `manual`.
+TERMS: dict[str, Callable[..., Pair]] = {
     "half_squared_error": lambda output, y: ((output - y) ** 2 / 2, output - y),
     "mse": lambda output, y: ((output - y) ** 2, 2 * (output - y)),
     "l1": lambda output, y: (abs(output - y), (output - y).sgn()),
     "smooth_l1": _smooth_l1,
+    "huber": _huber,
     "hinge": _hinge,
     "bce_with_logits": _bce_with_logits,
 }

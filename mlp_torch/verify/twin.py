@@ -11,9 +11,11 @@ from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.model import MLP, to_torch
 from mlp_torch.steps import hand_written
 from mlp_torch.trace import trace
-from mlp_torch.verify.dyadic import COEFFICIENT, SLOPE, Problem, problem
-from mlp_torch.verify.ledger import RefusedError
-from mlp_torch.verify.report import ComparisonReport, ComparisonRow
+from mlp_torch.verify.bits import RefusedError
+from mlp_torch.verify.dyadic import COEFFICIENT, Problem, problem
+from mlp_torch.verify.kinds.activation.rows import SLOPE
+from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.row import ComparisonRow
 from mlp_torch.verify.verdicts import compare_traces
 
 

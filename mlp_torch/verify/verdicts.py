@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from manual.numbers import Array
-from manual.structure.trace import Trace
-from mlp_torch.verify.certificate import NOT_JUDGED, SEVERITY, Judgement, Verdict, certify
+from manual.structure.trace import Stage, Trace
+from mlp_torch.verify.bounds import Bounds
+from mlp_torch.verify.certificate import SEVERITY, Judgement, Verdict, certify, not_known
+from mlp_torch.verify.local import NO_TRUTH
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.propagation_layers import Bounds
-from mlp_torch.verify.report import ComparisonReport, ComparisonRow
+from mlp_torch.verify.report import ComparisonReport
+from mlp_torch.verify.row import ComparisonRow
 
 
 def compare_traces(
@@ -50,8 +52,17 @@ def compare_traces(
         if verdict == "certified" and numbers["equal"] == numbers["size"]:
             verdict = "exact"
         note = next((j.note for j in evidence.values() if j.note), "")
+        apart = {}
+        if note.startswith(NO_TRUTH):
+            apart = {engine: _apart(stage, t) for engine, t in traces.items()}
         stages[stage.name] = ComparisonRow(
-            stage.name, **numbers, verdict=verdict, stage=stage.name, note=note, evidence=evidence
+            stage.name,
+            **numbers,
+            verdict=verdict,
+            stage=stage.name,
+            note=note,
+            evidence=evidence,
+            apart=apart,
         )
         if stage.parameter is None:
             continue
@@ -60,7 +71,7 @@ def compare_traces(
         kinks = tuple(unit for unit in units if unit[0] in behind[stage.name])
         if wrong:
             verdict, note = "wrong", f"follows from {', '.join(wrong)}"
-        elif (unjudged := next((row for row in ancestors if row.note in NOT_JUDGED), None)) is not None:
+        elif (unjudged := next((row for row in ancestors if not_known(row.note)), None)) is not None:
             verdict, note = "undecided", f"{unjudged.name}: {unjudged.note}"
         elif numbers["ratio"] > 1:  # impossible from the same leaves, unless nothing could be judged
             verdict, note = "wrong", "differs by more than both sides' rounding"
@@ -93,6 +104,15 @@ def _beside(judgement: Judgement, other: Trace) -> Judgement:
     if judgement.verdict != "wrong" or len(judgement.index) != value.ndim:
         return judgement
     return replace(judgement, other=float(value[judgement.index]))
+
+
+def _apart(stage: Stage, t: Trace) -> float:
+    """‖value − plain formula‖ / ‖value‖ on this side's own inputs: what can be said without a truth."""
+    with np.errstate(all="ignore"):
+        value = np.asarray(t[stage.name], dtype=np.float64)
+        gap = float(np.linalg.norm(np.ravel(value - np.asarray(stage.compute(t.values), dtype=np.float64))))
+        size = float(np.linalg.norm(value.ravel()))
+    return gap / size if size else gap
 
 
 def _module_order(parameter: str) -> tuple[int, int, bool]:
@@ -138,6 +158,8 @@ def _numbers(ours: Any, theirs: Any, bounds: Sequence[Bounds], name: str) -> dic
         share = np.divide(difference, allowed, out=np.zeros(a.shape), where=difference != 0)
     if not (np.isfinite(share).all() and np.isfinite(allowed).all()):
         share = np.where(np.isfinite(allowed), np.nan_to_num(share, nan=np.inf), 0.0)
+    if name in bounds[0].unknown:
+        share = np.full(a.shape, np.nan)
     known = difference if np.isfinite(difference).all() else np.nan_to_num(difference, nan=np.inf)
     index = np.unravel_index(int(np.argmax(known)), a.shape)
     with np.errstate(all="ignore"):  # a pass that overflowed is a verdict, not a warning

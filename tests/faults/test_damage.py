@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from manual.numbers import fingerprint
+from manual.structure.fingerprint import fingerprint
 from mlp_torch import artifact
 from mlp_torch.data.config import DataFlags
 from mlp_torch.data.loading import load

@@ -17,6 +17,7 @@ RULES: dict[str, list[dict[str, Any]]] = {
     "adagrad": [{"lr_decay": 0.1}, {"weight_decay": 1e-2}],
     "adam": [{}, {"betas": (0.7, 0.95), "weight_decay": 1e-2}],
     "adamw": [{}, {"weight_decay": 0.1}],
+    "lion": [{}, {"weight_decay": 0.1}],
 }
 
 

@@ -11,7 +11,8 @@ import manual
 from manual import MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
 from manual.compiled.ready import compiled_run
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
+from manual.structure.fingerprint import fingerprint
 from manual.training.fit import fit
 from manual.training.recipe import Recipe
 from tests.problems import targets
@@ -23,9 +24,9 @@ LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos"
 # products take at once.
 # In the order in which `RECORDED` was found; later rows go to the end.
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu"]
-ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax"]
+ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax", "mish"]
 LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
-LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities"]
+LOSSES += ["bce_with_logits", "cross_entropy", "cross_entropy of probabilities", "huber"]
 RECIPES: list[dict[str, Any]] = [
     {},
     {"clip_norm": 0.01},

@@ -1,6 +1,7 @@
 """Softmax's product with its Jacobian, and zero-one: what is decided, and why it has no gradient."""
 
 import numpy as np
+import pytest
 import torch
 
 from manual.catalogue.activations import softmax, softmax_jacobian_product
@@ -19,6 +20,17 @@ def test_softmaxs_product_is_that_with_the_full_jacobian() -> None:
         dz = softmax_jacobian_product(da, z, a)[row]
         np.testing.assert_allclose(dz, jacobian.T @ da[row], atol=1e-16)
         assert not np.allclose(dz, np.diag(jacobian) * da[row]), "the diagonal alone would be seen"
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4)])
+def test_softmax_runs_along_the_last_axis_of_however_many(shape: tuple[int, ...]) -> None:
+    z, da = np.random.default_rng(0).normal(0, 2, (2, *shape))
+    tensor = torch.from_numpy(z.copy()).requires_grad_()
+    theirs = tensor.softmax(-1)
+    theirs.backward(torch.from_numpy(da))
+    assert tensor.grad is not None
+    np.testing.assert_allclose(softmax(z), theirs.detach(), rtol=1e-14)
+    np.testing.assert_allclose(softmax_jacobian_product(da, z, softmax(z)), tensor.grad, atol=1e-15)
 
 
 def test_zero_one_is_the_share_of_wrong_decisions() -> None:

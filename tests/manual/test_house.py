@@ -1,15 +1,18 @@
 """The rules that hold the house up: `manual` knows nothing of torch, and both sides have every row."""
 
 import ast
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import manual
-from mlp_torch import model
+from mlp_torch import model, rows
+from mlp_torch.errors import UserError
 
 ROOMS = sorted(Path(manual.__file__).parent.glob("**/*.py"))
 
@@ -50,24 +53,81 @@ def test_an_import_of_torch_in_a_function_would_be_found(tmp_path: Path) -> None
     assert imports(room) == {"torch"}
 
 
+# ---- the lecture's shelf ---------------------------------------------------------------------------
+
+CHAPTERS = re.search(r"\n {4}(classic, .*)\n", str(manual.__doc__))
+ORDER = CHAPTERS[1].split(", ") if CHAPTERS else []
+SHELF = Path(manual.__file__).parent
+
+
+def chapters_read_by(path: Path) -> set[str]:
+    """What a file imports of `manual`: its chapters and its shelves, by name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return {module.split(".")[1] for module in modules if module.startswith("manual.")}
+
+
+def test_the_order_of_reading_names_every_chapter() -> None:
+    assert sorted(ORDER) == sorted(path.stem for path in SHELF.glob("*.py") if path.stem != "__init__")
+
+
+def test_the_lecture_has_at_most_a_thousand_lines() -> None:
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in SHELF.glob("*.py")) <= 1000
+
+
+@pytest.mark.parametrize("chapter", ORDER)
+def test_a_chapter_is_made_of_those_before_it(chapter: str) -> None:
+    read = chapters_read_by(SHELF / f"{chapter}.py")
+    before = ORDER[: ORDER.index(chapter)] if chapter != "classic" else ["numbers"]
+    assert read & set(ORDER) <= set(before)
+
+
+@pytest.mark.parametrize("chapter", ORDER[: ORDER.index("losses")])
+def test_the_first_chapters_need_no_other_shelf(chapter: str) -> None:
+    assert chapters_read_by(SHELF / f"{chapter}.py") <= set(ORDER)
+
+
+# ---- the rows --------------------------------------------------------------------------------------
+
+SIDES = ("ours", "theirs")
+LACKS = {"ours": "mlp_torch/model.py", "theirs": "manual/catalogue/"}
+
+
 def test_both_sides_have_the_same_rows() -> None:
-    model.check_tables()
+    assert [str(line) for line in rows.missing_required()] == []
 
 
-TABLES = {
-    "activation": (manual.ACTIVATIONS, model.ACTIVATIONS),
-    "loss": (manual.LOSSES, model.LOSSES),
-    "optimizer": (manual.OPTIMIZERS, model.OPTIMIZERS),
-}
-
-
-@pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_row_on_one_side_only_is_named_with_the_side_that_lacks_it(
-    kind: str, side: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", rows.KINDS)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_row_on_one_side_only_is_named_with_the_place_that_lacks_it(
+    kind: str, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table: dict[str, Any] = TABLES[kind][side]
+    table: dict[str, Any] = getattr(rows.KINDS[kind], side)
     monkeypatch.setitem(table, "invented", next(iter(table.values())))
-    lacks = ("mlp_torch", "manual")[side]
-    with pytest.raises(RuntimeError, match=f"{kind} 'invented' has no row in {lacks}"):
-        model.check_tables()
+    (line,) = rows.missing_required()
+    assert (line.kind, line.name, line.required) == (kind, "invented", True)
+    assert LACKS[side] in line.where
+    assert "(required: " in str(line)
+
+
+@pytest.mark.parametrize("kind", rows.KINDS)
+def test_a_row_with_its_two_rows_alone_lacks_only_what_is_optional(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours: dict[str, Any] = {  # such as no kernel can be written for, from its formula
+        "activation": replace(manual.ACTIVATIONS["softmax"], name="invented"),
+        "loss": replace(manual.LOSSES["multi_margin"], name="invented"),
+        "optimizer": type("Invented", (manual.SGD,), {}),
+    }
+    monkeypatch.setitem(rows.KINDS[kind].ours, "invented", ours[kind])
+    monkeypatch.setitem(rows.KINDS[kind].theirs, "invented", None)
+    found = [line for line in rows.missing() if line.name == "invented"]
+    assert found
+    assert not any(line.required for line in found)
+    assert all(line.kind == kind and "(optional: " in str(line) for line in found)
+
+
+@pytest.mark.parametrize("kind", rows.KINDS)
+def test_a_row_that_torchs_side_lacks_is_one_line_for_who_uses_it(kind: str) -> None:
+    with pytest.raises(UserError, match=rf"{kind} invented: .* mlp_torch/model\.py; .*CONTRIBUTING"):
+        model.row_of(kind, rows.KINDS[kind].theirs, "invented")

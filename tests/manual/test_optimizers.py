@@ -9,8 +9,9 @@ import torch
 from torch.optim import lr_scheduler as s
 
 from manual import OPTIMIZERS, SCHEDULES, learning_rate
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.optimizers import Optimizer
+from manual.training.recipe import l1_penalty, l2_penalty
 from mlp_torch.model import OPTIMIZERS as TORCH_OPTIMIZERS
 
 STEPS = 50
@@ -42,7 +43,30 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("adamw", {}),
     ("adamw", {"weight_decay": 0.0}),
     ("adamw", {"weight_decay": 0.3, "betas": (0.5, 0.9), "eps": 1e-4}),
+    ("lion", {}),
+    ("lion", {"betas": (0.5, 0.9)}),
+    ("lion", {"weight_decay": 0.1}),
 ]
+
+
+class Lion(torch.optim.Optimizer):
+    """The paper's program 1 (Chen et al. 2023), with the decay in the step; torch has none."""
+
+    def __init__(self, params: Any, lr: float = 1e-4, betas: Any = (0.9, 0.99), weight_decay: float = 0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        (group,) = self.param_groups
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        for p in group["params"]:
+            m = self.state[p].setdefault("m", torch.zeros_like(p))
+            update = torch.lerp(p.grad, m, beta1).sign() + group["weight_decay"] * p
+            p.sub_(update, alpha=lr)
+            m.lerp_(p.grad, 1 - beta2)
+
+
+REFERENCES = TORCH_OPTIMIZERS | {"lion": Lion}
 
 
 def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] | None = None) -> float:
@@ -51,7 +75,7 @@ def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] 
     ours = {n: rng.normal(0, 1, shape).astype(dtype) for n, shape in SHAPES.items()}
     theirs = {n: torch.nn.Parameter(torch.from_numpy(v.copy())) for n, v in ours.items()}
     rule = OPTIMIZERS[name](ours, lr=0.05, **options)
-    reference = TORCH_OPTIMIZERS[name](theirs.values(), lr=0.05, **options)
+    reference = REFERENCES[name](theirs.values(), lr=0.05, **options)
     worst = 0.0
     for step in range(STEPS):
         if rates is not None:
@@ -98,7 +122,8 @@ def test_defaults_are_torchs(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# ---- each check fails on a planted fault; of Lion's step a slightly larger gradient changes no sign
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"lion"}))
 def test_one_slightly_larger_gradient_is_seen(name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # the adaptive rules divide a lasting factor away: the fault is put on one step only
     rule = OPTIMIZERS[name]
@@ -146,9 +171,32 @@ def test_a_gradient_of_another_shape_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_momentum_and_no_dampening_as_in_torch(options: dict[str, float]) -> None:
-    for table in (OPTIMIZERS, TORCH_OPTIMIZERS):
-        with pytest.raises(ValueError, match="omentum"):
+    says = ("^nesterov needs a momentum above 0 and no dampening$", "momentum")
+    for table, text in zip((OPTIMIZERS, TORCH_OPTIMIZERS), says, strict=True):
+        with pytest.raises(ValueError, match=text):
             table["sgd"]([torch.nn.Parameter(torch.ones(1))], lr=0.1, nesterov=True, **options)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
+def test_the_moments_have_torchs_names(name: str, options: dict[str, Any]) -> None:
+    ours = OPTIMIZERS[name]({"w": np.ones(3)}, lr=0.1, **options)
+    parameter = torch.nn.Parameter(torch.ones(3))
+    theirs = TORCH_OPTIMIZERS[name]([parameter], lr=0.1, **options)
+    ours.step({"w": np.ones(3)})
+    parameter.grad = torch.ones(3)
+    theirs.step()
+    held = {n for n, value in theirs.state[parameter].items() if n != "step" and value is not None}
+    assert set(ours.state["w"]) == held
+
+
+def test_a_rule_of_ones_own_needs_an_update_only_and_decays_nothing_unless_told() -> None:
+    class Plain(Optimizer):
+        def update(self, parameter: Array, g: Array, state: Any) -> None:
+            parameter -= self.lr * g
+
+    weights = np.array([1.0, -2.0])
+    Plain({"w": weights}, 0.5).step({"w": np.array([0.5, 0.25])})
+    assert weights.tolist() == [0.75, -2.125]
 
 
 # ---- schedules -------------------------------------------------------------------------------------
@@ -225,3 +273,14 @@ def test_the_l2_penalty_is_what_weight_decay_means() -> None:
     rule = OPTIMIZERS["sgd"]({"w": np.ones(3)}, weight_decay=0.25)
     weights, g = np.array([1.0, -2.0, 0.5]), np.array([0.5, 0.25, 4.0])
     assert np.array_equal(rule.decay(weights, g), g + l2_penalty(weights, 0.25)[1])
+
+
+def test_a_moment_that_moves_before_lions_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(self: Any, parameter: Array, g: Array, state: Any) -> None:
+        (beta1, beta2), m = self.betas, self.moment("exp_avg", parameter, state)
+        m *= beta2
+        m += (1 - beta2) * g
+        parameter -= self.lr * np.sign(beta1 * m + (1 - beta1) * g)
+
+    monkeypatch.setattr(OPTIMIZERS["lion"], "update", wrong)
+    assert distance("lion", {}, np.float64) > 1e-3

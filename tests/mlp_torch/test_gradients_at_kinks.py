@@ -41,6 +41,13 @@ def test_curved_activations_take_torchs_side_of_their_kink(name: str) -> None:
         assert abs(ours[0, 1] - 1.758) < 1e-3
 
 
+def test_softplus_is_z_itself_from_torchs_threshold_on_and_not_at_it() -> None:
+    z = np.array([[19.75, 20.0, 20.25, 20.5, 20.75, 21.0]])
+    ours = ACTIVATIONS["softplus"].forward(z)
+    np.testing.assert_array_max_ulp(ours, torch.nn.functional.softplus(torch.from_numpy(z)).numpy(), 1)
+    assert (ours == z).tolist() == [[False, False, True, True, True, True]]
+
+
 def integers(loss: str, seed: int, dtype: Any, k: int = 4) -> tuple[Array, Array]:
     """An integer output (16, k) and targets that meet every kink of the loss."""
     rng = np.random.default_rng(seed)

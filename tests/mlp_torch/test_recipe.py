@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import manual.network
-from manual import LOSSES, OPTIMIZERS, Recipe, chain
+from manual import LOSSES, OPTIMIZERS, Recipe
 from manual.buffered import recipe as buffered_recipe
 from manual.numbers import Array
 from manual.training.engine import ManualEngine
@@ -118,8 +118,7 @@ def test_weights_that_are_forgotten_are_seen(monkeypatch: pytest.MonkeyPatch) ->
     weights = drawn_weights(PROBLEM, 11)
     assert wrong("manual", weights, Recipe()) == []
     row = LOSSES["mse"]
-    forgetful = chain._loss_functions(row, False)
-    functions = tuple(lambda o, y, w, reduction, f=f: f(o, y, reduction) for f in forgetful)
+    functions = [lambda o, y, w, reduction, f=f: f(o, y, reduction) for f in (row.value, row.gradient)]
     monkeypatch.setattr(
         manual.network.MLP,
         "stages",

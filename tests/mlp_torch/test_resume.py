@@ -22,6 +22,7 @@ RUNS = {
     "compiled, checkpoints within epochs": f"{FLAGS} --engine compiled --batch-size 43 --checkpoint-every 3",
     "manual, rmsprop, batch_norm": f"{FLAGS} --engine manual --optimizer rmsprop --momentum 0.5 "
     "--normalization batch_norm --keep last",
+    "manual, lion": f"{FLAGS} --engine manual --optimizer lion --weight-decay 0.1",
     "manual, accumulation": f"{FLAGS} --engine manual --accumulate 3 --batch-size 43 --checkpoint-every 2",
     "torch, adagrad, layer_norm": f"{FLAGS} --engine torch --optimizer adagrad --normalization layer_norm",
     "torch, nesterov, bf16": f"{FLAGS} --engine torch --optimizer sgd --momentum 0.8 --nesterov "

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from manual.numbers import Array, fingerprint
+from manual.numbers import Array
+from manual.structure.fingerprint import fingerprint
 from mlp_torch import artifact
 from mlp_torch.config import LEVELS, Train
 from mlp_torch.errors import UserError

@@ -18,7 +18,7 @@ from tests.problems import targets
 
 BASES = {"fraction": Fraction, "arb": arb}
 RATIONAL = ["identity", "relu", "leaky_relu", "prelu", "hardtanh"]
-RATIONAL_LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
+RATIONAL_LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin", "huber"]
 CLOSE = "1e-50"
 
 

@@ -54,7 +54,7 @@ def test_a_float_among_fractions_is_no_agreement(base: Any) -> None:
 def test_a_slightly_wrong_loss_gradient_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     row = LOSSES[name]
     tiny = arb("1e-30")
-    wrong = type(row)(**{**vars(row), "derivative": lambda o, y: row.derivative(o, y) * (1 + tiny)})
+    wrong = type(row)(**{**vars(row), "derivative": lambda o, y, **k: row.derivative(o, y, **k) * (1 + tiny)})
     monkeypatch.setitem(LOSSES, name, wrong)
     assert loss_differs(name, arb) != ""
 

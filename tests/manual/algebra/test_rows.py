@@ -12,10 +12,12 @@ import pytest
 from flint import arb
 
 from manual import ACTIVATIONS, LOSSES
+from manual.activations import Activation
+from manual.catalogue.activations import prelu_slope_gradient
 from manual.catalogue.layers import BatchNorm, BatchNormEvaluation, LayerNorm
 from manual.layers import Dropout, Linear
-from manual.losses import l1_penalty, l2_penalty
 from manual.numbers import Array
+from manual.training.recipe import l1_penalty, l2_penalty
 from tests.duals import derivative, entrywise, exact
 from tests.manual.algebra.differences import (
     BASES,
@@ -45,6 +47,23 @@ def test_floats_compute_the_same_function(name: str) -> None:
     exactly = entrywise(float, row.forward(z, *slope)).astype(float)
     rounded = row.forward(entrywise(float, z).astype(float), *[s.astype(float) for s in slope])
     np.testing.assert_allclose(rounded, exactly, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float32_stays_float32(name: str) -> None:
+    row, z = ACTIVATIONS[name], np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    slope = [] if row.slope is None else [np.array([0.25], np.float32)]
+    a = row.forward(z, *slope)
+    found = [a, row.backward(z, z, a, *slope), *([prelu_slope_gradient(z, z)] if slope else [])]
+    assert {array.dtype for array in found} == {np.dtype(np.float32)}
+
+
+def test_a_row_of_ones_own_may_read_all_that_its_backward_line_has() -> None:
+    da, z, a = np.arange(3.0), np.arange(3.0) + 10, np.arange(3.0) + 100
+    product = Activation("mine", lambda z: z, jacobian_product=lambda da, z, a: da + 2 * z + 3 * a)
+    assert np.array_equal(product.backward(da, z, a), da + 2 * z + 3 * a)
+    entrywise_row = Activation("mine", lambda z: z, lambda z, a: 2 * z + 3 * a)
+    assert np.array_equal(entrywise_row.backward(da, z, a), da * (2 * z + 3 * a))
 
 
 # ---- losses ----------------------------------------------------------------------------------------

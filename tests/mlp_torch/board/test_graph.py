@@ -7,8 +7,8 @@ from tensorboard.backend import process_graph
 from tensorboard.compat.proto.config_pb2 import RunMetadata
 
 import manual
-from manual.chain import forward_stages, symbol
-from manual.structure.architecture import NORMALIZATIONS, Architecture
+from manual.chain import forward_stages
+from manual.structure.architecture import NORMALIZATIONS, Architecture, symbol
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.board.graph import graph
 from tests.problems import Problem

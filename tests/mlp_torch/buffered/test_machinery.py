@@ -119,7 +119,7 @@ def test_a_loss_that_is_no_number_is_returned_and_ends_the_training() -> None:
     ("x", "y", "message"),
     [
         (data(9)[0][:, :5], data(9)[1], r"x has shape \(9, 5\).* takes \(N, 7\)"),
-        (data(9)[0].astype(np.float64), data(9)[1], r"torch.float64; this network takes .*float32"),
+        (data(9)[0].astype(np.float64), data(9)[1], "x is torch.float64; this network takes torch.float32"),
         (data(9)[0], data(9)[1] + 1, "label 3 in row .* is out of range"),
         (data(9)[0], data(9)[1] * 1.0, "class labels must be integers"),
     ],

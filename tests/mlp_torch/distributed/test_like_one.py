@@ -1,5 +1,6 @@
 """N processes end as one does: bit for bit by the fixed tree, and wherever no sum can round."""
 
+import numpy as np
 import pytest
 
 from tests.mlp_torch.distributed.comparing import equal, gap, trained
@@ -17,28 +18,35 @@ PROBLEMS = {
     "one output, float64": "--data diabetes --dtype float64 --activation prelu --l1 0.001 --optimizer adamw",
 }  # fmt: skip
 SPREAD = "from mlp_torch.distributed import parts; parts.HELD = 0"  # every process holds its own rows alone
+# The limits of memory so low that one process keeps the rows on disk, and reads them in pieces.
+ON_DISK = """
+from mlp_torch.data import loading, on_disk
+from mlp_torch.distributed import parts
+on_disk.PIECE, parts.HELD = 1000, 0
+loading.IN_MEMORY = parts.IN_MEMORY = 2000
+"""
 # Planted: what each process does wrong.
 FAULTS = {
     "forgets its share": """
-from mlp_torch.distributed import shares, engine
-engine.tree_sum = lambda part, rank, size: shares.tree_sum(part.mul_(rank == 0), rank, size)
+from mlp_torch.distributed import share, shares
+share.tree_sum = lambda part, rank, size: shares.tree_sum(part.mul_(rank == 0), rank, size)
 def one(group, bucket):
     import torch.distributed as dist
     bucket.buffer().mul_(dist.get_rank() == 0)
     return shares.all_reduced(group, bucket)
-engine.all_reduced = one
+share.all_reduced = one
 """,
     "weighs a ragged share as any other": """
-from mlp_torch.distributed.engine import DDPEngine
-real = DDPEngine._loss
+from mlp_torch.distributed.share import Share
+real = Share._loss
 def equal(self, forward, share, total, first, masks):
     return real(self, forward, share, len(share[0]) * self.group.size, first, masks)
-DDPEngine._loss = equal
+Share._loss = equal
 """,
     "draws its masks by its rank": """
 import os
-from mlp_torch.distributed import engine, masks
-engine.mask = lambda seed, *rest: masks.mask(seed + int(os.environ["RANK"]), *rest)
+from mlp_torch.distributed import masks, share
+share.mask = lambda seed, *rest: masks.mask(seed + int(os.environ["RANK"]), *rest)
 """,
 }
 
@@ -48,6 +56,16 @@ def test_two_processes_end_in_the_bits_of_one(name, ranks, tmp_path):
     flags = f"{PROBLEMS[name]} --hidden 6 5 --epochs 4 --reproducible"
     one = trained(ranks, 1, flags, tmp_path, "one")
     assert equal(one, trained(ranks, 2, flags, tmp_path, "two", SPREAD))
+
+
+def test_what_one_process_would_have_on_disk_is_visited_in_the_same_order(ranks, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4))
+    np.savez(tmp_path / "rows.npz", x=x, y=(x @ [1.0, -1.0, 2.0, 0.5] > 0).astype(int))
+    flags = "--data rows.npz --hidden 5 --epochs 3 --batch-size 7 --dropout 0.1 --reproducible"
+    one = trained(ranks, 1, flags, tmp_path, "one", ON_DISK)
+    assert equal(one, trained(ranks, 2, flags, tmp_path, "two", ON_DISK))
+    assert not equal(one, trained(ranks, 1, flags, tmp_path, "in-memory"))
 
 
 @pytest.mark.long

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manual.numbers import fingerprint
+from manual.structure.fingerprint import fingerprint
 from mlp_torch import artifact
 from mlp_torch.__main__ import main
 from mlp_torch.explanation.page import epochs

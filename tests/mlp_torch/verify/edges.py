@@ -8,13 +8,18 @@ import numpy as np
 from manual import ACTIVATIONS, LOSSES
 from manual.numbers import Array
 from manual.structure.trace import Stage, Trace
-from mlp_torch.verify.certificate import RULES
 from mlp_torch.verify.enclosure import proven
+from mlp_torch.verify.kinds import RULES
 from mlp_torch.verify.local import Context, Local
+from mlp_torch.verify.missing import OWN
 from mlp_torch.verify.rounding import Rounding
+from mlp_torch.verify.truth import FUNCTIONS, TERMS
 from tests.problems import Problem
 
 PROBLEM = Problem(13, (3, 7, 5), 4)
+# The rows that can be judged: those with a truth.
+TRUE_ACTIVATIONS = [name for name in ACTIVATIONS if name in {*FUNCTIONS, *OWN}]
+TRUE_LOSSES = [name for name in LOSSES if name in {*TERMS, *OWN}]
 EXACT = ("identity", "relu", "hardtanh")  # no operation of these rounds
 
 
@@ -44,11 +49,11 @@ class Site:
 def _sites() -> list[Site]:
     plain = [Site(name, rows=(("activation", "tanh"),)) for name in ("z1", "z2", "dW1", "dW2", "db1", "db2")]
     plain += [Site(name, rows=(("activation", "tanh"),)) for name in ("da1", "dx")]
-    for row in ACTIVATIONS:
+    for row in TRUE_ACTIVATIONS:
         place, layer = ("output_activation", 2) if row == "softmax" else ("activation", 1)
         plain += [Site(f"{stage}{layer}", rows=((place, row),)) for stage in ("a", "dz")]
     plain.append(Site("dslope1", rows=(("activation", "prelu"),)))
-    for loss in LOSSES:
+    for loss in TRUE_LOSSES:
         plain += [Site(name, loss) for name in ("loss", "dloss")]
     plain += [Site(name, "cross_entropy", probabilities=True) for name in ("loss", "dloss")]
     dropout = (("activation", "tanh"), ("dropout", 0.3))

@@ -15,8 +15,8 @@ from manual.compiled.layout import DH, INPUTS, ROW, WEIGHT, Buffer, Z
 from manual.compiled.threads import NOBODY_WAITS
 from manual.numbers import Array
 from manual.structure.trace import Trace
+from mlp_torch.verify.bits import RefusedError
 from mlp_torch.verify.dyadic import problem
-from mlp_torch.verify.ledger import RefusedError
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
 from tests.problems import DTYPES, Problem, problems

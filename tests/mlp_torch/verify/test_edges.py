@@ -11,10 +11,11 @@ from manual.structure.trace import Trace, run
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
 from mlp_torch.verify import verdicts
-from mlp_torch.verify.certificate import RULES, Judgement, certify
+from mlp_torch.verify.certificate import Judgement, certify
 from mlp_torch.verify.enclosure import Enclosure, product
+from mlp_torch.verify.kinds import RULES, STEPS
 from mlp_torch.verify.monitor import Monitor
-from mlp_torch.verify.propagation import STEPS, propagate
+from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.report import ComparisonReport, WrongGradientError
 from mlp_torch.verify.rounding import Rounding
 from mlp_torch.verify.verdicts import compare_traces
@@ -79,7 +80,7 @@ def test_a_value_whose_truth_is_not_known_more_closely_than_its_bound_is_undecid
         found = product(a, b)
         return Enclosure(found.hi, found.lo, np.abs(a) @ np.abs(b) * 2.0**-10 + 1e-6)
 
-    monkeypatch.setattr("mlp_torch.verify.local.product", vague)
+    monkeypatch.setattr("mlp_torch.verify.kinds.linear.product", vague)
     assert certify(of_factors_that_never_meet(dtype), "dW2")["dW2"].verdict == "undecided"
 
 

@@ -1,20 +1,23 @@
 """Who could be on the other side of a kink: the radius of every kink, and the jump that a bound counts in."""
 
+# ---- one stage by itself ---------------------------------------------------------------------------
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from manual import ACTIVATIONS, MLP
-from manual.structure.trace import Trace
+from manual.structure.trace import Trace, run
 from mlp_torch.verify.certificate import certify
+from mlp_torch.verify.kinds.activation.rows import ROWS
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.propagation_layers import SHAPES
+from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.rounding import Rounding
+from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.verify.edges import SITES, Site, with_value
-from tests.problems import DTYPES
-
-# ---- one stage by itself ---------------------------------------------------------------------------
+from tests.mlp_torch.verify.engines import engines
+from tests.problems import DTYPES, Problem
 
 
 def multi_margin_at(margin: float, dtype: Any) -> Trace:
@@ -48,7 +51,7 @@ def test_a_hinge_of_a_soft_sign_is_open_up_to_the_radius_that_its_rounding_allow
 
 # ---- a whole pass ----------------------------------------------------------------------------------
 
-KINKED = [row for row in SHAPES if ACTIVATIONS[row].kinks]
+KINKED = [row for row in ROWS if ACTIVATIONS[row].kinks]
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -111,3 +114,64 @@ def test_an_output_is_at_a_kink_of_the_loss_up_to_twice_its_error_from_it(
     near, far = (propagate(loss_at(loss, share * side, DTYPES[dtype])).kinks for share in (0.95, 1.05))
     assert near["a2"][2].sum() == 1
     assert "a2" not in far or not far["a2"][2].any()
+
+
+# ---- two engines on different sides ----------------------------------------------------------------
+
+
+def at_a_kink(activation: str, dtype: Any) -> tuple[Trace, Trace, ComparisonReport]:
+    """z1[0, 0] = (1 + 2⁻ᵖ) − 1 − 2⁻ᵖ in truth; the second engine's rounding pushed it over the kink."""
+    eps = float(np.finfo(dtype).eps)
+    model = MLP((3, 2, 2), activation=activation, dtype=dtype, seed=1)
+    model.parameters["layers.0.weight"] = np.array([[1, 1, 1], [0.3, -0.7, 0.9]], dtype)
+    model.parameters["layers.0.bias"] = np.zeros(2, dtype)
+    x = np.array([[1 + eps, -1, -eps], [0.4, 0.2, -0.1]], dtype)
+    y = np.array([[0.5, -0.25], [1, 2]], dtype)
+    ours = model.trace(x, y, "mse")
+    z = ours["z1"].copy()
+    sides = []
+    for sign in (1, -1):
+        z = ours["z1"].copy()
+        z[0, 0] = sign * eps / 4
+        stages = [replace(s, function=lambda *_, z=z: z) if s.name == "z1" else s for s in ours.stages]
+        sides.append(run(stages, ours.leaves))
+    return *sides, compare_traces(*sides)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "prelu", "selu"])
+def test_a_unit_on_different_sides_of_a_kink_is_undecided_with_its_name(activation: str, dtype: str) -> None:
+    left, right, report = at_a_kink(activation, DTYPES[dtype])
+    assert report.passed
+    assert not np.allclose(left["dW1"], right["dW1"], rtol=1e-3)  # a real difference, and no fault
+    row = report.parameters["layers.0.weight"]
+    assert row.verdict == "undecided"
+    assert ("z1", (0, 0)) in row.units
+    assert all(unit == ("z1", (0, 0)) for unit in row.units)
+    assert report.parameters["layers.1.weight"].verdict in ("certified", "exact")  # it does not pass the kink
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_fault_below_a_kink_is_still_wrong(dtype: str) -> None:
+    left, right, _ = at_a_kink("relu", DTYPES[dtype])
+    off = Trace(right.stages, right.leaves, {**right.values, "dW1": 2 * right["dW1"]})
+    assert compare_traces(left, off).parameters["layers.0.weight"].verdict == "wrong"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_loss_at_a_kink_is_reported_with_its_entry(dtype: str) -> None:
+    """multi_margin: 1 − ŷ_y + ŷⱼ = 0, where either derivative may stand."""
+    model = MLP((2, 2), dtype=DTYPES[dtype])
+    model.parameters["layers.0.weight"] = np.eye(2, dtype=dtype)
+    model.parameters["layers.0.bias"] = np.zeros(2, dtype)
+    x, y = np.array([[2, 1], [0.25, 0.5]], dtype), np.array([0, 1])
+    report = compare_traces(*engines(model, x, y, "multi_margin"))
+    assert report.stages["dloss"].verdict == "undecided"
+    units = {index for j in report.stages["dloss"].evidence.values() for index in j.units}
+    assert units == {(0, 0), (0, 1)}
+
+
+def test_a_network_without_a_unit_near_a_kink_reports_none() -> None:
+    p = Problem(5, (3, 4, 2), 0)
+    report = compare_traces(*engines(p.model(activation="relu"), *p.batch("mse"), "mse"))
+    assert [row.units for row in report.parameters.values() if row.units] == []

@@ -11,7 +11,7 @@ from manual.structure.trace import Trace, run
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.verdicts import compare_traces
-from tests.mlp_torch.verify.test_certificate import engines
+from tests.mlp_torch.verify.engines import engines
 from tests.mutants import MUTANTS, Mutant
 from tests.problems import DTYPES, Problem
 

@@ -1,6 +1,7 @@
 """The assumptions behind the bounds, measured: elementary functions to 4 ulp, and f, f′ at the extremes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,8 @@ from manual.structure.trace import Stage, Trace
 from mlp_torch.model import ACTIVATIONS as TORCH
 from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.enclosure import mapped
-from mlp_torch.verify.rounding import ACTIVATION_ERRORS, ELEMENTARY, ERF_FLOAT32, Rounding, up
+from mlp_torch.verify.kinds.activation.rows import ROWS
+from mlp_torch.verify.rounding import ELEMENTARY, ERF_FLOAT32, Rounding, up
 
 ULPS = ELEMENTARY / 2
 DTYPES = {"float64": np.float64, "float32": np.float32}
@@ -223,7 +225,7 @@ def test_an_overflowing_derivative_is_open_and_not_called_a_fault() -> None:
 
 def test_every_row_of_errors_is_finite_and_not_negative_where_nothing_overflows() -> None:
     z = np.concatenate([-np.geomspace(1e-300, 1e4, 200), np.geomspace(1e-300, 1e4, 200), [0.0]])
-    for name, errors in ACTIVATION_ERRORS.items():
+    for name, known in ROWS.items():
         row = ACTIVATIONS[name]
         slope = [np.array([0.25])] if row.slope is not None else []
         with np.errstate(all="ignore"):
@@ -231,7 +233,7 @@ def test_every_row_of_errors_is_finite_and_not_negative_where_nothing_overflows(
             point = SimpleNamespace(z=z, f=f, d=row.derivative(z, f, *slope, **row.options))
             for dtype in DTYPES.values():
                 point.r = Rounding.of(dtype)
-                for bound in errors(point):
+                for bound in known.errors(point):
                     assert np.isfinite(bound).all(), name
                     assert (bound >= 0).all(), name
 
@@ -268,15 +270,14 @@ def test_a_function_that_is_five_ulp_off_is_seen(engine: str) -> None:
 
 
 def test_a_bound_of_a_sixteenth_would_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tight(p: Any) -> tuple[Any, ...]:
-        return tuple(part / 16 for part in ACTIVATION_ERRORS_BEFORE["sigmoid"](p))
+    before = ROWS["sigmoid"]
 
-    monkeypatch.setitem(ACTIVATION_ERRORS, "sigmoid", tight)
+    def tight(p: Any) -> tuple[Any, ...]:
+        return tuple(part / 16 for part in before.errors(p))
+
+    monkeypatch.setitem(ROWS, "sigmoid", replace(before, errors=tight))
     z = np.random.default_rng(0).normal(0, 3, 3000).astype(np.float32)
     assert alarms("sigmoid", z, np.ones_like(z)) != []
-
-
-ACTIVATION_ERRORS_BEFORE = dict(ACTIVATION_ERRORS)
 
 
 def test_balls_hold_what_float64_erf_is_measured_against() -> None:

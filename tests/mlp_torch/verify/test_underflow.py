@@ -14,9 +14,10 @@ from manual.structure.architecture import NORMALIZATIONS
 from manual.structure.trace import Trace
 from mlp_torch.model import to_torch
 from mlp_torch.trace import trace
-from mlp_torch.verify.certificate import RULES, certify
+from mlp_torch.verify.certificate import certify
 from mlp_torch.verify.comparison import compare
 from mlp_torch.verify.enclosure import proven
+from mlp_torch.verify.kinds import RULES
 from mlp_torch.verify.local import Context
 from mlp_torch.verify.propagation import propagate
 from mlp_torch.verify.rounding import Rounding

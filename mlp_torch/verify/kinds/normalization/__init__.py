@@ -1,0 +1,1 @@
+"""Batch and layer normalization: by the batch's own statistics, and in evaluation by constant ones."""
