@@ -233,6 +233,8 @@ class _Splits:
         weights = None if self.weight is None else _weights(table, self.weight)
         labels = values if self.target.classes else None
         size = len(table) * width * np.dtype(self.dtype).itemsize
+        if size > IN_MEMORY:
+            parts = tuple(np.sort(part) for part in parts)
         if size <= IN_MEMORY or self.holder.shared:
             arrays: list[tuple[Any, Array]] = self._in_memory(table, parts, width, size)
         else:
@@ -266,13 +268,12 @@ class _Splits:
         ]
 
     def _on_disk(self, table: Table, parts: tuple[Array, ...], width: int) -> list[tuple[Any, Array]]:
-        ordered = [np.sort(part) for part in parts]
         files = [OnDisk(width, self.dtype) for _ in parts]
         for first, block in self._blocks(table):
-            for file, part in zip(files, ordered, strict=True):
+            for file, part in zip(files, parts, strict=True):
                 a, b = np.searchsorted(part, (first, first + len(block)))
                 file.append(block[part[a:b] - first])
-        return list(zip(files, ordered, strict=True))
+        return list(zip(files, parts, strict=True))
 
 
 def _weights(table: Table, name: str) -> Array:
