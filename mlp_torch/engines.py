@@ -244,6 +244,8 @@ def choose_engine(
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
+            if name == "ddp":  # the only one
+                why = f"{ENGINES[name].computes}, {current().size} in all"
             return name, "; ".join(
                 [why, *(f"{other} would be faster, but {told}" for other, told in passed_over)]
             )

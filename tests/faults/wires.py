@@ -68,9 +68,10 @@ class Wire:
         self.process.stdin.write(f"{words}\n")
         self.process.stdin.flush()
 
-    def reset(self) -> None:
-        """Every connection between the two ends with a reset."""
-        subprocess.run([*self.at(0), "ss", "-K", "dst", "10.77.0.2"], check=True, capture_output=True)
+    def reset(self, but: int) -> None:
+        """Every connection between the two ends with a reset, but those to a port of the first host."""
+        words = f"ss -K dst 10.77.0.2 sport != :{but}"
+        subprocess.run([*self.at(0), *words.split()], check=True, capture_output=True)
 
 
 def _device(host: str) -> int:

@@ -66,15 +66,18 @@ class Ranks:
         rank: int = 0,
         once: str = "",
         after: float = 0.0,
+        restarts: int = 0,
     ) -> Ended:
         """In that folder; `set_up` is code that runs first in each, or alone where there are no arguments.
 
         Rank `rank` is sent the signal `number`, `after` so many seconds from when a file `once` is there.
+        With `restarts` all are started anew where one ends badly, as torchrun does it.
         """
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         asked = {"n": n, "arguments": arguments.split(), "folder": str(folder), "set_up": set_up}
         asked |= {"number": int(number), "rank": rank, "once": once, "after": after}
+        asked |= {"restarts": restarts}
         self.server.stdin.write(json.dumps(asked) + "\n")
         self.server.stdin.flush()
         return Ended(**json.loads(self.server.stdout.readline()))
@@ -98,13 +101,18 @@ def serve() -> None:
         store = os.fork()  # as torchrun's: it outlives every rank
         if store == 0:
             _keep(port)
-        pids = []
-        for rank, log in enumerate(logs):
-            pid = os.fork()
-            if pid == 0:
-                _be(main, asked, rank, port, log)
-            pids.append(pid)
-        codes = _wait(pids, started, asked)
+        for attempt in range(asked["restarts"] + 1):
+            os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
+            pids = []
+            for rank, log in enumerate(logs):
+                pid = os.fork()
+                if pid == 0:
+                    _be(main, asked, rank, port, log)
+                pids.append(pid)
+            codes = _wait(pids, started, asked)
+            asked["number"] = 0
+            if not any(codes):
+                break
         os.kill(store, signal.SIGKILL)
         os.waitpid(store, 0)
         texts = [log.read_text(errors="replace") for log in logs]
@@ -125,7 +133,7 @@ def _keep(port: int) -> None:
 
 def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> None:
     """A rank: its output in a file, its exit code as the command's would be."""
-    out = os.open(log, os.O_WRONLY | os.O_CREAT)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -151,12 +159,17 @@ def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> No
 def _wait(pids: list[int], started: float, asked: dict[str, Any]) -> list[int]:
     """The ends of all; after LIMIT seconds they are killed, and 'hang' (exit code 999)."""
     codes: dict[int, int] = {}
+    told = False
     sent, begun = not asked["number"], None if asked["once"] else started
     while len(codes) < len(pids):
         for pid in set(pids) - set(codes):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 codes[pid] = os.waitstatus_to_exitcode(status)
+        if asked["restarts"] and any(codes.values()) and not told:
+            told = True
+            for pid in set(pids) - set(codes):
+                os.kill(pid, signal.SIGTERM)
         now = time.monotonic()
         if begun is None and Path(asked["folder"], asked["once"]).exists():
             begun = now
