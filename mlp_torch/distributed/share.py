@@ -53,7 +53,7 @@ class Share(AutogradEngine):
         self.weights = list(model.parameters())
         if group.size > 1 and not reproducible:
             with group.watched():
-                wrapped = DistributedDataParallel(model)
+                wrapped = DistributedDataParallel(model, gradient_as_bucket_view=True)
             wrapped.register_comm_hook(None, all_reduced)
             self.forward = wrapped
         if reproducible:

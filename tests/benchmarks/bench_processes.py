@@ -81,7 +81,7 @@ def work(name: str, problem: str) -> None:
         rows = holder.inputs(x[mine].copy(), mine.start, n, x.nbytes)
         rows.name, x = "train", x[:0]
     module = MLP(sizes)
-    optimizer = torch.optim.Adam(module.parameters())
+    optimizer = torch.optim.Adam(module.parameters(), fused=kind != "autograd")
     engine: Any = AutogradEngine(module, "cross_entropy", optimizer)
     if kind != "autograd":
         engine = DDPEngine(module, "cross_entropy", optimizer, group=group, reproducible=kind != "ddp")
