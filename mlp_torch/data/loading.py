@@ -20,7 +20,7 @@ from mlp_torch.errors import UserError
 from mlp_torch.tables.delimited import place
 from mlp_torch.tables.kinds import Column, choose, require_column, understand
 from mlp_torch.tables.preprocessing import Preprocessor
-from mlp_torch.tables.reader import from_arrays
+from mlp_torch.tables.reader import ROWS, from_arrays
 from mlp_torch.tables.splitting import TEST, VALIDATION, split
 from mlp_torch.tables.table import IN_MEMORY as TABLE
 from mlp_torch.tables.table import Table, read_table
@@ -34,6 +34,7 @@ class Holder(Protocol):
     """What keeps a part of the inputs in this process, the others being kept elsewhere."""
 
     in_memory: int  # bytes of a table up to which it is held in memory while it is read
+    at_once: int  # rows of a file that are read at once
     shared: bool  # whether others keep the rest, so that nothing need lie on disk
 
     def rows(self, n: int, size: int) -> slice:
@@ -46,7 +47,7 @@ class Holder(Protocol):
 class _All:
     """Keeps all."""
 
-    in_memory, shared = TABLE, False
+    in_memory, at_once, shared = TABLE, ROWS, False
 
     def rows(self, n: int, size: int) -> slice:
         return slice(0, n)
@@ -74,7 +75,9 @@ def load(
     if flags.data.startswith(OPENML):
         return _tables(flags, openml(flags.data.removeprefix(OPENML)), loss, seed, dtype, holder or _All())
     holder = holder or _All()
-    return _tables(flags, read_table(Path(flags.data), holder.in_memory), loss, seed, dtype, holder)
+    return _tables(
+        flags, read_table(Path(flags.data), holder.in_memory, holder.at_once), loss, seed, dtype, holder
+    )
 
 
 def _built_in(row: Dataset, loss: str | None, seed: int, dtype: Any) -> Data:
@@ -183,7 +186,7 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
     train, validation, test = make.of(table, parts)
     for flag, path in (("validation", flags.validation), ("test", flags.test)):
         if path is not None:
-            other = read_table(path, holder.in_memory)
+            other = read_table(path, holder.in_memory, holder.at_once)
             for column in (*preprocessing.feature_names, name):
                 require_column(str(path), f"--{flag} {path}:", column, other.names)
             (part,) = make.of(other, (np.arange(len(other)),))

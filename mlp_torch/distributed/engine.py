@@ -15,6 +15,7 @@ from manual.structure.trace import Trace
 from manual.training.engine import State
 from mlp_torch.distributed.parts import Part
 from mlp_torch.distributed.share import Masks, Share
+from mlp_torch.distributed.shares import LEAVES, cuts
 from mlp_torch.interrupts import held
 from mlp_torch.model import load_arrays
 
@@ -71,7 +72,7 @@ class DDPEngine(Share):
     def predict(self, x: Any) -> Array:
         """The output (N, out) in evaluation mode: of a split every process predicts its own rows."""
         if not isinstance(x, Part):
-            return self.of_rows(x, [0, len(x)])
+            return self.of_rows(x, cuts(len(x), LEAVES) if self.tree else [0, len(x)])
         with held():
             self.group.tell("predict", x.name, x.start, len(x))
             return np.concatenate(self.outputs_of(x))

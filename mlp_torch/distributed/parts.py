@@ -17,11 +17,13 @@ from mlp_torch.interrupts import held
 
 HELD = 2**26  # bytes of inputs, or of a table while it is read, up to which every process holds all
 
+AT_ONCE = 2**13  # rows of a file
+
 
 class OwnRows:
     """Keeps this rank's rows of a table's inputs (`mlp_torch.data.loading.Holder`)."""
 
-    shared = True
+    shared, at_once = True, AT_ONCE
 
     def __init__(self, group: Group) -> None:
         self.group, self.in_memory = group, HELD

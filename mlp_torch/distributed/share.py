@@ -57,9 +57,13 @@ class Share(AutogradEngine):
             wrapped.register_comm_hook(None, all_reduced)
             self.forward = wrapped
         if reproducible:
-            self.size = sum(p.numel() for p in self.weights)
             kept = len(leaves_of(group.rank, group.size))
-            self.leaves = torch.zeros((kept + 1, self.size), dtype=self.dtype, device=self.device)
+            self.leaves, self.flat = [self._zeros() for _ in range(kept)], self._zeros()
+
+    def _zeros(self) -> torch.Tensor:
+        """One number a parameter; torch begins each tensor of its own where registers like it."""
+        size = sum(p.numel() for p in self.weights)
+        return torch.zeros(size, dtype=self.dtype, device=self.device)
 
     def steps(
         self,
@@ -157,12 +161,11 @@ class Share(AutogradEngine):
             found.append(float(loss.detach()))
             parts.append(torch.cat([g.reshape(-1) for g in gradients], out=part))
         whole = tree_sum(branch(parts), self.group.rank, self.group.size)
-        flat = self.leaves[-1]
         if self.waiting:
-            flat.add_(whole)
+            self.flat.add_(whole)
         else:
-            flat.copy_(whole)
-        for p, g in zip(self.weights, torch.split(flat, [p.numel() for p in self.weights]), strict=True):
+            self.flat.copy_(whole)
+        for p, g in zip(self.weights, torch.split(self.flat, [p.numel() for p in self.weights]), strict=True):
             p.grad = g.view_as(p)
         return found
 
@@ -199,6 +202,13 @@ class Share(AutogradEngine):
                     if g is not None and p.grad is not None:
                         p.grad.add_(g)
 
+    def outputs(self, x: Array) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = self.model(
+                self._tensor(x).clone()
+            )  # as above, on the rows' place in memory
+        return found
+
     def outputs_of(self, x: Part) -> list[Array]:
         """All ranks: the outputs of each rank's rows, on rank 0."""
         bounds, rank = cuts(len(x), self.group.size), self.group.rank
@@ -213,8 +223,6 @@ class Share(AutogradEngine):
 
     def of_rows(self, x: Array, edges: list[int]) -> Array:
         """The outputs of the rows between the edges, each block on its own."""
-        if self.tree and edges == [0, len(x)]:
-            edges = cuts(len(x), LEAVES)
         blocks = [
             x[low : min(low + ROWS, end)] for start, end in pairwise(edges) for low in range(start, end, ROWS)
         ]

@@ -27,6 +27,7 @@ IMPORTED = (  # by the server, once
     "sklearn.model_selection",
     "mlp_torch.training.command",
     "mlp_torch.distributed.launch",
+    "mlp_torch.distributed.build",
     "mlp_torch.distributed.engine",
     "mlp_torch.verify.dyadic",
 )
