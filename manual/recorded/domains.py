@@ -9,7 +9,7 @@ from manual.recorded.record import Recorded
 Interval = tuple[float, float]
 EVERYTHING = -math.inf, math.inf
 POSITIVE = math.ulp(0.0), math.inf
-SIGNED = ("z", "slope", "negative_slope", "da", "output", "y")  # all other inputs are a loss's options, its count
+SIGNED = ("z", "slope", "negative_slope", "da", "output", "y")  # the others: a loss's options and its count
 RANGES: dict[str, Interval] = {"tanh": (-1.0, 1.0), "erf": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 INCREASING: dict[str, Callable[[float], float]] = {
     "exp": lambda v: math.exp(v) if v < 700 else math.inf,

@@ -99,12 +99,13 @@ def distance(name: str, options: dict[str, Any], dtype: Any, rates: list[float] 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_here_with_each_of_its_options(name: str) -> None:
     rows = [options for row, options in OPTIONS if row == name]
-    rule = OPTIMIZERS[name]({})
-    own = list(inspect.signature(OPTIMIZERS[name]).parameters)[2:]  # after the parameters and lr
-    lacking = [option for option in own if all(o.get(option, v) == v for o in rows for v in [vars(rule)[option]])]
-    where = "OPTIONS of tests/manual/test_optimizers.py"
-    assert {} in rows, f'{where} lacks ("{name}", {{}})'
-    assert lacking == [], f"no row ({name!r}, {{…}}) of {where} sets {', '.join(lacking)} to another value"
+    defaults, own = vars(OPTIMIZERS[name]({})), list(inspect.signature(OPTIMIZERS[name]).parameters)[2:]
+    lacking = [
+        option for option in own if all(o.get(option, v) == v for o in rows for v in [defaults[option]])
+    ]
+    where = f"OPTIONS of tests/manual/test_optimizers.py: no row of {name}"
+    assert {} in rows, f"{where} with {{}}, and none that sets {', '.join(lacking)}"
+    assert lacking == [], f"{where} sets {', '.join(lacking)} to another value than its default"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

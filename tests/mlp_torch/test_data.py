@@ -13,7 +13,6 @@ from mlp_torch.data.splits import code
 from mlp_torch.errors import UserError
 from mlp_torch.tables.reader import READERS
 
-
 README = Path(__file__).parents[2] / "README.md"
 
 

@@ -47,7 +47,7 @@ BESIDE = 2.0**-46  # exact beside all of them; a smooth derivative moves by some
 def jumps(derivative: Any) -> tuple[float, ...]:
     """The eighths from −32 to 32 where a derivative jumps."""
     gap = np.abs(derivative(EIGHTHS + BESIDE) - derivative(EIGHTHS - BESIDE))
-    return tuple(EIGHTHS[gap > 1e-10])
+    return tuple(int(k) if k == int(k) else float(k) for k in EIGHTHS[gap > 1e-10])
 
 
 @pytest.mark.parametrize("name", [name for name, row in ACTIVATIONS.items() if row.derivative is not None])

@@ -91,7 +91,9 @@ def test_an_option_of_a_loss_is_known_to_be_positive() -> None:
     options, lines = compiled.loss(Loss("odd", "real", terms, derivative, options={"scale": "1"}))
     assert options == ["scale = T(options[0])"]
     assert any("log1p(exp(" in line for line in lines)
-    assert compiled.lacks(Loss("odd", "real", lambda o, y, scale: np.exp(scale), derivative, options={"scale": "1"}))
+    assert compiled.lacks(
+        Loss("odd", "real", lambda o, y, scale: np.exp(scale), derivative, options={"scale": "1"})
+    )
 
 
 def test_a_new_row_gets_its_kernel_with_the_value_that_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
