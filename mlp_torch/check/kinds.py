@@ -1,6 +1,6 @@
 """The kinds of fault, one row each: the word that reports use, and what a person did.
 
-`python -m mlp_torch.check.kinds` writes the README's table and the glossary's page anew.
+`python -m mlp_torch.explanation.glossary` writes the README's table and the glossary's page anew.
 """
 
 from dataclasses import dataclass
@@ -102,12 +102,3 @@ def write_into(readme: Path) -> None:
     before, start, rest = readme.read_text(encoding="utf-8").partition("<!-- faults -->")
     _, end, after = rest.partition("<!-- /faults -->")
     readme.write_text(f"{before}{start}\n\n{table()}\n\n{end}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    from mlp_torch.explanation.glossary import WORDS, markdown
-
-    root = Path(__file__).parents[2]
-    write_into(root / "README.md")
-    page = root / "mlp_torch" / "explanation" / "glossary.md"
-    page.write_text(markdown(WORDS) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ def test_the_readme_shows_the_table_of_faults_as_it_is():
     shown = (
         README.read_text(encoding="utf-8").partition("<!-- faults -->")[2].partition("<!-- /faults -->")[0]
     )
-    assert shown.strip() == table(), "run python -m mlp_torch.check.kinds"
+    assert shown.strip() == table(), "run python -m mlp_torch.explanation.glossary"
 
 
 def test_the_table_is_written_into_the_readme_in_place_of_the_old_one(tmp_path):
