@@ -8,6 +8,7 @@ import contextlib
 import gc
 import importlib
 import io
+import os
 import platform
 import re
 import sys
@@ -118,6 +119,8 @@ def _run(given: Sequence[str], imported: Callable[[], object]) -> int:
         return 0
     config = parse(given)
     config.check()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # what is lost in the network is said in one line, without C++
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     module, _, function = COMMANDS[given[0]][1].partition(":")
     command = getattr(importlib.import_module(module), function)
     imported()

@@ -109,12 +109,16 @@ class AutogradEngine(ModuleEngine, Stepwise):
     def resume(self, state: State) -> None:
         """As `manual.training.engine.Resumable` says."""
         self.load(state.of("parameters"))
+        self.take_moments(state)
+        set_generators(state.of("generator"), self.device)
+
+    def take_moments(self, state: State) -> None:
+        """The optimizer's part of such a copy, into its place."""
         kept: dict[int, dict[str, Any]] = {}
         for path, value in state.of("moments").items():
             i, _, kind = path.partition("/")
             kept.setdefault(int(i), {})[kind] = torch.from_numpy(value.copy())
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": kept})
-        set_generators(state.of("generator"), self.device)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -24,7 +24,7 @@ from mlp_torch.pager import PagerFlag
 
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINES = ("auto", "compiled", "torch", "manual", "autograd", "both")
+ENGINES = ("auto", "compiled", "torch", "manual", "autograd", "both", "ddp")
 ON_CPU = ("compiled", "manual")
 HAND_WRITTEN = ("manual", "buffered", "compiled", "torch")
 PRECISIONS = ("ieee", "tf32", "bf16")
@@ -123,7 +123,7 @@ class Train(ObjectiveFlags, Network):
     """
 
     engine: Annotated[str, one_of(ENGINES)] = "auto"
-    """By hand: compiled (numba), torch, manual (NumPy); or autograd; both in lock-step; auto: the fastest."""
+    """By hand: compiled (numba), torch, manual; or autograd; both in lock-step; ddp: N processes; auto."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Passes over the training data; if not given, as many as the data set needs (digits: 30)."""
     lr: float = 3e-3
@@ -168,6 +168,10 @@ class Train(ObjectiveFlags, Network):
     """Go on with a run that was cut, by its own flags, to the same bits; more --epochs go beyond its end."""
     checkpoint_every: Annotated[int | None, tyro.conf.arg(metavar="STEPS")] = None
     """Keep a checkpoint every so many steps, where an epoch takes long; one is kept after epochs anyway."""
+    reproducible: bool = False
+    """With torchrun: the same bits from 1, 2, 4 and 8 processes, by a fixed order of sums; slower."""
+    timeout: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """With torchrun: how long a process may hang or be missing until the run ends and says which; 300."""
 
     def check(self) -> None:
         """Raise UserError, one line that names the flag, for a value that cannot be."""
@@ -233,6 +237,14 @@ class Train(ObjectiveFlags, Network):
             f"with --engine {self.engine}",
             "torch.compile is for autograd's passes; the others are calls already; use --engine autograd",
         )
+        require(
+            not self.reproducible or self.engine in ("auto", "ddp"),
+            "--reproducible",
+            f"with --engine {self.engine}",
+            "the order of sums is that of the ddp engine; use --engine ddp",
+        )
+        good = self.timeout is None or (math.isfinite(self.timeout) and self.timeout >= 1)
+        require(good, "--timeout", self.timeout, "is a number of seconds, at least 1")
         if self.name is not None:
             require_folder_name("--name", self.name)
 

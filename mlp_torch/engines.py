@@ -22,6 +22,7 @@ from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.config import Network, Train
 from mlp_torch.costs import worth_compiling, worth_loading
+from mlp_torch.distributed.group import current
 from mlp_torch.errors import UserError
 from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
@@ -113,6 +114,12 @@ def _both(config: Train, architecture: Architecture, loss: str) -> Any:
     return BothEngine(plain, _autograd(config, architecture, loss))
 
 
+def _ddp(config: Train, architecture: Architecture, loss: str) -> Any:
+    from mlp_torch.distributed.build import ddp
+
+    return ddp(config, _module(config, architecture), loss)
+
+
 def _torch_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
     from mlp_torch.buffered import unsupported
 
@@ -139,6 +146,12 @@ def _autograd_unsupported(config: Train, architecture: Architecture, loss: str) 
     if config.fp32_precision != "ieee":
         return "it rounds products as torch is set, and --fp32-precision is for others; use --engine torch"
     return None
+
+
+def _ddp_unsupported(config: Train, architecture: Architecture, loss: str) -> str | None:
+    from mlp_torch.distributed.build import unsupported
+
+    return unsupported(config, architecture)
 
 
 def _nothing(config: Train, architecture: Architecture, loss: str) -> str | None:
@@ -174,6 +187,9 @@ ENGINES: dict[str, EngineEntry] = {
         _autograd, "gradients by torch itself, the reference", unsupported=_autograd_unsupported
     ),
     "both": EngineEntry(_both, "gradients by hand and by torch itself, in lock-step"),
+    "ddp": EngineEntry(
+        _ddp, "gradients by torch itself, of a share of each batch a process", unsupported=_ddp_unsupported
+    ),
 }
 
 # The fastest first, up to so much work a step: what stands around the products costs less and less beside
@@ -215,7 +231,9 @@ def choose_engine(
     """
     work = step_flops(architecture.sizes, config.batch_size)
     order = next(names for most, names in FASTEST if work < most)
-    if device != "cpu" or config.fp32_precision != "ieee":
+    if config.reproducible or current().size > 1:
+        order = ("ddp",)
+    elif device != "cpu" or config.fp32_precision != "ieee":
         order = ("torch", "autograd")
     passed_over: dict[str, str] = {}
     for name in order:
@@ -228,6 +246,8 @@ def choose_engine(
         if reason is None:
             where = "" if device == "cpu" else f" on {device}"
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
+            if name == "ddp":  # the only one
+                why = f"{ENGINES[name].computes}, {current().size} in all"
             return name, "; ".join([why, *passed_over.values()])
         passed_over[name] = f"{name} would be faster, but {reason}"
     raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over.values())}")
@@ -240,6 +260,9 @@ def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:
     Raises UserError where it cannot do what they ask.
     """
     row = ENGINES[config.engine]
+    if current().size > 1 and config.engine != "ddp":
+        there = f"it is of one process, and there are {current().size}"
+        raise UserError(f"--engine {config.engine}: {there}; use --engine ddp")
     reason = row.unsupported(config, architecture, loss)
     if reason is not None:
         raise UserError(f"--engine {config.engine}: {reason}")

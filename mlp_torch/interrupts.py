@@ -79,17 +79,18 @@ def _handlers() -> dict[int, Any]:
 def held() -> Iterator[None]:
     """They wait for the next `released` block, or for the end of this one; a second one does not wait.
 
-    Nothing changes in a `held` block within, nor where a program has its own answer to a signal.
+    In a `released` block they wait again; nothing changes in a `held` block within, nor where a program has
+    its own answer to a signal.
     """
     answers, noted = _answers(), _Noted()
-    mine = [number for number, handler in _handlers().items() if handler is answers[number][0]]
+    mine = {number: handler for number, handler in _handlers().items() if handler in answers[number]}
     for number in mine:
         signal.signal(number, noted)
     try:
         yield
     finally:
-        for number in mine:
-            signal.signal(number, answers[number][0])
+        for number, handler in mine.items():
+            signal.signal(number, handler)
     noted.act()
 
 

@@ -1,7 +1,7 @@
 """Which samples an epoch visits, and in what order: a pure function of (seed, epoch), for every engine."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ def order(n: int, seed: int, epoch: int) -> Array:
     return np.random.default_rng([seed, 2, epoch]).permutation(n)
 
 
+@runtime_checkable
 class Pieces(Protocol):
     """Samples x (N, in) that do not fit into memory: read part by part."""
 
@@ -21,7 +22,7 @@ class Pieces(Protocol):
     def rows(self, start: int, stop: int) -> Array:
         """The rows start … stop − 1."""
 
-    def slices(self, batch_size: int) -> Iterator[slice]:
+    def slices(self, batch_size: int = 1) -> Iterator[slice]:
         """The parts in order, all but the last of whole batches."""
 
 
@@ -39,7 +40,7 @@ def pieces(
     Of what lies on disk the parts are visited in a random order, and the rows of each in another. Samples
     that weigh nothing are left out, and so are the first `done` batches; parts of them alone are not read.
     """
-    if isinstance(x, np.ndarray):
+    if not isinstance(x, Pieces):
         yield x, y, weights, _weighing(order(len(x), seed, epoch), weights)[done * batch_size :]
         return
     parts = list(x.slices(batch_size))
@@ -71,7 +72,7 @@ def first_batch(
 
 def batch_counts(x: Array | Pieces, batch_size: int, weights: Array | None = None) -> int:
     """How many batches an epoch visits."""
-    parts = [slice(0, len(x))] if isinstance(x, np.ndarray) else list(x.slices(batch_size))
+    parts = list(x.slices(batch_size)) if isinstance(x, Pieces) else [slice(0, len(x))]
     sizes = [
         (min(p.stop, len(x)) - p.start if weights is None else np.count_nonzero(weights[p] > 0))
         for p in parts

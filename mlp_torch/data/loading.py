@@ -3,9 +3,9 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -20,8 +20,9 @@ from mlp_torch.errors import UserError
 from mlp_torch.tables.delimited import place
 from mlp_torch.tables.kinds import Column, choose, require_column, understand
 from mlp_torch.tables.preprocessing import Preprocessor
-from mlp_torch.tables.reader import from_arrays
+from mlp_torch.tables.reader import ROWS, from_arrays
 from mlp_torch.tables.splitting import TEST, VALIDATION, split
+from mlp_torch.tables.table import IN_MEMORY as TABLE
 from mlp_torch.tables.table import Table, read_table
 from mlp_torch.tables.targets import Target, task_of
 
@@ -29,17 +30,54 @@ STEPS = 1_000_000  # samples that are seen in all, if nobody says for how many e
 EPOCHS = (5, 100)
 
 
-def load(flags: DataFlags, loss: str | None = None, *, seed: int = 0, dtype: Any = np.float32) -> Data:
+class Holder(Protocol):
+    """What keeps a part of the inputs in this process, the others being kept elsewhere."""
+
+    in_memory: int  # bytes of a table up to which it is held in memory while it is read
+    at_once: int  # rows of a file that are read at once
+    shared: bool  # whether others keep the rest, so that nothing need lie on disk
+
+    def rows(self, n: int, size: int) -> slice:
+        """Which of n rows of a split are kept here; `size` is that of all splits' inputs, in bytes."""
+
+    def inputs(self, own: Array, first: int, n: int, size: int) -> Any:
+        """What stands for all n rows, of which `own` are kept here, from `first` on."""
+
+
+class _All:
+    """Keeps all."""
+
+    in_memory, at_once, shared = TABLE, ROWS, False
+
+    def rows(self, n: int, size: int) -> slice:
+        return slice(0, n)
+
+    def inputs(self, own: Array, first: int, n: int, size: int) -> Array:
+        return own
+
+
+def load(
+    flags: DataFlags,
+    loss: str | None = None,
+    *,
+    seed: int = 0,
+    dtype: Any = np.float32,
+    holder: Holder | None = None,
+) -> Data:
     """The data set that the flags name: by `seed` 70 % training, 10 % validation, 20 % test, unless told.
 
+    `holder` keeps a part of a table's inputs alone.
     Targets are coded for `loss` (the data's own if None). Raises UserError, one line, for what cannot
     be read, understood or trained on.
     """
     if flags.data in DATASETS:
         return _built_in(DATASETS[flags.data], loss, seed, dtype)
     if flags.data.startswith(OPENML):
-        return _tables(flags, openml(flags.data.removeprefix(OPENML)), loss, seed, dtype)
-    return _tables(flags, read_table(Path(flags.data)), loss, seed, dtype)
+        return _tables(flags, openml(flags.data.removeprefix(OPENML)), loss, seed, dtype, holder or _All())
+    holder = holder or _All()
+    return _tables(
+        flags, read_table(Path(flags.data), holder.in_memory, holder.at_once), loss, seed, dtype, holder
+    )
 
 
 def _built_in(row: Dataset, loss: str | None, seed: int, dtype: Any) -> Data:
@@ -101,7 +139,23 @@ def openml(name: str) -> Table:
     return Table.of(pl.DataFrame(columns), where)
 
 
-def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: Any) -> Data:
+class _Columns(Mapping[str, pl.Series]):
+    """Columns of a table, each read when it is asked for."""
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self.table, self.names = table, names
+
+    def __getitem__(self, name: str) -> pl.Series:
+        return self.table.column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: Any, holder: Holder) -> Data:
     """The table's rows, split; those of `--validation` and `--test` in the place of parts of it."""
     beside = [n for n in (flags.group, flags.sample_weight) if n]
     for flag, name in (("--group", flags.group), ("--sample-weight", flags.sample_weight)):
@@ -121,19 +175,18 @@ def _tables(flags: DataFlags, table: Table, loss: str | None, seed: int, dtype: 
         len(table), labels, seed, groups=groups, shuffle=not flags.no_shuffle,
         validation=0 if flags.validation else VALIDATION, test=0 if flags.test else TEST,
     )  # fmt: skip
-    columns = {n: table.column(n) for n in features}
+    columns = _Columns(table, features)
     kinds = understand(table.where, columns, flags.categories)
     preprocessing = Preprocessor.fit(columns, kinds, table.where, parts[0])
     target = whole if whole.classes else Target.fit(values.gather(parts[0]), task, table.where)
     described = preprocessing.columns(kinds, columns)
-    del columns
     row = _row(flags, target, len(parts[0]))
     loss = loss or row.loss
-    make = _Splits(preprocessing, target, loss, dtype, flags.sample_weight)
+    make = _Splits(preprocessing, target, loss, dtype, flags.sample_weight, holder)
     train, validation, test = make.of(table, parts)
     for flag, path in (("validation", flags.validation), ("test", flags.test)):
         if path is not None:
-            other = read_table(path)
+            other = read_table(path, holder.in_memory, holder.at_once)
             for column in (*preprocessing.feature_names, name):
                 require_column(str(path), f"--{flag} {path}:", column, other.names)
             (part,) = make.of(other, (np.arange(len(other)),))
@@ -164,9 +217,15 @@ class _Splits:
     """Rows of a table → inputs and coded targets, in memory or, beyond a limit, on disk."""
 
     def __init__(
-        self, preprocessing: Preprocessor, target: Target, loss: str, dtype: Any, weight: str | None
+        self,
+        preprocessing: Preprocessor,
+        target: Target,
+        loss: str,
+        dtype: Any,
+        weight: str | None,
+        holder: Holder,
     ) -> None:
-        self.preprocessing, self.target, self.loss = preprocessing, target, loss
+        self.preprocessing, self.target, self.loss, self.holder = preprocessing, target, loss, holder
         self.dtype, self.weight, self.outputs = dtype, weight, 0
 
     def of(self, table: Table, parts: tuple[Array, ...]) -> list[Split]:
@@ -176,11 +235,11 @@ class _Splits:
         y, self.outputs = code(values, len(self.target.classes), self.loss, self.dtype, table.where)
         weights = None if self.weight is None else _weights(table, self.weight)
         labels = values if self.target.classes else None
-        if len(table) * width * np.dtype(self.dtype).itemsize <= IN_MEMORY:
-            x = np.empty((len(table), width), self.dtype)
-            for first, block in self._blocks(table):
-                x[first : first + len(block)] = block
-            arrays: list[tuple[Any, Array]] = [(x[part], part) for part in parts]
+        size = len(table) * width * np.dtype(self.dtype).itemsize
+        if size > IN_MEMORY:
+            parts = tuple(np.sort(part) for part in parts)
+        if size <= IN_MEMORY or self.holder.shared:
+            arrays: list[tuple[Any, Array]] = self._in_memory(table, parts, width, size)
         else:
             arrays = self._on_disk(table, parts, width)
         return [
@@ -194,14 +253,30 @@ class _Splits:
             yield first, self.preprocessing.transform(chunk, table.where, first=first, dtype=self.dtype)
             first += len(chunk)
 
+    def _in_memory(
+        self, table: Table, parts: tuple[Array, ...], width: int, size: int
+    ) -> list[tuple[Any, Array]]:
+        """Each part's rows that are kept here, straight from the table's chunks."""
+        kept = [self.holder.rows(len(part), size) for part in parts]
+        mine = [part[rows] for part, rows in zip(parts, kept, strict=True)]
+        orders = [np.argsort(rows) for rows in mine]
+        arrays = [np.empty((len(rows), width), self.dtype) for rows in mine]
+        for first, block in self._blocks(table):
+            for x, rows, order in zip(arrays, mine, orders, strict=True):
+                a, b = np.searchsorted(rows, (first, first + len(block)), sorter=order)
+                x[order[a:b]] = block[rows[order[a:b]] - first]
+        return [
+            (self.holder.inputs(x, rows.start, len(part), size), part)
+            for x, rows, part in zip(arrays, kept, parts, strict=True)
+        ]
+
     def _on_disk(self, table: Table, parts: tuple[Array, ...], width: int) -> list[tuple[Any, Array]]:
-        ordered = [np.sort(part) for part in parts]
         files = [OnDisk(width, self.dtype) for _ in parts]
         for first, block in self._blocks(table):
-            for file, part in zip(files, ordered, strict=True):
+            for file, part in zip(files, parts, strict=True):
                 a, b = np.searchsorted(part, (first, first + len(block)))
                 file.append(block[part[a:b] - first])
-        return list(zip(files, ordered, strict=True))
+        return list(zip(files, parts, strict=True))
 
 
 def _weights(table: Table, name: str) -> Array:

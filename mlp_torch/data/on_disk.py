@@ -53,12 +53,13 @@ class OnDisk:
         """The rows of these numbers, few of them, in this order."""
         return np.concatenate([self.rows(int(i), int(i) + 1) for i in index])
 
-    def piece_rows(self, batch_size: int = 1) -> int:
-        """How many rows are read at once: whole batches, about 64 MB."""
-        return max(1, PIECE // (self.shape[1] * self.dtype.itemsize) // batch_size) * batch_size
-
     def slices(self, batch_size: int = 1) -> Iterator[slice]:
         """All rows in order, a piece at a time."""
-        size = self.piece_rows(batch_size)
-        for start in range(0, len(self), size):
-            yield slice(start, min(start + size, len(self)))
+        return pieces(len(self), self.shape[1], self.dtype, batch_size)
+
+
+def pieces(n: int, width: int, dtype: Any, batch_size: int = 1) -> Iterator[slice]:
+    """n rows in order, in pieces that are read at once: whole batches, about 64 MB."""
+    size = max(1, PIECE // (width * np.dtype(dtype).itemsize) // batch_size) * batch_size
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -9,6 +9,7 @@ import numpy as np
 from manual.catalogue import LOSSES
 from manual.losses import Target
 from manual.numbers import Array
+from manual.training.batches import Pieces
 from mlp_torch.data.sets import Dataset
 from mlp_torch.errors import UserError
 from mlp_torch.tables.kinds import Column
@@ -76,7 +77,7 @@ class Data:
 
     def evaluate(self, predict: Callable[[Array], Array], split: Split) -> tuple[float, float | None]:
         """Loss and accuracy of what a network predicts on a split, piece by piece where it lies on disk."""
-        if isinstance(split.x, np.ndarray):
+        if not isinstance(split.x, Pieces):
             return self.score(predict(split.x), split)
         sums, counted = np.zeros(2), 0.0
         for part in split.x.slices():

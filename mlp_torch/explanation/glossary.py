@@ -74,7 +74,8 @@ CHAIN = {
     ),
     "engine": (
         "What computes a training step. `compiled`, `torch` and `manual` use formulas derived by hand, "
-        "`autograd` torch's own gradients, `both` runs the two in lock-step."
+        "`autograd` torch's own gradients, `both` runs the two in lock-step; `ddp` is autograd in several "
+        "processes, each with its share of every batch."
     ),
     "z": "The pre-activation of a layer, z1 = x W1ᵀ + b1; dz1 is ∂L/∂z1.",
     "a": "The activation of a layer, a1 = f(z1), which the next layer takes as its input; da1 is ∂L/∂a1.",

@@ -71,5 +71,5 @@ class Sweep(Train):
         return read(self.sweep)
 
     def train(self) -> Train:
-        """The flags of `mlp train` among these."""
-        return Train(**{f.name: getattr(self, f.name) for f in fields(Train)})
+        """The flags of `mlp train` among these; --timeout is the study's."""
+        return Train(**{f.name: getattr(self, f.name) for f in fields(Train) if f.name != "timeout"})

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from mlp_torch.errors import UserError
-from mlp_torch.tables.reader import read_chunks
+from mlp_torch.tables.reader import ROWS, read_chunks
 
 IN_MEMORY = 2**30  # bytes; beyond them chunks go to disk
 
@@ -86,10 +86,10 @@ class Table:
         return pl.concat([p.to_frame() for p in parts], how="vertical_relaxed")[name]
 
 
-def read_table(path: Path, in_memory: int = IN_MEMORY) -> Table:
-    """The whole file. Raises UserError, one line, for what cannot be read."""
+def read_table(path: Path, in_memory: int = IN_MEMORY, rows: int = ROWS) -> Table:
+    """The whole file, so many rows at a time. Raises UserError, one line, for what cannot be read."""
     table = Table(str(path), in_memory)
-    for chunk in read_chunks(path):
+    for chunk in read_chunks(path, rows):
         table.add(chunk)
     if not len(table):
         raise UserError(f"{path}: has no rows")

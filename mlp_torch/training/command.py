@@ -19,14 +19,14 @@ from manual.training.batches import first_batch as first_of
 from mlp_torch.artifact import Artifact
 from mlp_torch.config import ON_CPU, Train
 from mlp_torch.costs import warm
-from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
+from mlp_torch.distributed.data import read
+from mlp_torch.distributed.group import current, launched
 from mlp_torch.engines import AnyEngine, build, choose_engine, moves_by_formula, step_of
 from mlp_torch.errors import UnwritableError, UserError
 from mlp_torch.interrupts import held, released
 from mlp_torch.machine import resolve_device, threads
 from mlp_torch.model import MLP, to_torch
-from mlp_torch.objective import prepared
 from mlp_torch.runs import Run, check_name, make_folder, plain
 from mlp_torch.tables.summary import summary
 from mlp_torch.terminal import Terminal, counted
@@ -56,6 +56,15 @@ def run(
 
     0: trained; 1: the gradients are wrong; 130, 143, 129: ended by Ctrl-C, SIGTERM or SIGHUP, all is kept.
     """
+    if launched():
+        from mlp_torch.distributed import launch
+
+        return launch.run(config, partial(_alone, around=around))
+    return _alone(config, around)
+
+
+def _alone(config: Train, around: Callable[[Training], AbstractContextManager[Any]]) -> int:
+    """As `run`, in the process that prints and writes."""
     with held():
         try:
             outcome = trained(config, around)
@@ -94,7 +103,7 @@ def trained(
                 config = before.config
             else:
                 check_name(config.runs_dir, config.name)
-            data = prepared(config, load(config, config.loss, seed=config.seed, dtype=np.dtype(config.dtype)))
+            data = read(config)
             if before is not None and before.checkpoint is not None:
                 check_same_data(before.checkpoint, data, config)
             alone = around is contextlib.nullcontext  # a sweep trains many times in a process
@@ -112,6 +121,7 @@ def trained(
                 stem = f"{data.dataset.name}-{config.engine}"
                 path, lock = make_folder(config.runs_dir, config.name, stem, asdict(config))
                 ends.callback(lock.release)
+                current().began(path)
             else:
                 path = before.folder
             if data.columns:

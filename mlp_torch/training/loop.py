@@ -16,6 +16,7 @@ from mlp_torch.board.moment import Moment
 from mlp_torch.board.scalars import margins
 from mlp_torch.config import Train
 from mlp_torch.data.splits import Data
+from mlp_torch.distributed.group import LostError
 from mlp_torch.engines import AnyEngine
 from mlp_torch.errors import UserError
 from mlp_torch.interrupts import number_of, released_each
@@ -155,6 +156,10 @@ class Training:
                 f"{error}; try a smaller --lr (now {config.lr:g}), a --warmup, --clip-norm 1 or another "
                 f"--initialization; {weights_of(self.kept)} are kept in {self.folder.path}"
             ) from None
+        except LostError:
+            if self.writer is not None:  # what was set aside before is good
+                self.writer.flush()
+            raise
         except KeyboardInterrupt as end:
             self.interrupted = number_of(end)
         finally:

@@ -13,6 +13,7 @@ import numpy as np
 
 from manual.numbers import Array
 from manual.structure.fingerprint import fingerprint
+from manual.training.batches import Pieces
 from mlp_torch.data.splits import Data, Split
 from mlp_torch.terminal import counted
 
@@ -84,9 +85,9 @@ def scores(training: "Training", split: Split) -> Scores:
         largest = float(shares.max() / shares.sum())
         return Scores(loss, accuracy, chance=largest)
     parts = (
-        [split.x]
-        if isinstance(split.x, np.ndarray)
-        else (split.x.rows(p.start, p.stop) for p in split.x.slices())
+        (split.x.rows(p.start, p.stop) for p in split.x.slices())
+        if isinstance(split.x, Pieces)
+        else [split.x]
     )
     output = np.concatenate([predict(part) for part in parts])
     return Scores(loss, None, *regression(output, split, data.target.scale), 0.0)

@@ -22,6 +22,7 @@ FREE = (
     "runs_dir",
     "checkpoint_every",
     "log",
+    "timeout",
 )  # flags that the steps do not depend on
 
 
@@ -55,6 +56,7 @@ def begun(config: Train) -> Begun:
             saved, resume=None, epochs=epochs, name=folder.resolve().name, runs_dir=folder.parent,
             checkpoint_every=config.checkpoint_every or saved.checkpoint_every,
             log=saved.log if config.log == Train.log else config.log,
+            timeout=config.timeout or saved.timeout,
         )  # fmt: skip
         result = _table(table, "result")
         if result and not result.get("interrupted") and epochs == saved.epochs:
@@ -105,6 +107,7 @@ def steps_depend_on(config: Train) -> dict[str, Any]:
 
 def _refuse_foreign(found: Checkpoint, saved: Train, folder: Path) -> None:
     ours, theirs = steps_depend_on(saved), found.numbers.get("flags", {})
+    theirs = {"reproducible": Train.reproducible} | theirs  # which earlier versions did not know
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise UserError(

@@ -5,13 +5,15 @@ as a pass or two, so it may run while training: on the batch at hand, with the w
 in the dtype of the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import manual
 from manual.numbers import Array
+from manual.structure.trace import Trace
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
 from mlp_torch.engines import AnyEngine
@@ -44,9 +46,11 @@ class Monitor:
         y: Array,
         step: Pass | None = None,
         weights: Array | None = None,
+        summed: Callable[..., Trace] | None = None,
     ) -> None:
         """Judge the model's gradients on this batch: those of `step`, or of the plain formulas.
 
+        What they are held against is autograd's trace, in which `summed` puts the sum of several processes.
         Raises WrongGradientError, with the full certificate's evidence, where a bound is broken.
         """
         by_hand = model if isinstance(model, manual.MLP) else to_manual(model)
@@ -61,6 +65,8 @@ class Monitor:
         masks = {name: value for name, value in theirs.leaves.items() if name.startswith("mask")}
         if step is None:
             step = partial(by_hand.trace, loss=self.loss, recipe=self.recipe)
+        if summed is not None:
+            theirs = summed(theirs, x, y, masks=masks, weights=weights)
         ours = step(x, y, masks=masks, weights=weights)
         bounds = propagate(ours), propagate(theirs)
         if bounds[0].unknown:  # no bound holds there: the certificate tells what there is to tell
@@ -105,7 +111,9 @@ class Watched:
         while step < len(rates):
             if self.until_next == 0:
                 batch = indices[step * batch_size : (step + 1) * batch_size]
-                given = {} if weights is None else {"weights": weights[batch]}
+                given: dict[str, Any] = {} if weights is None else {"weights": weights[batch]}
+                if hasattr(self.engine, "summed"):
+                    given["summed"] = self.engine.summed
                 step_of = getattr(self.engine, "trace", None)
                 self.monitor.observe(self.model, x[batch], y[batch], step_of, **given)
                 self.until_next = self.monitor.every

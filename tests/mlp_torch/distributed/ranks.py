@@ -1,0 +1,193 @@
+"""N processes of `mlp`, as torchrun would start them, without the seconds that imports take.
+
+    python -m tests.mlp_torch.distributed.ranks     reads one JSON line a run, answers with one
+
+They are forked by one that has imported all and runs nothing itself. What only torchrun does, restarts and
+signals, is tested with torchrun (`test_launches`).
+"""
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[3]
+IMPORTED = (  # by the server, once
+    "torch.distributed",
+    "torch._dynamo",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+    "mlp_torch.training.command",
+    "mlp_torch.distributed.launch",
+    "mlp_torch.distributed.build",
+    "mlp_torch.distributed.engine",
+    "mlp_torch.verify.dyadic",
+)
+LIMIT = 60.0  # seconds, after which a run hangs
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How each rank ended: its exit code, or minus the signal; what each wrote; how long all took."""
+
+    codes: list[int]
+    texts: list[str]
+    seconds: float
+
+
+class Ranks:
+    """`run(n, arguments)` is `mlp` with them, in n processes."""
+
+    def __enter__(self) -> Self:
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.mlp_torch.distributed.ranks"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.communicate(timeout=LIMIT)  # closes its input, which ends it
+
+    def run(
+        self,
+        n: int,
+        arguments: str,
+        folder: Path,
+        *,
+        set_up: str = "",
+        number: int = 0,
+        rank: int = 0,
+        once: str = "",
+        after: float = 0.0,
+        restarts: int = 0,
+    ) -> Ended:
+        """In that folder; `set_up` is code that runs first in each, or alone where there are no arguments.
+
+        Rank `rank` is sent the signal `number`, `after` so many seconds from when a file `once` is there.
+        With `restarts` all are started anew where one ends badly, as torchrun does it.
+        """
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        asked = {"n": n, "arguments": arguments.split(), "folder": str(folder), "set_up": set_up}
+        asked |= {"number": int(number), "rank": rank, "once": once, "after": after}
+        asked |= {"restarts": restarts}
+        self.server.stdin.write(json.dumps(asked) + "\n")
+        self.server.stdin.flush()
+        return Ended(**json.loads(self.server.stdout.readline()))
+
+
+def serve() -> None:
+    """Fork n processes a line."""
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+    from mlp_torch.__main__ import main
+
+    for name in IMPORTED:
+        importlib.import_module(name)
+
+    for line in sys.stdin:
+        asked: dict[str, Any] = json.loads(line)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = time.monotonic()
+        logs = [Path(asked["folder"]) / f".log-{started}-{rank}" for rank in range(asked["n"])]
+        store = os.fork()  # as torchrun's: it outlives every rank
+        if store == 0:
+            _keep(port)
+        for attempt in range(asked["restarts"] + 1):
+            os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
+            pids = []
+            for rank, log in enumerate(logs):
+                pid = os.fork()
+                if pid == 0:
+                    _be(main, asked, rank, port, log)
+                pids.append(pid)
+            codes = _wait(pids, started, asked)
+            asked["number"] = 0
+            if not any(codes):
+                break
+        os.kill(store, signal.SIGKILL)
+        os.waitpid(store, 0)
+        texts = [log.read_text(errors="replace") for log in logs]
+        for log in logs:
+            log.unlink()
+        answer = {"codes": codes, "texts": texts, "seconds": time.monotonic() - started}
+        print(json.dumps(answer), flush=True)
+
+
+def _keep(port: int) -> None:
+    import torch.distributed as dist
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    kept = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    while kept:
+        signal.pause()
+
+
+def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> None:
+    """A rank: its output in a file, its exit code as the command's would be."""
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(asked["folder"])
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(asked["n"]), "LOCAL_RANK": str(rank)}
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where nohup ignores them
+    code = 1
+    try:
+        exec(asked["set_up"], {})
+        code = main(asked["arguments"]) if asked["arguments"] else 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is an exception here
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(pids: list[int], started: float, asked: dict[str, Any]) -> list[int]:
+    """The ends of all; after LIMIT seconds they are killed, and 'hang' (exit code 999)."""
+    codes: dict[int, int] = {}
+    told = False
+    sent, begun = not asked["number"], None if asked["once"] else started
+    while len(codes) < len(pids):
+        for pid in set(pids) - set(codes):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                codes[pid] = os.waitstatus_to_exitcode(status)
+        if asked["restarts"] and any(codes.values()) and not told:
+            told = True
+            for pid in set(pids) - set(codes):
+                os.kill(pid, signal.SIGTERM)
+        now = time.monotonic()
+        if begun is None and Path(asked["folder"], asked["once"]).exists():
+            begun = now
+        victim = pids[asked["rank"]]
+        if not sent and begun is not None and now - begun >= asked["after"] and victim not in codes:
+            os.kill(victim, asked["number"])
+            sent = True
+        if now - started > LIMIT or (
+            asked["number"] == signal.SIGSTOP and set(pids) - set(codes) == {victim}
+        ):
+            for pid in set(pids) - set(codes):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                codes[pid] = 999
+        select.select([], [], [], 0.002)
+    return [codes[pid] for pid in pids]
+
+
+if __name__ == "__main__":
+    serve()
