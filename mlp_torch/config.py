@@ -266,8 +266,10 @@ class Train(ObjectiveFlags, Network):
 
     def _check_optimizer(self) -> None:
         for flag, given in (("momentum", self.momentum > 0), ("nesterov", self.nesterov)):
+            if not given:
+                continue
             takers = [n for n, row in OPTIMIZERS.items() if flag in inspect.signature(row).parameters]
-            if given and self.optimizer not in takers:
+            if self.optimizer not in takers:
                 raise UserError(
                     f"--{flag}: {self.optimizer} takes none; choose --optimizer {' or '.join(takers)}"
                 )

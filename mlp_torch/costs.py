@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Iterable
+from functools import cache
 from subprocess import DEVNULL, Popen
 from typing import Any
 
@@ -45,14 +46,20 @@ class ToBeCompiledError(Exception):
 
 def at_hand(dtypes: Iterable[str]) -> bool:
     """Whether the compiled step's code is in this process, or on disk: then it is in this process now."""
+    from manual.compiled.ready import AT_HAND
+
+    return all(dtype in AT_HAND or _on_disk(dtype) for dtype in dtypes)
+
+
+@cache
+def _on_disk(dtype: str) -> bool:
     from manual.compiled import prepare
 
     def waiting() -> None:
         raise ToBeCompiledError
 
     try:
-        for dtype in dtypes:
-            prepare(dtype, waiting)
+        prepare(dtype, waiting)
     except ToBeCompiledError:
         return False
     return True

@@ -235,10 +235,12 @@ def choose_engine(
         order = ("ddp",)
     elif device != "cpu" or config.fp32_precision != "ieee":
         order = ("torch", "autograd")
-    passed_over: list[tuple[str, str]] = []
+    passed_over: dict[str, str] = {}
     for name in order:
-        reason = worth_loading(config, architecture, steps) if name == "compiled" and not lasting else None
-        reason = reason or ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
+        if name == "compiled" and not lasting and (reason := worth_loading(config, architecture, steps)):
+            passed_over[name] = f"{name} is left aside: {reason}"
+            continue
+        reason = ENGINES[name].unsupported(replace(config, device=device), architecture, loss)
         if reason is None and name == "compiled":
             reason = worth_compiling(config, architecture, steps)
         if reason is None:
@@ -246,12 +248,9 @@ def choose_engine(
             why = f"{ENGINES[name].computes}: the fastest here{where} for a network of this size"
             if name == "ddp":  # the only one
                 why = f"{ENGINES[name].computes}, {current().size} in all"
-            return name, "; ".join(
-                [why, *(f"{other} would be faster, but {told}" for other, told in passed_over)]
-            )
-        passed_over.append((name, reason))
-    reasons = "; ".join(f"not {name}: {reason}" for name, reason in passed_over)
-    raise UserError(f"--engine auto: no engine can do this; {reasons}")
+            return name, "; ".join([why, *passed_over.values()])
+        passed_over[name] = f"{name} would be faster, but {reason}"
+    raise UserError(f"--engine auto: no engine can do this; {'; '.join(passed_over.values())}")
 
 
 def build(config: Train, architecture: Architecture, loss: str) -> AnyEngine:

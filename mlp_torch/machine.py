@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mlp_torch.errors import UserError
 
@@ -60,6 +61,12 @@ def step_threads(sizes: Sequence[int], batch_size: int) -> int:
     return max(1, min(cores, worth, batch_size // SAMPLES_OF_A_THREAD, MOST_THREADS))
 
 
+@cache
+def pools(*imported: bool) -> ThreadpoolController:
+    """The libraries with threads of their own; to look for them takes a millisecond, so once."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iterator[None]:
     """In the block, one thread if the network's steps are small, else all cores for one pool of threads.
@@ -70,7 +77,9 @@ def threads(sizes: Sequence[int], batch_size: int, numpys: bool = False) -> Iter
     torch = sys.modules.get("torch")  # its pool is there only if it was imported
     before = torch.get_num_threads() if torch else 0
     small = step_flops(sizes, batch_size) < SMALL_STEP_FLOPS
-    with threadpool_limits(None if numpys and not small else 1, user_api="blas"):
+    with pools("torch" in sys.modules, "scipy" in sys.modules).limit(
+        limits=None if numpys and not small else 1, user_api="blas"
+    ):
         if torch:
             torch.set_num_threads(1 if numpys or small else before)
         try:

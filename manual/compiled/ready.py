@@ -18,6 +18,7 @@ from manual.recorded.compiled import missing
 from manual.structure.architecture import Architecture
 
 DTYPES = ("float32", "float64")
+AT_HAND: set[str] = set()  # of these, what this process has loaded or compiled
 
 
 @cache
@@ -46,10 +47,13 @@ def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
 
     `waiting` is called before it is compiled, which takes many seconds once on a machine.
     """
+    if np.dtype(dtype).name in AT_HAND:
+        return
     kinds = {"i": types.int64, "f": types.float64, "T": getattr(types, np.dtype(dtype).name)}
     signature = tuple(types.Array(kinds[kind], rank, "C") for kind, rank in ENTRY)
     with event.install_listener("numba:compile", _Waiting(waiting)):
         compiled_run().compile(signature)  # type: ignore[attr-defined]  # numba's dispatcher has it
+    AT_HAND.add(np.dtype(dtype).name)
 
 
 def unsupported(architecture: Architecture, dtype: Any = np.float64, loss: str | None = None) -> str | None:

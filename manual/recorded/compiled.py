@@ -220,7 +220,10 @@ def kernel(row: Activation | Loss) -> None:
 
 if __name__ == "__main__":
     for path, text in FILES.items():
-        path.write_text(text(), encoding="utf-8")
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if (new := text()) != old:
+            path.write_text(new, encoding="utf-8")
+            print(f"{path.parent.parent.name}/{path.parent.name}/{path.name}: written anew, to be committed")
     rows: list[Activation | Loss] = [*ACTIVATIONS.values(), *LOSSES.values()]
     for row in rows:
         if row.name not in BY_HAND and (reason := lacks(row)):

@@ -8,6 +8,8 @@ from manual.recorded.record import Recorded
 
 Interval = tuple[float, float]
 EVERYTHING = -math.inf, math.inf
+POSITIVE = math.ulp(0.0), math.inf
+SIGNED = ("z", "slope", "negative_slope", "da", "output", "y")  # the others: a loss's options and its count
 RANGES: dict[str, Interval] = {"tanh": (-1.0, 1.0), "erf": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 INCREASING: dict[str, Callable[[float], float]] = {
     "exp": lambda v: math.exp(v) if v < 700 else math.inf,
@@ -22,6 +24,8 @@ def interval(node: Recorded) -> Interval:
     """Least and largest value for all finite inputs; −∞ and ∞ where nothing better is known."""
     if node.constant:
         return nearest(node), nearest(node)
+    if node.op == "input":
+        return EVERYTHING if node.value in SIGNED else POSITIVE
     if node.op in RANGES:
         return RANGES[node.op]
     arguments = [interval(a) for a in node.args]

@@ -1,6 +1,10 @@
-"""The kinds of fault, one row each: the word that reports use, and what a person did."""
+"""The kinds of fault, one row each: the word that reports use, and what a person did.
+
+`python -m mlp_torch.explanation.glossary` writes the README's table and the glossary's page anew.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,10 @@ def table() -> str:
     """The README's table, in Markdown."""
     rows = [f"| `{word}` | {kind.shows} |" for word, kind in FAULTS.items()]
     return "\n".join(["| word | what was done |", "|---|---|", *rows])
+
+
+def write_into(readme: Path) -> None:
+    """Put the table into the README, in the place of the one that is there."""
+    before, start, rest = readme.read_text(encoding="utf-8").partition("<!-- faults -->")
+    _, end, after = rest.partition("<!-- /faults -->")
+    readme.write_text(f"{before}{start}\n\n{table()}\n\n{end}{after}", encoding="utf-8")

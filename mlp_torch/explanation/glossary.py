@@ -5,8 +5,9 @@ The kinds of fault have their table in `mlp_torch/check/kinds.py`; both are look
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
-from mlp_torch.check.kinds import FAULTS
+from mlp_torch.check.kinds import FAULTS, write_into
 from mlp_torch.errors import UserError
 
 LIST = "glossary"
@@ -282,3 +283,9 @@ def markdown(entries: dict[str, str]) -> str:
     for title, section in (SECTIONS | {"Kinds of fault, as `mlp check` names them": faults}).items():
         lines += ["", f"## {title}", "", *_table(section)]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    page = Path(__file__).with_suffix(".md")
+    page.write_text(markdown(WORDS) + "\n", encoding="utf-8")
+    write_into(Path(__file__).parents[2] / "README.md")

@@ -10,7 +10,7 @@ from bench_training import arguments
 from hypothesis import given
 from hypothesis import strategies as st
 from race.candidates import CANDIDATES
-from race.files import dump, load, place
+from race.files import dump, load
 from race.files import replace as replace_file
 from race.picture import draw
 from race.problems import PROBLEMS, images, read, write
@@ -18,7 +18,6 @@ from race.rounds import Measured, Run, contenders
 from race.scores import fastest, floor, learned_less, ratio
 from race.table import report, seconds
 
-BEGIN, END = "<!-- benchmark:training -->", "<!-- /benchmark:training -->"
 SECONDS = st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=9)
 
 
@@ -126,7 +125,13 @@ def test_a_missing_peer_is_named_with_the_problems_and_the_reason() -> None:
 
 def test_a_package_that_is_not_there_is_found_missing_before_anything_is_started() -> None:
     row = replace(CANDIDATES["skorch"], packages=("numpy", "surely_not_there.part"))
-    assert row.missing == "surely_not_there"
+    assert row.missing == "surely_not_there is not installed"
+
+
+def test_who_needs_a_compiler_is_missing_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(CANDIDATES["torch-compile"], packages=("numpy",))
+    monkeypatch.setenv("PATH", "")
+    assert row.missing == "no C++ compiler is installed (g++, clang++)"
 
 
 def test_first_run_cpu_memory_and_start_up_are_told_apart_from_the_warm_seconds() -> None:
@@ -150,27 +155,6 @@ def test_after_the_first_rounds_the_two_fastest_of_each_kind_go_on() -> None:
     assert contenders(results) == set(results) - gone - {"keras-jax"}
 
 
-@given(st.text("ab|<!->\n€"), st.text("ab|<!->\n€"), st.text("xyz|\n"), st.text("xyz|\n"))
-def test_the_table_lands_between_the_markers_and_nothing_else_changes(
-    before: str, after: str, old: str, new: str
-) -> None:
-    placed = place(f"{before}{BEGIN}{old}{END}{after}", new)
-    assert placed == f"{before}{BEGIN}\n\n{new.strip()}\n\n{END}{after}"
-    assert place(placed, new) == placed
-
-
-@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_a_readme_without_its_markers_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="once each"):
-        place(text, "table")
-
-
-def test_the_projects_readme_has_the_markers() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for name in ("training", "scaling"):
-        assert "table" in place(text, "table", name)
-
-
 def test_files_are_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("old")
@@ -181,9 +165,16 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
 
 def test_what_json_keeps_makes_the_same_report() -> None:
     results = {"A": a_race() | {"skorch": Measured(missing="skorch is not installed")}}
-    again, caption = load(dump(results, "today"))
+    again, caption, processor = load(dump(results, "today", "Intel"))
     assert again == results
+    assert processor == "Intel"
     assert report(again, caption) == report(results, "today")
+
+
+def test_scaling_takes_no_flag_of_the_race(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["--scaling", "--only", "A"])
+    assert "--scaling measures every quantity" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -194,6 +185,22 @@ def test_only_a_whole_run_goes_into_the_readme(flags: list[str], capsys: pytest.
     with pytest.raises(SystemExit):
         arguments([*flags, "--readme"])
     assert "--readme takes the whole run" in capsys.readouterr().err
+
+
+def test_passes_and_a_row_of_their_own_for_a_method_of_the_full_batch() -> None:
+    full = replace(measured(0.1, 0.4, 0.1).rounds[1], passes=55)
+    results = {"A": a_race() | {"sklearn-lbfgs": Measured(1.0, full, {1: full, 2: full})}}
+    text = report(results, "today")
+    assert "7.00× (scikit-learn MLPClassifier)" in line(text, "| as the fastest other trainer")
+    assert line(text, "| as lbfgs to the same loss").startswith("| as lbfgs to the same loss | 3.12")
+    assert "(A: 55 passes)" in line(text, "- lbfgs is a method of the full batch")
+
+
+def test_who_is_left_out_of_a_problem_is_named_with_the_reason() -> None:
+    results = {"A": a_race() | {"mlx": measured(1.0)}, "B": a_race(), "D": a_race()}
+    assert "is left out of B and D: its wheel" in line(report(results, "today"), "- MLX")
+    assert "left out" not in report({"A": results["A"]}, "today")
+    assert all(row.why or row.kind == "floor" for row in CANDIDATES.values() if row.only != "ABCD")
 
 
 def test_the_picture_has_a_panel_a_problem_and_is_written_whole(tmp_path: Path) -> None:

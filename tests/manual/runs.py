@@ -12,6 +12,7 @@ from manual import MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine
 from manual.compiled.ready import compiled_run
 from manual.numbers import Array
+from manual.recorded.compiled import missing
 from manual.structure.fingerprint import fingerprint
 from manual.training.fit import fit
 from manual.training.recipe import Recipe
@@ -22,7 +23,7 @@ LIBRARY = {f"llvm.{name}" for name in ("exp", "log", "pow", "powi", "sin", "cos"
 # Every activation, loss and optimizer once, in turn, and with them what else acts on a step. 101 rows in
 # batches of 37 leave 27, widths of 19 and 5 leave lanes of every vector over; 300 inputs are more than
 # products take at once.
-# In the order in which `RECORDED` was found; later rows go to the end.
+# In the order in which `RECORDED` was found: a later row has a configuration of its own, behind these.
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu"]
 ACTIVATIONS += ["gelu", "gelu_tanh", "silu", "softplus", "hardtanh", "softmax", "mish"]
 LOSSES = ["half_squared_error", "mse", "l1", "smooth_l1", "hinge", "multi_margin"]
@@ -43,12 +44,27 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {}),
 ]
 
+FIRST = 16  # configurations: those of `RECORDED`, with every row of the lists above
+
+
+def later(first: list[str], table: Any) -> list[str]:
+    """The rows of a table that have a compiled kernel and are not in the list."""
+    return [name for name, row in table.items() if name not in first and missing(row) is None]
+
+
+LATER_ACTIVATIONS, LATER_LOSSES = later(ACTIVATIONS, manual.ACTIVATIONS), later(LOSSES, manual.LOSSES)
+COUNT = FIRST + max(len(LATER_ACTIVATIONS), len(LATER_LOSSES))
+
+
+def in_turn(number: int, first: list[str], then: list[str]) -> str:
+    return then[number - FIRST] if 0 <= number - FIRST < len(then) else first[number % len(first)]
+
 
 def configuration(number: int) -> dict[str, Any]:
-    """One of as many as there are numbers; those below 16 have every row of every table."""
+    """One of as many as there are numbers; those below COUNT have every row of every table."""
     return {
-        "activation": ACTIVATIONS[number % len(ACTIVATIONS)],
-        "loss": LOSSES[number % len(LOSSES)],
+        "activation": in_turn(number, ACTIVATIONS, LATER_ACTIVATIONS),
+        "loss": in_turn(number, LOSSES, LATER_LOSSES),
         "rule": RULES[number % len(RULES)],
         "recipe": RECIPES[number % len(RECIPES)],
         "dropout": (0.0, 0.3)[number // 2 % 2],

@@ -55,6 +55,7 @@ def test_before_the_code_is_compiled_the_wait_is_announced_and_the_cache_may_lie
     for compiles in (1, 0):
         small = njit(cache=True)(lambda spec: 0)
         monkeypatch.setattr(ready, "compiled_run", lambda small=small: small)
+        monkeypatch.setattr(ready, "AT_HAND", set())  # as in a process that begins
         prepare(np.float32, lambda: waits.append(1))
         prepare(np.float32, lambda: waits.append(1))
         assert sum(small.stats.cache_misses.values()) == len(waits) == compiles

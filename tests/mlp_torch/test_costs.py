@@ -34,7 +34,7 @@ def test_a_short_run_does_not_load_compiled_code_and_says_so(on_disk):
     on_disk(True)
     name, why = chosen(SHORT)
     assert name == "manual"
-    assert why.endswith("compiled would be faster, but its code takes longer to load than it would save here")
+    assert why.endswith("compiled is left aside: its code takes longer to load than it would save here")
 
 
 def test_a_long_run_loads_it(on_disk):

@@ -1,4 +1,4 @@
-"""What the benchmark leaves: the README's parts between their markers, and the raw numbers as JSON."""
+"""What the benchmark leaves: a page's parts between their markers, and the raw numbers as JSON."""
 
 import json
 from dataclasses import asdict
@@ -15,25 +15,33 @@ def replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def place(text: str, part: str, name: str = "training") -> str:
-    """`text` with what stands between the markers of that name replaced by `part`.
+def place(text: str, part: str, name: str) -> str:
+    """`text` with what stands between the markers of `name` replaced by `part`.
 
-    Raises ValueError where the markers are not there once each, in this order.
+    The name is a table's and a processor's, "training Intel". Where that processor has no markers yet, they
+    come after the last ones of the table. Raises ValueError where markers are not there once each, in order.
     """
     begin, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
+    if begin not in text and end not in text:
+        last = f"<!-- /benchmark:{name.partition(' ')[0]} "
+        before, found, rest = text.rpartition(last)
+        if not found:
+            raise ValueError(f"the page needs {begin} and, after it, {end}, or those of another processor")
+        kind, close, after = rest.partition(" -->")
+        text = f"{before}{last}{kind}{close}\n\n{begin}{end}{after}"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise ValueError(f"the README needs {begin} and, after it, {end}, once each")
+        raise ValueError(f"the page needs {begin} and, after it, {end}, once each")
     before, rest = text.split(begin)
     return f"{before}{begin}\n\n{part.strip()}\n\n{end}{rest.split(end)[1]}"
 
 
-def dump(results: Results, caption: str) -> str:
-    """Every run as JSON."""
+def dump(results: Results, caption: str, kind: str) -> str:
+    """Every run as JSON, with the caption and the kind of processor."""
     raw = {p: {name: asdict(m) for name, m in measured.items()} for p, measured in results.items()}
-    return json.dumps({"caption": caption, "results": raw}, indent=1)
+    return json.dumps({"kind": kind, "caption": caption, "results": raw}, indent=1)
 
 
-def load(text: str) -> tuple[Results, str]:
+def load(text: str) -> tuple[Results, str, str]:
     """What `dump` wrote."""
 
     def run(raw: dict[str, Any] | None) -> Run | None:
@@ -52,4 +60,4 @@ def load(text: str) -> tuple[Results, str]:
         }
         for p, measured in raw["results"].items()
     }
-    return results, raw["caption"]
+    return results, raw["caption"], raw["kind"]

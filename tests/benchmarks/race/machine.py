@@ -6,7 +6,9 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = "numpy", "numba", "torch", "jax", "scikit-learn", "skorch", "lightning", "keras"
+PACKAGES = (
+    "numpy", "numba", "torch", "jax", "optax", "flax", "scikit-learn", "skorch", "lightning", "keras", "mlx",
+)  # fmt: skip
 
 
 def processor() -> str:
@@ -17,6 +19,19 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel", "Apple": "Apple", "AMD": "AMD", "Intel": "Intel"}
+
+
+def kind(info: str | None = None) -> str:
+    """The maker of the processor, under which its tables stand; of others their architecture.
+
+    `info` is the text of /proc/cpuinfo, where there is one.
+    """
+    path = Path("/proc/cpuinfo")
+    text = info if info is not None else path.read_text() if path.exists() else processor()
+    return next((name for vendor, name in VENDORS.items() if vendor in text), platform.machine() or "other")
 
 
 def versions() -> list[str]:

@@ -12,18 +12,19 @@ from race.rounds import Measured, Results
 from race.scores import floor, learned_less, middle
 from race.table import number, plain
 
-COLOURS = {"floor": "#9a9a9a", "ours": "#c8102e", "scan": "#1f77b4", "trainer": "#7fb2d6"}
+COLOURS = {"floor": "#9a9a9a", "ours": "#D55E00", "scan": "#0072B2", "trainer": "#56B4E9", "full": "#009E73"}
 MEANING = {
     "ours": "this project",
     "scan": "JAX by hand",
     "trainer": "other trainers",
+    "full": "full batch, to the same loss",
     "floor": "the matrix products alone",
 }
 
 
 def draw(results: Results, path: Path) -> None:
     """Write the figure; its format is the file name's ending."""
-    figure = Figure(figsize=(11, 2.4 + 3.2 * ((len(results) + 1) // 2)), layout="constrained")
+    figure = Figure(figsize=(11, 1.2 + 4.2 * ((len(results) + 1) // 2)), layout="constrained")
     panels = figure.subplots((len(results) + 1) // 2, min(2, len(results)), squeeze=False).ravel()
     for panel in panels[len(results) :]:
         panel.remove()

@@ -22,7 +22,10 @@ SETTLED = 3  # rounds after which those that decide no ratio of the table stop
 
 @dataclass(frozen=True)
 class Run:
-    """One run: seconds by the clock and of all cores, most MB held until its end, and what it learned."""
+    """One run: seconds by the clock and of all cores, most MB held until its end, and what it learned.
+
+    `passes` over the data, where they are not the problem's epochs.
+    """
 
     seconds: float
     cpu: float
@@ -30,6 +33,7 @@ class Run:
     loss: float | None
     accuracy: float | None
     digest: int
+    passes: int | None = None
 
 
 @dataclass
@@ -53,12 +57,10 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """The parent's end of a candidate's process."""
+    """The parent's end of a candidate's process; `target` is the loss that ends a run, if not epochs do."""
 
-    def __init__(self, row: Candidate, spec: Spec, folder: Path) -> None:
-        here = str(Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.row = row
+    def __init__(self, row: Candidate, spec: Spec, folder: Path, target: float | None = None) -> None:
+        self.row, self.target = row, target
         self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # closed with the worker
         start = time.perf_counter()
         self.process = subprocess.Popen(
@@ -67,7 +69,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env={**os.environ, **environment(row, spec.threads), "PYTHONPATH": path},
+            env={**os.environ, **environment(row, spec.threads)},
         )
         try:
             self.answer()
@@ -95,8 +97,9 @@ class Worker:
     def run(self, seed: int) -> Run:
         """One run from the weights and in the order of `seed`."""
         assert self.process.stdin
+        given = [seed] if self.target is None else [seed, self.target]
         try:
-            print(seed, file=self.process.stdin, flush=True)
+            print(*given, file=self.process.stdin, flush=True)
         except BrokenPipeError:
             raise WorkerError(self.last_words()) from None
         return Run(**self.answer())
@@ -129,7 +132,8 @@ def race(spec: Spec, names: Sequence[str], rounds: int, say: Callable[[str], Non
                     workers.pop(name).close()
 
         def start(name: str) -> None:
-            worker = Worker(CANDIDATES[name], spec, Path(folder))
+            target = reached(measured) if CANDIDATES[name].kind == "full" else None
+            worker = Worker(CANDIDATES[name], spec, Path(folder), target)
             stack.callback(worker.close)
             workers[name] = worker
             measured[name].startup = worker.startup
@@ -138,9 +142,9 @@ def race(spec: Spec, names: Sequence[str], rounds: int, say: Callable[[str], Non
         def again(name: str, number: int) -> None:
             measured[name].rounds[number] = workers[name].run(number)
 
-        for name in names:
+        for name in sorted(names, key=lambda name: CANDIDATES[name].kind == "full"):
             if missing := CANDIDATES[name].missing:
-                measured[name].missing = f"{missing} is not installed"
+                measured[name].missing = missing
                 continue
             say(f"{spec.name} {name}: first run")
             guarded(name, partial(start, name))
@@ -157,6 +161,13 @@ def race(spec: Spec, names: Sequence[str], rounds: int, say: Callable[[str], Non
     return measured
 
 
+def reached(measured: dict[str, Measured]) -> float | None:
+    """The middle loss of the first runs of all on one path, where a method of the full batch may stop."""
+    runs = [m.first for name, m in measured.items() if not CANDIDATES[name].own]
+    losses = [run.loss for run in runs if run and run.loss is not None]
+    return median(losses) if losses else None
+
+
 def contenders(measured: dict[str, Measured]) -> set[str]:
     """Who runs on after the first rounds: of each kind the two fastest, of ours also without extras.
 
@@ -165,6 +176,7 @@ def contenders(measured: dict[str, Measured]) -> set[str]:
     seconds = {n: median(r.seconds for r in m.rounds.values()) for n, m in measured.items() if m.rounds}
     ranked = sorted(seconds, key=lambda name: seconds[name])
     rows = [CANDIDATES[name] for name in ranked]
-    groups = [[row for row in rows if row.kind == kind] for kind in ("floor", "ours", "scan", "trainer")]
+    kinds = "floor", "ours", "scan", "trainer", "full"
+    groups = [[row for row in rows if row.kind == kind] for kind in kinds]
     groups.append([row for row in groups[1] if not row.extra])
     return {row.name for group in groups for row in group[:2]}

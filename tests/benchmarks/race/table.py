@@ -86,6 +86,7 @@ def ratios(results: Results) -> list[str]:
     bare = {p: fastest(m, lambda c: c.kind == "ours" and not c.extra) for p, m in results.items()}
     scan = {p: fastest(m, lambda c: c.kind == "scan") for p, m in results.items()}
     trainer = {p: fastest(m, lambda c: c.kind == "trainer") for p, m in results.items()}
+    full = {p: fastest(m, lambda c: c.kind == "full") for p, m in results.items()}
     base = {p: floor(m) for p, m in results.items()}
     engine = {p: plain(n) if (n := ours[p]) else "–" for p in results}
     over_floor = {
@@ -98,6 +99,7 @@ def ratios(results: Results) -> list[str]:
         row(["as JAX's scan", *(times(p, ours[p], scan[p]) for p in results)]),
         row(["as the fastest other trainer", *(times(p, ours[p], trainer[p], True) for p in results)]),
         row(["without extras, as that trainer", *(times(p, bare[p], trainer[p]) for p in results)]),
+        row(["as lbfgs to the same loss", *(times(p, ours[p], full[p]) for p in results)]),
         row(["its multiple of the floor", *over_floor.values()]),
     ]
 
@@ -144,6 +146,22 @@ def notes(results: Results) -> list[str]:
     own = [f"{plain(n)} draws its own {CANDIDATES[n].own}" for n in shown(results) if CANDIDATES[n].own]
     if own:
         lines.append(f"- Weights and order are the same for all, but {'; '.join(own)}.")
+    passes = [
+        f"{p}: {middle(m, lambda run: run.passes or 0):.0f} passes"
+        for p, measured in results.items()
+        for name, m in measured.items()
+        if CANDIDATES[name].kind == "full" and m.rounds
+    ]
+    if passes:
+        lines.append(
+            "- lbfgs is a method of the full batch: a run goes on until its loss is the one at which the "
+            f"others' first run ended ({', '.join(passes)})."
+        )
+    lines += [
+        f"- {plain(n)} is left out of {' and '.join(sorted(out))}: {CANDIDATES[n].why}."
+        for n in shown(results)
+        if (out := set(results) - set(CANDIDATES[n].only))
+    ]
     most = max((len(m.rounds) for r in results.values() for m in r.values()), default=0)
     fewer = any(
         0 < len(m.rounds) < most and CANDIDATES[name].kind != "floor"
@@ -157,16 +175,22 @@ def notes(results: Results) -> list[str]:
     return lines
 
 
-def report(results: Results, caption: str) -> str:
-    """The whole of it."""
+def joined(*parts: list[str]) -> str:
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def short(results: Results, caption: str) -> str:
+    """What the project's README shows: the date and the processor, ratios, seconds, notes."""
     one = [p for p in results if PROBLEMS[p].threads == 1]
     threads = f"On one thread: {', '.join(one) or 'none'}; the others on two."
-    parts = [
-        [f"{caption} {threads}"],
-        seconds(results),
-        ratios(results),
-        costs(results),
-        losses(results),
-        notes(results),
-    ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return joined([f"{caption} {threads}"], ratios(results), seconds(results), notes(results))
+
+
+def rest(results: Results) -> str:
+    """The tables of the benchmark's own page: costs and losses."""
+    return joined(costs(results), losses(results))
+
+
+def report(results: Results, caption: str) -> str:
+    """The whole of it."""
+    return f"{short(results, caption)}\n\n{rest(results)}"

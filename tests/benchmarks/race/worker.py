@@ -1,5 +1,7 @@
 """One warm process for one candidate and one problem: a seed a line comes in, a JSON line goes out.
 
+Behind the seed may stand a loss: the trainer's `target`, at which it stops.
+
     python -m race.worker CANDIDATE PROBLEM EPOCHS FOLDER
 
 The first line out says that everything is imported; the parent takes the time until then.
@@ -51,25 +53,28 @@ def serve(name: str, problem_name: str, epochs: int, folder: Path) -> None:
     trainer = None
     for line in sys.stdin:
         try:
+            seed, *target = line.split()
             start, cpu = time.perf_counter(), time.process_time()
-            if (
+            first = (
                 trainer is None
-            ):  # what is built once (data on the device, compiled functions) is the first run's
-                trainer = trainer_class(problem, *row.arguments)
-                trainer.prepare(int(line))
-            else:
-                trainer.prepare(int(line))
+            )  # what is built once (data on the device, compiled functions) is in its time
+            trainer = trainer or trainer_class(problem, *row.arguments)
+            if target:
+                trainer.target = float(target[0])
+            trainer.prepare(int(seed))
+            if not first:
                 gc.collect()
                 start, cpu = time.perf_counter(), time.process_time()
             trainer.train()
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             most, weights = peak(), trainer.weights()
             loss, accuracy = problem.evaluate(weights) if weights else (None, None)
-            digest = problem.digest()
+            digest, passes = problem.digest(), getattr(trainer, "passes", None)
         except Exception as error:
             say(error=f"{type(error).__name__}: {error}".splitlines()[0])
             raise
-        say(seconds=seconds, cpu=cpu, peak=most, loss=loss, accuracy=accuracy, digest=digest)
+        told = {"loss": loss, "accuracy": accuracy, "digest": digest, "passes": passes}
+        say(seconds=seconds, cpu=cpu, peak=most, **told)
 
 
 if __name__ == "__main__":

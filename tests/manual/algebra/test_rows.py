@@ -40,6 +40,32 @@ def test_the_derivative_of_an_activation(name: str, base: Any) -> None:
     assert activation_differs(name, base) == ""
 
 
+EIGHTHS = np.arange(-256, 257) / 8
+BESIDE = 2.0**-46  # exact beside all of them; a smooth derivative moves by some 1e-14 there
+
+
+def jumps(derivative: Any) -> tuple[float, ...]:
+    """The eighths from −32 to 32 where a derivative jumps."""
+    gap = np.abs(derivative(EIGHTHS + BESIDE) - derivative(EIGHTHS - BESIDE))
+    return tuple(int(k) if k == int(k) else float(k) for k in EIGHTHS[gap > 1e-10])
+
+
+@pytest.mark.parametrize("name", [name for name, row in ACTIVATIONS.items() if row.derivative is not None])
+def test_the_kinks_of_an_activation_are_in_its_row(name: str) -> None:
+    """Bounds are proven between them: one that is not named makes a bound too small."""
+    row = ACTIVATIONS[name]
+    slope = [] if row.slope is None else [np.array([0.25])]
+    found = jumps(lambda z: row.backward(np.ones_like(z), z, row.forward(z, *slope), *slope))
+    assert found == row.kinks, f"f′ of {name} jumps at {found}: write kinks={found} in its row"
+
+
+@pytest.mark.parametrize("name", [name for name, row in LOSSES.items() if not row.per_sample])
+def test_a_loss_says_whether_its_derivative_jumps(name: str) -> None:
+    row = LOSSES[name]
+    found = jumps(lambda output: row.derivative(output, np.ones_like(output), **row.options))
+    assert bool(found) == row.kinks, f"∂ℓ/∂ŷ of {name} jumps at {found} for y = 1: kinks={bool(found)}"
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_floats_compute_the_same_function(name: str) -> None:
     row, z = ACTIVATIONS[name], generic((4, 5), 1, arb)

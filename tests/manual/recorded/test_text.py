@@ -18,7 +18,8 @@ EVERY: list[Any] = [*ACTIVATIONS.values(), *LOSSES.values()]
 ROWS = [row for row in EVERY if recorded(row) is not None]
 ROWS += [LOSSES["huber(delta=0.75)"], replace(ACTIVATIONS["leaky_relu"], options={"negative_slope": 0.3})]
 FUNCTIONS: dict[str, Any] = {
-    **{"exp": np.exp, "expm1": np.expm1, "log1p": np.log1p, "tanh": np.tanh, "erf": erf, "sigmoid": expit},
+    **{"exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p},
+    **{"tanh": np.tanh, "erf": erf, "sigmoid": expit},
     **{"sign": np.sign, "min": np.minimum, "max": np.maximum, "√": np.sqrt},
 }
 COMPARE: dict[str, Any] = {

@@ -129,9 +129,9 @@ def test_an_entry_is_one_to_three_sentences():
 
 
 def test_the_generated_page_is_the_table_and_the_readme_links_it():
-    # mlp explain glossary --format markdown > mlp_torch/explanation/glossary.md
     page = "mlp_torch/explanation/glossary.md"
-    assert (ROOT / page).read_text(encoding="utf-8") == markdown(WORDS) + "\n"
+    written = (ROOT / page).read_text(encoding="utf-8")
+    assert written == markdown(WORDS) + "\n", f"run mlp explain glossary --format markdown > {page}"
     assert f"({page})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -91,7 +91,7 @@ def by_slopes(name: str, point: float) -> Any:
     if name in SERIES:
         return SERIES[name](arb_series([arb(point), 1], prec=2), *constants(name))
     f, _ = truth_with(FUNCTIONS[name], ACTIVATIONS[name].options)(Jet(Way(()), arb(point), arb(1)))
-    return f.value, f.slope
+    return (f.value, f.slope) if isinstance(f, Jet) else (f, arb(0))  # a constant is a plain ball
 
 
 def term_by_slopes(name: str, point: float, y: float) -> Any:
@@ -99,7 +99,7 @@ def term_by_slopes(name: str, point: float, y: float) -> Any:
     if name in SERIES_TERMS:
         return SERIES_TERMS[name](arb_series([arb(point), 1], prec=2), arb(y))
     value, _ = term_of(name)(Jet(Way(()), arb(point), arb(1)), arb(y))
-    return value.value, value.slope
+    return (value.value, value.slope) if isinstance(value, Jet) else (value, arb(0))
 
 
 def term_of(name: str) -> Callable[[Any, Any], Any]:

@@ -4,6 +4,8 @@ z = a W forward, dW = aᵀ dz and da = dz Wᵀ backward (none for the first laye
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,78 @@ class Numba(Numpy):
     def train(self) -> None:
         for _ in range(self.problem.spec.epochs):
             self.epoch(self.problem.x, *self.arguments)
+
+
+@cache
+def every_product() -> Any:
+    """The products of an epoch for any number of layers, compiled once a process."""
+    import numba
+
+    @numba.njit
+    def epoch(x, sizes, w, dw, z, dz, batch):  # type: ignore[no-untyped-def]  # numba types it
+        last = len(sizes) - 1
+        for start in range(0, len(x), batch):
+            a = x[start : start + batch]
+            n, at, place = len(a), 0, 0
+            for i in range(last):
+                k, m = sizes[i], sizes[i + 1]
+                out = z[place : place + n * m].reshape(n, m)
+                np.dot(a, w[at : at + k * m].reshape(k, m), out)
+                a, at, place = out, at + k * m, place + batch * m
+            for j in range(last):
+                i = last - 1 - j
+                k, m = sizes[i], sizes[i + 1]
+                at, place = at - k * m, place - batch * m
+                g = dz[place : place + n * m].reshape(n, m)
+                if i == 0:
+                    np.dot(x[start : start + n].T, g, dw[: k * m].reshape(k, m))
+                else:
+                    before = place - batch * k
+                    np.dot(z[before : before + n * k].reshape(n, k).T, g, dw[: k * m].reshape(k, m))
+                    down = dz[before : before + n * k].reshape(n, k)
+                    np.dot(g, w[at : at + k * m].reshape(k, m).T, down)
+
+    return epoch
+
+
+class AnyDepth:
+    """As `Numba`, for any number of layers: their arrays lie in flat ones, one after the other."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, spec = problem, problem.spec
+        sizes, batch = np.array(spec.sizes), spec.batch
+        self.arguments = (
+            sizes,
+            np.concatenate([w.T.ravel() for w in self.drawn()]),
+            np.empty(int((sizes[:-1] * sizes[1:]).max()), np.float32),
+            np.full(batch * int(sizes[1:].sum()), 1e-3, np.float32),
+            np.full(batch * int(sizes[1:].sum()), 1e-3, np.float32),
+            batch,
+        )
+
+        self.epoch = every_product()
+
+    def drawn(self) -> list[Any]:
+        """Weights (out, in) of every layer, as torch would draw them."""
+        rng = np.random.default_rng(0)
+        pairs = list(pairwise(self.problem.spec.sizes))
+        return [(2 * rng.random((m, k), dtype=np.float32) - 1) / np.float32(k) ** 0.5 for k, m in pairs]
+
+    def prepare(self, seed: int) -> None:
+        pass
+
+    def warm_up(self) -> None:
+        """Two batches, and the compiler."""
+        self.epoch(self.problem.x[: 2 * self.problem.spec.batch], *self.arguments)
+
+    def close(self) -> None:
+        pass
+
+    def epochs(self) -> Iterator[None]:
+        """The products of one epoch after the other."""
+        for _ in range(self.problem.spec.epochs):
+            self.epoch(self.problem.x, *self.arguments)
+            yield
 
 
 class OneDNN(Numpy):

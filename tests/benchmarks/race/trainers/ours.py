@@ -81,6 +81,18 @@ class Engine:
             seed=self.seed,
         )
 
+    def warm_up(self) -> None:
+        """Two batches, outside the clock."""
+        n = 2 * self.problem.spec.batch
+        x, y = self.problem.x[:n], self.problem.y[:n]
+        for _ in fit(self.engine, x, y, epochs=1, batch_size=self.problem.spec.batch, lr=LR, seed=self.seed):
+            pass
+
+    def close(self) -> None:
+        """Give the threads back, for another network in this process."""
+        while self.threads:
+            self.threads.pop().__exit__(None, None, None)
+
     def train(self) -> None:
         for _ in self.epochs():
             pass

@@ -1,4 +1,4 @@
-"""Two loops in plain torch: the one of the tutorials, and a careful one with the data resident."""
+"""Loops in plain torch: the one of the tutorials, compiled or not, and a careful one with resident data."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -96,3 +96,17 @@ class Eager(Usual):
                 self.optimizer.step()
                 total += loss.detach() * len(rows)
             total.item()
+
+
+class Compiled(Usual):
+    """The usual loop with `torch.compile` of the model, once; a run sets its weights anew."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.plain = network(problem, 0)
+        self.compiled = torch.compile(self.plain)
+
+    def prepare(self, seed: int) -> None:
+        super().prepare(seed)
+        self.plain.load_state_dict(self.model.state_dict())
+        self.model, self.optimizer = self.compiled, torch.optim.Adam(self.plain.parameters(), lr=LR)
