@@ -40,8 +40,11 @@ def wrong(report: Any) -> list[str]:
 
 
 def test_every_row_of_manual_has_kernels() -> None:
-    assert list(activations.ACTIVATIONS) == list(ACTIVATIONS)
-    assert list(losses.LOSSES) == list(LOSSES)
+    """By hand, or made from the row's record; a rule of the optimizers may have none."""
+    assert set(activations.ACTIVATIONS) <= set(ACTIVATIONS)
+    assert set(losses.LOSSES) <= set(LOSSES)
+    assert all(callable(activations.kernel(row).backward) for row in ACTIVATIONS.values())
+    assert all(callable(losses.kernel(row)) for row in LOSSES.values())
     assert set(optimizers.OPTIMIZERS) <= set(manual.OPTIMIZERS.values())
 
 
