@@ -62,8 +62,10 @@ def prepare() -> None:
 def say(line: str) -> None:
     """One line on stderr, whatever is in it; nothing where stderr is full or gone."""
     shown = "".join(c if c.isprintable() else " " for c in line)
-    with contextlib.suppress(OSError, ValueError):
+    try:
         print(shown, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # Python would try again at its end, and end with 120
+        _away(sys.stderr)
 
 
 def delivered(speaker: str, run: Callable[[], int]) -> int:

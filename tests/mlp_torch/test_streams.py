@@ -114,9 +114,12 @@ def test_a_full_disk_behind_stdout_is_one_line_and_74(arrays, tmp_path, typed, u
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full there")
-def test_a_full_disk_behind_stderr_does_not_change_the_code():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stderr_does_not_change_the_code(unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        assert subprocess.run([*MLP, "train", "--epochs", "-1"], stderr=full).returncode == 2
+        done = subprocess.run([*MLP, "train", "--epochs", "-1"], stderr=full, env=environment)
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -99,18 +99,23 @@ def test_a_program_that_always_exits_has_no_line_and_ends_nothing(tmp_path):
     assert (lines, "sys.exit(3)" in why) == ([], True)
 
 
+def kept(folder):
+    """What is in the files there, but for the interpreter's own."""
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+
+
 def test_prints_are_captured_and_nothing_is_written_or_run_again(tmp_path, capfd):
     top = "import pathlib\nLOG = pathlib.Path(__file__).with_suffix('.log')"
     top += "\nwith LOG.open('a') as out:\n    out.write('run')"
     noise = "print('inside'); print('inside', file=sys.stderr)\n    z2 ="
     source, number = slipped(net(top).replace("z2 =", noise, 1), *SLIPS[0])
     module = written(tmp_path, source)
-    files = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix != ".pyc"}
+    files = kept(tmp_path)
     capfd.readouterr()
     lines, _ = lines_of(module)
     assert [line.line for line in lines] == [number]
     assert "inside" not in "".join(capfd.readouterr())
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix != ".pyc"} == files
+    assert kept(tmp_path) == files
     assert module.LOG.read_text() == "run"
 
 
