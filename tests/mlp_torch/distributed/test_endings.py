@@ -20,7 +20,7 @@ def go_on(ranks, n, folder):
     assert ended.codes == [0] * n, ended.texts
 
 
-@pytest.mark.parametrize(("rank", "then"), [(1, 1), (0, 2)])
+@pytest.mark.parametrize(("rank", "then"), [(1, 1), pytest.param(0, 2, marks=pytest.mark.long)])
 def test_a_killed_process_is_named_and_the_run_goes_on_with_as_many_or_fewer(
     rank, then, ranks, tmp_path, whole
 ):
@@ -32,7 +32,7 @@ def test_a_killed_process_is_named_and_the_run_goes_on_with_as_many_or_fewer(
     assert equal(whole, tmp_path / "cut")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_process_that_hangs_is_named_with_its_step_within_the_timeout(rank, ranks, tmp_path):
     begun = time.monotonic()
     ended = stopped(ranks, f"{FLAGS} --timeout 2", tmp_path, STOPPED, rank)
@@ -44,7 +44,9 @@ def test_a_process_that_hangs_is_named_with_its_step_within_the_timeout(rank, ra
     assert time.monotonic() - begun < 60
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_rank_0_between_two_steps_and_all_with_it(number, code, ranks, tmp_path, whole):
     ended = stopped(ranks, FLAGS, tmp_path, number, 0)
     assert ended.codes == [code, 0], ended.texts

@@ -95,7 +95,7 @@ def test_after_100_steps_plain_sums_are_within_rounding_of_one_process_and_each_
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("sums", ["--reproducible", ""])
+@pytest.mark.parametrize("sums", ["--reproducible", pytest.param("", marks=pytest.mark.long)])
 def test_a_process_that_is_planted_is_seen(fault, sums, ranks, tmp_path):
     flags = f"{FLAGS} --engine ddp --epochs 1 {sums}"
     one = trained(ranks, 1, flags, tmp_path, "one")
