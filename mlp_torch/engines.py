@@ -20,12 +20,13 @@ from manual.numbers import Array
 from manual.structure.architecture import Architecture
 from manual.training.engine import ManualEngine, Resumable
 from manual.training.recipe import PLAIN, Recipe
-from mlp_torch.config import Network, Train
+from mlp_torch.config import Train
 from mlp_torch.costs import worth_compiling, worth_loading
 from mlp_torch.distributed.group import current
 from mlp_torch.errors import UserError
 from mlp_torch.kernels import lacking
 from mlp_torch.machine import check_memory, step_flops, step_threads
+from mlp_torch.network import Network
 
 
 class AnyEngine(Resumable, Protocol):

@@ -16,9 +16,10 @@ from manual.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from manual.catalogue.activations import softmax
 from manual.numbers import Array
 from manual.structure.architecture import NORMALIZATIONS
-from mlp_torch.config import DEVICES, DTYPES, ENGINES
+from mlp_torch.config import ENGINES
 from mlp_torch.estimators.flags import ACTIVATION_NAMES
 from mlp_torch.estimators.stochastic import fit_stochastic
+from mlp_torch.network import DEVICES, DTYPES
 
 SOLVERS = ("sgd", "adam")  # scikit-learn's own, beside lbfgs
 OWN_ACTIVATIONS = {"identity", "logistic", "tanh", "relu"}

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from mlp_torch.config import DTYPES, Network
 from mlp_torch.explanation.glossary import find
 from mlp_torch.flags import one_of, require, require_choice
+from mlp_torch.network import DTYPES, Network
 from mlp_torch.pager import PagerFlag
 
 FORMATS = ("text", "markdown")

@@ -13,7 +13,6 @@ from manual.numbers import Array
 from manual.structure.architecture import choose
 from manual.structure.trace import Trace
 from mlp_torch import artifact
-from mlp_torch.config import Network
 from mlp_torch.data.loading import load
 from mlp_torch.data.splits import Data
 from mlp_torch.engines import manual_model
@@ -22,6 +21,7 @@ from mlp_torch.explanation.config import Explain
 from mlp_torch.flags import flag_name, from_table
 from mlp_torch.machine import resolve_device
 from mlp_torch.model import to_torch
+from mlp_torch.network import Network
 from mlp_torch.trace import trace
 
 OWN = ("dtype", "device", "batch_size")  # of Network's flags, those that a run does not settle

@@ -13,6 +13,7 @@ from manual.numbers import Array
 from manual.structure.architecture import choose
 from manual.training.batches import check_weights
 from manual.training.recipe import PLAIN, Recipe
+from mlp_torch.config import TIERS
 from mlp_torch.errors import UserError
 from mlp_torch.model import MLP
 from mlp_torch.steps import hand_written
@@ -21,8 +22,6 @@ from mlp_torch.verify.refusals import check_network, common_dtype
 from mlp_torch.verify.report import ComparisonReport
 from mlp_torch.verify.twin import compare_twin
 from mlp_torch.verify.verdicts import compare_traces
-
-TIERS = ("all", "exact", "certified")
 
 
 def compare(

@@ -1,15 +1,13 @@
-"""Every update rule takes torch.optim's steps, every schedule its rates, every penalty its gradient."""
+"""Every update rule takes torch.optim's steps, every penalty has autograd's gradient."""
 
 import inspect
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.optim import lr_scheduler as s
 
-from manual import OPTIMIZERS, SCHEDULES, learning_rate
+from manual import OPTIMIZERS
 from manual.numbers import Array
 from manual.optimizers import Optimizer
 from manual.training.recipe import l1_penalty, l2_penalty
@@ -217,56 +215,6 @@ def test_a_rule_of_ones_own_needs_an_update_only_and_decays_nothing_unless_told(
     weights = np.array([1.0, -2.0])
     Plain({"w": weights}, 0.5).step({"w": np.array([0.5, 0.25])})
     assert weights.tolist() == [0.75, -2.125]
-
-
-# ---- schedules -------------------------------------------------------------------------------------
-
-
-def torch_rates(schedule: str, base: float, total: int) -> list[float]:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=base)
-    scheduler: Any = {
-        "constant": lambda: s.ConstantLR(optimizer, factor=1.0),
-        "step": lambda: s.StepLR(optimizer, step_size=math.ceil(total / 3), gamma=0.1),
-        "cosine": lambda: s.CosineAnnealingLR(optimizer, T_max=total),
-        "one_cycle": lambda: s.OneCycleLR(optimizer, base, total_steps=total, cycle_momentum=False),
-    }[schedule]()
-    rates = []
-    for step in range(total):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        if step < total - 1:
-            scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize("total", [1, 2, 3, 4, 7, 10, 31, 100, 301])
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_rates_are_torchs(schedule: str, total: int) -> None:
-    ours = [learning_rate(schedule, 0.3, step, total) for step in range(total)]
-    # torch's cosine multiplies its way down from step to step, 3 roundings each
-    np.testing.assert_allclose(ours, torch_rates(schedule, 0.3, total), rtol=1e-14, atol=0.3 * total * 1e-15)
-
-
-@pytest.mark.parametrize("warmup", [1, 2, 5, 20])
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_warm_up_is_torchs_linear_one_to_the_schedules_start(schedule: str, warmup: int) -> None:
-    total, base = 40 + warmup, 0.3
-    ours = [learning_rate(schedule, base, step, total, warmup) for step in range(total)]
-    start = learning_rate(schedule, base, 0, 40)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=start)
-    scheduler = s.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
-    for step in range(warmup):
-        assert math.isclose(ours[step], optimizer.param_groups[0]["lr"], rel_tol=1e-13)
-        optimizer.step()
-        scheduler.step()
-    assert ours[warmup] == start
-    assert ours[warmup:] == [learning_rate(schedule, base, step, 40) for step in range(40)]
-
-
-def test_a_rate_one_step_late_is_seen() -> None:
-    for schedule in set(SCHEDULES) - {"constant"}:
-        late = [learning_rate(schedule, 0.3, max(0, step - 1), 31) for step in range(31)]
-        assert not np.allclose(late, torch_rates(schedule, 0.3, 31), rtol=1e-3)
 
 
 # ---- penalties -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,14 @@ def test_a_process_that_trains_many_times_does_not_count_loading(on_disk):
     assert chosen(SHORT, lasting=True)[0] == "manual"
 
 
+def test_auto_passes_over_an_engine_that_cannot_and_says_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mlp_torch.engines.worth_loading", lambda *run: None)  # as in a long run
+    flags = f"train --data moons --hidden 4 --epochs 2 --accumulate 2 --runs-dir {tmp_path} --name run"
+    assert main(flags.split()) == 0
+    assert "compiled would be faster, but it updates after every batch" in capsys.readouterr().out
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["engine"] == "manual"
+
+
 @given(st.integers(1, 10**7), st.integers(1, 10**7))
 def test_what_is_worth_it_for_a_run_is_worth_it_for_a_longer_one(a, b):
     short, long = sorted((a, b))
@@ -71,7 +80,7 @@ def test_what_is_worth_it_for_a_run_is_worth_it_for_a_longer_one(a, b):
 
 def test_asking_if_code_is_on_disk_compiles_nothing(tmp_path):
     code = (
-        "from mlp_torch.costs import at_hand; import time; t = time.perf_counter();"
+        "from mlp_torch.costs import at_hand;"
         "assert not at_hand(['float32', 'float64']); assert not at_hand(['float64'])"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
@@ -97,6 +106,13 @@ def test_warm_starts_the_compiler_for_both_dtypes_after_the_run(tmp_path, monkey
     ((command, options),) = begun
     assert command[-2:] == ["float32", "float64"]
     assert options["start_new_session"]
+
+
+def test_warm_without_numba_is_said_before_anything_is_trained(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("mlp_torch.config.importlib.util.find_spec", lambda name: None)
+    assert main(["train", "--data", "xor", "--warm", "--runs-dir", str(tmp_path)]) == 2
+    assert ".[fast]" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long

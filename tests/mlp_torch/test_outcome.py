@@ -109,13 +109,6 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_starts(runs, flag
     assert not (runs / "run").exists()
 
 
-def test_auto_passes_over_an_engine_that_cannot_and_says_why(runs, capsys, monkeypatch):
-    monkeypatch.setattr("mlp_torch.engines.worth_loading", lambda *run: None)  # as in a long run
-    assert train(runs, "--data moons --hidden 4 --epochs 2 --accumulate 2") == 0
-    assert "compiled would be faster, but it updates after every batch" in capsys.readouterr().out
-    assert config(runs / "run")["engine"] == "manual"
-
-
 def test_balanced_weights_are_scikit_learns(table):
     plain = load(Train(data=str(table)))
     ready = prepared(Train(data=str(table), class_weight="balanced"), plain)
