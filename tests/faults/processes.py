@@ -1,22 +1,21 @@
 """Real processes of `mlp`, without the seconds that imports take: forked by one that has imported all.
 
-    python -m tests.faults.processes        reads one JSON line a process, answers with one
-
-It runs nothing itself, so that no library's threads are forked half.
+python -m tests.faults.processes        reads one JSON line a process, answers with one
 """
 
+import importlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import HANGS, Server, become
+
 LIMIT = 120.0  # seconds, after which a process hangs
 
 
@@ -33,18 +32,10 @@ class Ended:
     begun: float
 
 
-class Processes:
+class Processes(Server):
     """`run(arguments)` is `mlp` with them, in a process of its own."""
 
-    def __enter__(self) -> Self:
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.processes"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.server.communicate(timeout=LIMIT)  # closes its input, which ends it
+    module, limit = "tests.faults.processes", LIMIT
 
     def run(
         self,
@@ -60,18 +51,17 @@ class Processes:
 
         `set_up` is code that runs first.
         """
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        asked = {"arguments": list(arguments), "folder": str(folder), "after": after}
-        asked |= {"once": once, "number": int(number)}
-        self.server.stdin.write(json.dumps(asked | {"set_up": set_up}) + "\n")
-        self.server.stdin.flush()
-        return Ended(**json.loads(self.server.stdout.readline()))
+        return Ended(
+            **self.ask(
+                arguments=list(arguments), folder=str(folder), after=after, once=once, number=int(number),
+                set_up=set_up,
+            )
+        )  # fmt: skip
 
 
 def serve() -> None:
     """Fork a process a line."""
-    from mlp_torch.__main__ import main
+    importlib.import_module("mlp_torch.__main__")
 
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
@@ -79,7 +69,7 @@ def serve() -> None:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _be(main, asked, log)
+            become(asked["arguments"], asked["folder"], log, asked["set_up"])
         code, begun = _wait(pid, started, asked)
         text = log.read_text(errors="replace") if log.exists() else ""
         log.unlink(missing_ok=True)
@@ -87,32 +77,8 @@ def serve() -> None:
         print(json.dumps(answer), flush=True)
 
 
-def _be(main: Any, asked: dict[str, Any], log: Path) -> None:
-    """The process: its output in a file, its exit code as the command's would be."""
-    out = os.open(log, os.O_WRONLY | os.O_CREAT)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(asked["folder"])
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where nohup ignores them
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    code = 1
-    try:
-        exec(asked["set_up"], {})
-        code = main(asked["arguments"])
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is an exception here
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def _wait(pid: int, started: float, asked: dict[str, Any]) -> tuple[int, float]:
-    """The end of a process; after LIMIT seconds it is killed, and 'hangs' (exit code 999)."""
+    """The end of a process; after LIMIT seconds it is killed, and hangs."""
     begun = None if asked["once"] else started  # when the time until the signal starts
     sent = asked["after"] is None
     while True:
@@ -128,7 +94,7 @@ def _wait(pid: int, started: float, asked: dict[str, Any]) -> tuple[int, float]:
         if now - started > LIMIT:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return 999, 0.0
+            return HANGS, 0.0
         time.sleep(0.0005)
 
 

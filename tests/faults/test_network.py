@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.wires import DEVICE, ROOT, Wire, possible
+from tests.faults.wires import DEVICE, Wire, possible
+from tests.forked import ROOT
 from tests.mlp_torch.distributed.comparing import equal
 
 FLAGS = "--data wine --batch-size 13 --dropout 0.2 --hidden 6 --epochs 40 --checkpoint-every 2 --reproducible"

@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,16 +19,20 @@ from collections import deque
 from pathlib import Path
 from typing import Self
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import ROOT
+
 CLONE_NEWNET, TUNSETIFF, TUN_WITHOUT_HEADER = 0x40000000, 0x400454CA, 0x1001
 DEVICE = "wire"
 
 
 def possible() -> bool:
-    """Whether this machine lets us make hosts and wires."""
-    return (
-        os.name == "posix" and hasattr(os, "geteuid") and os.geteuid() == 0 and Path("/dev/net/tun").exists()
-    )
+    """Whether this machine lets us make hosts and wires: it is tried."""
+    tools = all(shutil.which(tool) for tool in ("ip", "ss"))
+    if os.name != "posix" or os.geteuid() != 0 or not Path("/dev/net/tun").exists() or not tools:
+        return False
+    host = f"mlp{os.getpid()}x"
+    made = subprocess.run(["ip", "netns", "add", host], capture_output=True).returncode == 0
+    return subprocess.run(["ip", "netns", "del", host], capture_output=True).returncode == 0 and made
 
 
 class Wire:

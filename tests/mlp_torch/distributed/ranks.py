@@ -2,7 +2,7 @@
 
     python -m tests.mlp_torch.distributed.ranks     reads one JSON line a run, answers with one
 
-They are forked by one that has imported all and runs nothing itself. What only torchrun does, restarts and
+They are forked by one that has imported all. What only torchrun does, restarts and
 signals, is tested with torchrun (`test_launches`).
 """
 
@@ -12,15 +12,16 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-ROOT = Path(__file__).parents[3]
+from tests.forked import HANGS, Server, become
+
 IMPORTED = (  # by the server, once
+    "mlp_torch.__main__",
     "torch.distributed",
     "torch._dynamo",
     "sklearn.datasets",
@@ -43,18 +44,10 @@ class Ended:
     seconds: float
 
 
-class Ranks:
+class Ranks(Server):
     """`run(n, arguments)` is `mlp` with them, in n processes."""
 
-    def __enter__(self) -> Self:
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.mlp_torch.distributed.ranks"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.server.communicate(timeout=LIMIT)  # closes its input, which ends it
+    module, limit = "tests.mlp_torch.distributed.ranks", LIMIT
 
     def run(
         self,
@@ -74,21 +67,17 @@ class Ranks:
         Rank `rank` is sent the signal `number`, `after` so many seconds from when a file `once` is there.
         With `restarts` all are started anew where one ends badly, as torchrun does it.
         """
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        asked = {"n": n, "arguments": arguments.split(), "folder": str(folder), "set_up": set_up}
-        asked |= {"number": int(number), "rank": rank, "once": once, "after": after}
-        asked |= {"restarts": restarts}
-        self.server.stdin.write(json.dumps(asked) + "\n")
-        self.server.stdin.flush()
-        return Ended(**json.loads(self.server.stdout.readline()))
+        return Ended(
+            **self.ask(
+                n=n, arguments=arguments.split(), folder=str(folder), set_up=set_up, number=int(number),
+                rank=rank, once=once, after=after, restarts=restarts,
+            )
+        )  # fmt: skip
 
 
 def serve() -> None:
     """Fork n processes a line."""
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
-    from mlp_torch.__main__ import main
-
     for name in IMPORTED:
         importlib.import_module(name)
 
@@ -108,7 +97,8 @@ def serve() -> None:
             for rank, log in enumerate(logs):
                 pid = os.fork()
                 if pid == 0:
-                    _be(main, asked, rank, port, log)
+                    given = asked["arguments"], asked["folder"], log, asked["set_up"]
+                    become(*given, environment(asked["n"], rank, port))
                 pids.append(pid)
             codes = _wait(pids, started, asked)
             asked["number"] = 0
@@ -132,33 +122,17 @@ def _keep(port: int) -> None:
         signal.pause()
 
 
-def _be(main: Any, asked: dict[str, Any], rank: int, port: int, log: Path) -> None:
-    """A rank: its output in a file, its exit code as the command's would be."""
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(asked["folder"])
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(asked["n"]), "LOCAL_RANK": str(rank)}
-    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where nohup ignores them
-    code = 1
-    try:
-        exec(asked["set_up"], {})
-        code = main(asked["arguments"]) if asked["arguments"] else 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is an exception here
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def environment(n: int, rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells a rank, and one thread."""
+    return {
+        "RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
 
 
 def _wait(pids: list[int], started: float, asked: dict[str, Any]) -> list[int]:
-    """The ends of all; after LIMIT seconds they are killed, and 'hang' (exit code 999)."""
+    """The ends of all; after LIMIT seconds they are killed, and hang."""
     codes: dict[int, int] = {}
     told = False
     sent, begun = not asked["number"], None if asked["once"] else started
@@ -184,7 +158,7 @@ def _wait(pids: list[int], started: float, asked: dict[str, Any]) -> list[int]:
             for pid in set(pids) - set(codes):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                codes[pid] = 999
+                codes[pid] = HANGS
         select.select([], [], [], 0.002)
     return [codes[pid] for pid in pids]
 

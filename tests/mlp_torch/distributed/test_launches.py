@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import ROOT
 from tests.mlp_torch.distributed.comparing import equal, trained
-from tests.mlp_torch.distributed.ranks import ROOT
 
 FLAGS = "--data wine --batch-size 13 --dropout 0.2 --hidden 6 --epochs 60 --checkpoint-every 2 --reproducible"
 KILLS = int(os.environ.get("MLP_KILLS", "50"))
