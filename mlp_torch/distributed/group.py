@@ -163,9 +163,10 @@ def join(seconds: float, device: str) -> Group:
     signs = None
     try:
         signs = Signs(rank, size, seconds)
+        store = signs.meet()
         if size > 1:
             backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-            dist.init_process_group(backend, store=signs.meeting, rank=rank, world_size=size, timeout=limit)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
             words = dist.new_group(backend="gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         who = signs.absent() if signs else ""

@@ -5,7 +5,6 @@ keeps the name of the run's folder, and the new rank 0 goes on from the last che
 """
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +56,8 @@ def going_on(config: Train, group: Group) -> Train:
     """The flags of this attempt: `--resume` of the folder that an earlier one of this launch has begun."""
     if config.resume is not None or group.signs is None:
         return config
-    store, attempt = group.signs.launch, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    if attempt and store.check([RUN]):
+    store = group.signs.launch
+    if store.check([RUN]):
         folder = Path(store.get(RUN).decode())
         found = (folder / CONFIG).is_file()
         return replace(config, resume=folder) if found else replace(config, name=folder.name)

@@ -15,6 +15,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from mlp_torch.distributed.meeting import Meeting
 from mlp_torch.processes import lives, owner
 
 BEATS, OFTEN, PATIENCE = 8, 2.0, 0.7  # signs in a timeout, or seconds between two; how late one may be
@@ -31,21 +32,27 @@ class Signs:
         self.rank, self.size, self.seconds, self.step = rank, size, seconds, 0
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self.agents = agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         limit = timedelta(seconds=seconds)
         # a second connection, for the thread: one alone would wait for the other's answers
         self.stores = [
             TCPStore(host, port, is_master=not agents and rank == 0 and i == 0, timeout=limit) for i in (0, 1)
         ]
-        mine = [PrefixStore(f"{PREFIX}/{attempt}", store) for store in self.stores]
-        self.store, self.threads = mine
-        self.meeting = PrefixStore(f"{PREFIX}/group/{attempt}", self.stores[0])
         self.launch = PrefixStore(PREFIX, self.stores[0])
-        self.store.set(f"who/{rank}", json.dumps(owner() | {"address": _address(host, port)}))
-        self._beat(self.store, 0)
+        self.meeting = Meeting(PrefixStore(f"{PREFIX}/meeting", self.stores[0]), rank, size)
+        self.address = _address(host, port)
         self.over = threading.Event()
         self.answered = time.monotonic()
         self.watching = [threading.Thread(target=run, daemon=True) for run in (self._watch, self._guard)]
+
+    def meet(self) -> Any:
+        """Find the others; the store of this attempt's process group. Raises RuntimeError, see `absent`."""
+        from torch._C._distributed_c10d import PrefixStore
+
+        attempt = f"{PREFIX}/{self.meeting.held(self.seconds)}"
+        self.store, self.threads = (PrefixStore(attempt, store) for store in self.stores)
+        self.store.set(f"who/{self.rank}", json.dumps(owner() | {"address": self.address}))
+        self._beat(self.store, 0)
+        return PrefixStore(f"{attempt}/group", self.stores[0])
 
     def begin(self) -> None:
         """Leave signs, and watch, until `end`."""
@@ -62,7 +69,7 @@ class Signs:
 
     def absent(self) -> str:
         """Who has not come at all, in words."""
-        return _ranks([r for r in range(self.size) if not self._there(f"who/{r}")])
+        return _ranks(self.meeting.absent)
 
     def missing(self, said: str) -> str:
         """Who is not alive, or cannot be reached by what the library `said`; in words, with the last step."""
@@ -86,11 +93,6 @@ class Signs:
         found = next(ranks for ranks in ways if ranks)
         hosts = {r: str(who[r]["host"]).split()[0] for r in found}
         return " and ".join(f"rank {r} on {hosts[r]}, last seen at step {steps[r]}" for r in found)
-
-    def _there(self, key: str) -> bool:
-        with contextlib.suppress(RuntimeError):
-            return bool(self.store.check([key]))
-        return False
 
     def _beat(self, store: Any, count: int) -> None:
         store.set(f"beat/{self.rank}", f"{count} {self.step}")

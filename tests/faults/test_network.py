@@ -14,6 +14,7 @@ from tests.mlp_torch.distributed.comparing import equal
 
 FLAGS = "--data wine --batch-size 13 --dropout 0.2 --hidden 6 --epochs 40 --checkpoint-every 2 --reproducible"
 TIMEOUT, STORE = 6, 29400  # seconds; the port of torchrun's store, on the first host
+RESTARTS = 20  # on a busy machine the hosts' processes may start further apart than TIMEOUT
 CHECKPOINT = "cut/checkpoint.safetensors"
 
 pytestmark = [
@@ -31,7 +32,8 @@ def wire():
 def launch(wire, host: int, folder: Path) -> subprocess.Popen:
     meeting = "--nnodes=2 --nproc-per-node=1 --rdzv-backend=c10d --rdzv-id=1"
     meeting += f" --rdzv-endpoint=10.77.0.1:{STORE} --rdzv-conf=is_host={int(host == 0)}"
-    line = f"--max-restarts=3 --local-addr=10.77.0.{host + 1} -m mlp_torch train {FLAGS} --timeout {TIMEOUT}"
+    line = f"--max-restarts={RESTARTS} --local-addr=10.77.0.{host + 1} "
+    line += f"-m mlp_torch train {FLAGS} --timeout {TIMEOUT}"
     given = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": DEVICE}
     given |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
     command = [*wire.at(host), sys.executable, "-m", "torch.distributed.run", *meeting.split(), *line.split()]
@@ -48,7 +50,7 @@ def ended(wire, folder: Path, trouble) -> str:
         while not (folder / CHECKPOINT).exists() and all(p.poll() is None for p in both):
             time.sleep(0.01)
         trouble()
-        said = [p.communicate(timeout=80)[0] for p in both]
+        said = [p.communicate(timeout=300)[0] for p in both]
     finally:
         for p in both:
             p.kill()

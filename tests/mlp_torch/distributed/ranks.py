@@ -91,8 +91,7 @@ def serve() -> None:
         store = os.fork()  # as torchrun's: it outlives every rank
         if store == 0:
             _keep(port)
-        for attempt in range(asked["restarts"] + 1):
-            os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
+        for _ in range(asked["restarts"] + 1):
             pids = []
             for rank, log in enumerate(logs):
                 pid = os.fork()
