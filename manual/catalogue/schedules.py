@@ -28,10 +28,9 @@ def cosine(t: Any, total: int) -> Any:
 
 def one_cycle(t: Any, total: int) -> Any:
     """Up from 1/25 to 1 over 30 % of the steps, down to 1/250,000: torch's OneCycleLR defaults."""
-    rise = 0.3 * total - 1
-    last = max(total - 1, rise)
-    up = _anneal(1 / 25, 1, t / rise) if rise > 0 else 1.0
-    down = _anneal(1, 1 / 25 / 1e4, (t - rise) / (last - rise)) if last > rise else 1.0
+    rise, last = 0.3 * total - 1, total - 1  # no whole T makes the rise 0; up to one below 0 is no step
+    up = _anneal(1 / 25, 1, t / rise)
+    down = _anneal(1, 1 / 25 / 1e4, (t - rise) / (last - rise))
     return np.where(t <= rise, up, down)[()]
 
 
