@@ -68,8 +68,7 @@ SUBJECTS: dict[str, Subject] = {
             f"tests/mlp_torch/verify/test_{name}"
             for name in (
                 "higham.py",
-                "widths.py",
-                "dyadic.py",
+                "bits.py",
                 "edges.py::test_a_bias_whose_every_addition_rounds_down_is_within_both_bounds",
                 "rounding.py::test_gamma_is_highams_and_infinite_where_it_says_nothing",
                 "rounding.py::test_up_is_above_any_float64_evaluation_of_the_bound",

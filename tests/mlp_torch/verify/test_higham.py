@@ -4,7 +4,6 @@ A sum of n terms strays by γₙ of their absolute values, γₙ = n u / (1 − 
 normal number where products underflow; the global bound carries the inputs' errors on besides.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -16,37 +15,13 @@ from hypothesis import strategies as st
 
 from manual.numbers import Array
 from mlp_torch.verify.propagation import propagate
-from mlp_torch.verify.rounding import Rounding
+from mlp_torch.verify.rounding import Rounding, erf, up
+from tests.mlp_torch.verify.counted import COUNTED, SHAPES, SIZES, SUMMED, Lone, exact, own
 from tests.mlp_torch.verify.edges import local
 from tests.problems import DTYPES, Problem
 
 # What a bound's own evaluation in float64 may add: (n + 128) 2⁻⁵² here and there.
 SLACK = Fraction(1, 2**40)
-
-
-def exact(array: Any) -> Array:
-    return np.vectorize(lambda v: Fraction(float(v)), otypes=[object])(array)
-
-
-# kind: the number of terms, the terms' size, and what the errors e of the inputs change
-Counted = tuple[Callable[..., int], Callable[..., Any], Callable[..., Any]]
-COUNTED: dict[str, Counted] = {
-    "linear": (
-        lambda a, W, b: W.shape[1] + 1,
-        lambda a, W, b: a @ W.T + b,
-        lambda e, a, W, b: e[0] @ W.T,
-    ),
-    "linear_backward_input": (lambda dz, W: len(W), lambda dz, W: dz @ W, lambda e, dz, W: e[0] @ W),
-    "linear_backward_weight": (
-        lambda dz, a: len(a),
-        lambda dz, a: dz.T @ a,
-        lambda e, dz, a: dz.T @ e[1] + e[0].T @ (a + e[1]),
-    ),
-    # n terms are n − 1 additions
-    "backward_bias": (lambda dz: len(dz) - 1, lambda dz: dz.sum(axis=0), lambda e, dz: e[0].sum(axis=0)),
-    "dropout": (lambda a, mask: 1, lambda a, mask: a * mask, lambda e, a, mask: e[0] * mask),
-    "dropout_backward": (lambda a, mask: 1, lambda a, mask: a * mask, lambda e, a, mask: e[0] * mask),
-}
 
 
 def is_between(found: Array, least: Array) -> bool:
@@ -77,13 +52,12 @@ def test_the_bounds_of_products_and_sums_are_highams(
     for stage in trace:
         if stage.kind not in COUNTED:
             continue
-        count, size, passed = COUNTED[stage.kind]
+        passed = COUNTED[stage.kind][2]
         inputs = [exact(np.abs(trace[name])) for name in stage.reads]
         given_errors = [exact(errors.get(name, np.zeros(np.shape(trace[name])))) for name in stage.reads]
-        n, u, tiny = count(*inputs), Fraction(r.u), Fraction(r.tiny)
-        own = n * u / (1 - n * u) * size(*inputs) + (n + (stage.kind == "backward_bias")) * tiny
-        assert is_between(local(trace, stage.name).bound, own), stage.name
-        assert is_between(errors[stage.name], own + passed(given_errors, *inputs)), stage.name
+        least = own(stage.kind, inputs, r)
+        assert is_between(local(trace, stage.name).bound, least), stage.name
+        assert is_between(errors[stage.name], least + passed(given_errors, *inputs)), stage.name
         seen.add(stage.kind)
     assert seen == set(COUNTED)
 
@@ -103,3 +77,51 @@ def test_gamma_ends_and_what_fits_are_where_the_arithmetic_ends(dtype: Any) -> N
     half = r.largest / 2
     assert r.fits(np.array([half, np.nextafter(half, np.inf)])).tolist() == [True, False]
     assert replace(r, largest=4.0).fits(2.0)
+
+
+@given(kind=st.sampled_from(list(COUNTED)), seed=st.integers(0, 2**32 - 1))
+def test_a_rule_encloses_the_true_value_and_knows_how_large_its_terms_are(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrays = [
+        rng.integers(-99, 100, [SIZES[s] for s in shape]) / 2.0 ** rng.integers(9)
+        for shape in SHAPES[kind].split()
+    ]
+    if kind.startswith("dropout"):
+        arrays[1] = np.abs(arrays[1])
+    found = Lone(kind, *arrays).local(Rounding.of(np.float32))
+    value = COUNTED[kind][1]
+    hi, lo, radius = (exact(part) for part in (found.truth.hi, found.truth.lo, found.truth.radius))
+    size = value(*(exact(np.abs(a)) for a in arrays))
+    assert (abs(hi + lo - value(*map(exact, arrays))) <= radius).all()
+    assert (radius <= size.max() / 2**80).all()
+    assert (exact(found.size) == size).all()  # sums of few bits
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_bound_is_raised_by_what_its_own_evaluation_may_lose_and_no_more(kind: str) -> None:
+    """Of ones the sums are exact, so what is left above the formula is what `up` has added: n + 128 units."""
+    n, r = 64, Rounding.of(np.float64)
+    sizes = SIZES | {SUMMED.get(kind, "N"): n}
+    arrays = [np.ones([sizes[s] for s in shape]) for shape in SHAPES[kind].split()]
+    errors = [np.full_like(a, 2.0**-30) for a in arrays]
+    if kind == "linear":
+        errors[1:] = [np.zeros_like(a) for a in arrays[1:]]  # weights are leaves
+    stage, inputs = Lone(kind, *arrays), [exact(a) for a in arrays]
+    least = own(kind, inputs, r)
+    passed = COUNTED[kind][2]([exact(e) for e in errors], *inputs)
+    expected = 128 + n * (not kind.startswith("dropout"))
+    for bound, low in ((stage.local(r).bound, least), (stage.step(r, *errors), least + passed)):
+        added = (exact(np.broadcast_to(bound, low.shape)) / low - 1) * 2**52
+        assert (abs(added - expected) < 16).all()
+
+
+def test_up_adds_128_units_and_one_a_term() -> None:
+    for n, units in ((None, 128), (0, 128), (1, 129), (1000, 1128)):
+        raised = up(np.array([1.0])) if n is None else up(np.array([1.0]), n)
+        assert raised == 1 + units * 2.0**-52
+
+
+def test_erf_is_float64_whatever_it_is_given() -> None:
+    x = np.linspace(-3, 3, 50, dtype=np.float32)
+    assert erf(x).dtype == np.float64
+    assert (erf(x) == erf(x.astype(np.float64))).all()
