@@ -31,9 +31,7 @@ def unit(values: Array) -> int:
         return -1000
     mantissa, exponent = np.frexp(np.abs(v))
     integers = (mantissa * 2.0**53).astype(np.int64)
-    lowest = (
-        exponent.astype(np.int64) - 53 + np.log2((integers & -integers).astype(np.float64)).astype(np.int64)
-    )
+    lowest = exponent - 53 + np.log2(integers & -integers)  # of powers of two: whole numbers
     return int(-lowest.min())
 
 
