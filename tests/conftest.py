@@ -7,13 +7,15 @@ import signal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 calm = [HealthCheck.too_slow]
 settings.register_profile("here", deadline=None, max_examples=10, suppress_health_check=calm)
 settings.register_profile(
     "ci", deadline=None, max_examples=10, suppress_health_check=calm, derandomize=True, database=None
 )
+# for tests.mutation: that there is a counterexample is enough, nobody reads the smallest one
+settings.register_profile("any", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

@@ -31,6 +31,8 @@ pytest_add_cli_args_test_selection=
 pytest_add_cli_args=
     -p
     no:cacheprovider
+    --hypothesis-profile
+    any
 timeout_constant=30
 
 [tool:pytest]
