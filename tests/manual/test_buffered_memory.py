@@ -18,10 +18,10 @@ from manual.numbers import Array
 from manual.structure.architecture import NORMALIZATIONS
 from tests.manual.learners import engine
 from tests.problems import Problem, disagreements, near_kink
+from tests.shares import pairs
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "loss"), pairs(ACTIVATIONS, LOSSES))
 def test_no_two_arrays_are_one_in_layers_of_one_and_two_units(activation: str, loss: str) -> None:
     """There a row, a column and a number have the shape of a whole stage."""
     sizes = [(1, 1, 1), (1, 2, 1), (2, 1, 2), (2, 1, 1, 2), (2, 2, 2)]

@@ -9,7 +9,13 @@ from mlp_torch.config import ENGINES, Train
 from mlp_torch.engines import build, choose_engine
 from mlp_torch.training import command as training
 from tests.mlp_torch.running import config, epoch_of, metrics, train, weights
+from tests.shares import pairs
 
+DATA = {
+    "line": "--hidden --lr 0.02 --epochs 300",
+    "xor": "--hidden 16",
+    "moons": "--hidden 16 16 --epochs 40 --lr 0.01",
+}
 FILES = {"config.toml", "metrics.jsonl", "model.safetensors", "checkpoint.safetensors"}
 
 
@@ -25,17 +31,9 @@ def test_the_defaults_reach_96_percent_on_digits(runs, engine, capsys):
     assert f"mlp board {runs}" in said
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    ("data", "flags"),
-    [
-        ("line", "--hidden --lr 0.02 --epochs 300"),
-        ("xor", "--hidden 16"),
-        ("moons", "--hidden 16 16 --epochs 40 --lr 0.01"),
-    ],
-)
-def test_every_engine_learns_every_data_set(runs, engine, data, flags, capsys):
-    assert train(runs, f"--data {data} --engine {engine} {flags}") == 0
+@pytest.mark.parametrize(("engine", "data"), pairs(ENGINES, DATA))
+def test_every_engine_learns_every_data_set(runs, engine, data, capsys):
+    assert train(runs, f"--data {data} --engine {engine} {DATA[data]}") == 0
     result = config(runs / "run")["result"]
     if data == "line":
         assert result["test_loss"] < 0.01

@@ -24,6 +24,11 @@ from tests.mlp_torch.running import metrics, train
 
 FLAGS = "--data moons --hidden 5 --epochs 6 --engine manual --schedule constant --log full"
 
+CUTS = [
+    ("epoch", 4),
+    *(pytest.param(*cut, marks=pytest.mark.long) for cut in (("begin", 1), ("epoch", 1), ("end", 1))),
+]
+
 
 class Cut(BaseException):
     """As good as kill -9: nothing is written any more."""
@@ -48,7 +53,7 @@ def nothing_twice(run) -> None:
         assert points == sorted(set(points)), tag
 
 
-@pytest.mark.parametrize(("method", "call"), [("begin", 1), ("epoch", 1), ("epoch", 4), ("end", 1)])
+@pytest.mark.parametrize(("method", "call"), CUTS)
 def test_a_run_that_was_cut_and_goes_on_shows_what_the_whole_one_shows(method, call, runs, monkeypatch):
     assert train(runs, FLAGS, "whole") == 0
     with monkeypatch.context() as patch:
@@ -99,6 +104,7 @@ def test_another_level_may_be_asked_for_where_a_run_goes_on(runs, monkeypatch):
     assert steps(runs / "run")["weights/layers.0.weight"] == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.long
 def test_a_run_that_is_interrupted_has_no_end_of_its_own_until_it_goes_on(runs, monkeypatch):
     with monkeypatch.context() as patch:
         whole = Board.epoch

@@ -24,6 +24,7 @@ from mlp_torch.trace import trace
 from mlp_torch.verify.verdicts import compare_traces
 from tests.mlp_torch.buffered.engines import NETWORKS, RULES, both, far_apart, masks, module, seeded
 from tests.problems import DTYPES, Problem, near_kink, problems, targets
+from tests.shares import pairs
 
 FIXED = Problem(7, (5, 13, 11, 3), seed=1)
 NAMES = ("autograd", "torch")
@@ -48,8 +49,7 @@ def test_every_row_of_manual_has_kernels() -> None:
     assert set(optimizers.OPTIMIZERS) <= set(manual.OPTIMIZERS.values())
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "loss"), pairs(ACTIVATIONS, LOSSES))
 @settings(max_examples=2)
 @given(
     problem=problems(),

@@ -94,6 +94,7 @@ def test_three_processes_have_no_fixed_order_of_sums(ranks, tmp_path):
     assert not any(ended.texts[1:])
 
 
+@pytest.mark.long
 def test_every_checkpoint_of_two_processes_is_one_of_one(ranks, tmp_path, whole):
     two = trained(ranks, 2, FLAGS, tmp_path, "two", SLOW)
     assert equal(whole, two)

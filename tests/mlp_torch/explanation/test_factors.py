@@ -25,7 +25,7 @@ def from_json(explanation):
     return contract([(f["rule"], f["values"]) for f in table["factors"]]), table
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     problem=problems(),
     loss=st.sampled_from(["mse", "half_squared_error", "cross_entropy", "bce_with_logits"]),

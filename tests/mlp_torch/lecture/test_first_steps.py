@@ -12,6 +12,7 @@ from tests.mlp_torch.lecture.opened import slips, tables
 # ---- the slips ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_all_eight_slips_are_stated_where_they_belong():
     found = {s.name: [slip.says for slip in slips(s.name)] for s in STEPS}
     assert {name: len(says) for name, says in found.items() if says} == {

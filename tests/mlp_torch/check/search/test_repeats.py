@@ -68,6 +68,7 @@ def test_what_an_array_shows_alone_is_not_taken_for_a_slip_of_the_chain(
     assert mistaken_for_the_chains(monkeypatch) == set()
 
 
+@pytest.mark.long
 def test_a_variant_that_an_array_makes_alone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "OF_AN_ARRAY", frozenset())
     assert mistaken_for_the_chains(monkeypatch) == {

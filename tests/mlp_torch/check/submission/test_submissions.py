@@ -95,6 +95,7 @@ def test_warnings_of_numpy_are_one_note(tmp_path):
     assert done.stdout.count("RuntimeWarning") == 2  # one of the file, one of the function
 
 
+@pytest.mark.long
 def test_a_description_on_the_command_line_is_judged_by_our_own_forward_pass(tmp_path, capsys):
     flags = ("--activations", "identity", "--loss", "squared_error", "--reduction", "sum")
     source = RIGHT.replace('p["w"]', 'p["w"][:, 0]').replace("0.1])", "0.1])[:, None]")
