@@ -30,7 +30,7 @@ INSTEAD = {
 def workplace(folder: Path) -> Path:
     """The files that the pages' commands name, in that folder."""
     passengers(400, 0).write_csv(folder / "passengers.csv")
-    passengers(40, 1).drop("survived").write_csv(folder / "new.csv")
+    passengers(40, 1).write_csv(folder / "new.csv")
     prices(300, 0).write_parquet(folder / "prices.parquet")
     prices(60, 1).write_parquet(folder / "next-year.parquet")
     pl.DataFrame({"a": np.arange(60.0), "kind": ["x", "y", "z"] * 20}).write_csv(folder / "iris.csv")
@@ -43,6 +43,7 @@ def workplace(folder: Path) -> Path:
         (folder / slip.file).write_text(slip.source()[0], encoding="utf-8")
     for name in ("FILE.py", "net.py"):
         (folder / name).write_text((PROGRAMS / "mlp.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "mlp_torch" / "lecture" / "figures").mkdir(parents=True)
     for name in ("NAME", "moons", "saturated"):
         (folder / "runs" / name).mkdir(parents=True)
         (folder / "runs" / name / "events.out.tfevents.0").touch()
