@@ -5,6 +5,8 @@ from typing import get_type_hints
 
 import pytest
 
+import manual
+from mlp_torch.__main__ import COMMANDS
 from mlp_torch.config import ENGINES, Train
 from mlp_torch.data.config import DataFlags
 from mlp_torch.flags import flag_name
@@ -12,6 +14,7 @@ from tests.documentation.pages import ROOT, codes, rows, words_of
 
 FLAGS = "| flag | values (default first) | meaning |"
 DATA_FLAGS = "| flag | meaning |"
+COMMAND = "| command | what it does |"
 ENGINE = "| `--engine` | the step | where it is strong |"
 
 
@@ -77,6 +80,38 @@ def test_the_table_of_flags_shows_the_defaults_and_the_choices_of_the_code():
 def test_every_engine_has_its_row_and_no_other():
     shown = [codes(row[0])[0] for row in rows(text("mlp_torch/README.md"), ENGINE)]
     assert sorted(shown) == sorted(ENGINES)
+
+
+def rooms(package):
+    """The files and folders of a package, as its page names them."""
+    inside = [path for path in (ROOT / package).iterdir() if not path.name.startswith("__")]
+    folders = {f"{path.name}/" for path in inside if (path / "__init__.py").exists()}
+    return folders | {path.name for path in inside if path.suffix == ".py"}
+
+
+@pytest.mark.parametrize(
+    ("package", "headers"),
+    [
+        ("manual", ("| chapter | what it holds |", "| shelf | what it holds |")),
+        ("mlp_torch", ("| room | what it holds |",)),
+    ],
+)
+def test_every_room_of_a_package_is_in_its_map(package, headers):
+    page = text(f"{package}/README.md")
+    named = {code for header in headers for row in rows(page, header) for code in codes(row[0])}
+    assert rooms(package) - named == set(), f"{package}/README.md: its map lacks a room"
+    assert {name for name in named if not (ROOT / package / name).exists()} == set()
+
+
+def test_the_chapters_of_manual_are_in_the_order_of_reading():
+    table = rows(text("manual/README.md"), "| chapter | what it holds |")
+    chapters = [codes(row[0])[0].removesuffix(".py") for row in table]
+    assert f"\n    {', '.join(chapters)}\n" in str(manual.__doc__)
+
+
+def test_every_command_has_its_place_in_the_table_and_no_other():
+    shown = [code for row in rows(text("mlp_torch/README.md"), COMMAND) for code in codes(row[0])]
+    assert sorted(shown) == sorted(f"mlp {name}" for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
