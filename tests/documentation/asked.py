@@ -29,7 +29,8 @@ INSTEAD = {
 
 def workplace(folder: Path) -> Path:
     """The files that the pages' commands name, in that folder."""
-    passengers(400, 0).write_csv(folder / "passengers.csv")
+    named = [pl.Series(name, [f"{name} {i}" for i in range(400)]) for name in ("name", "ticket")]
+    passengers(400, 0).with_columns(*named).write_csv(folder / "passengers.csv")
     passengers(40, 1).write_csv(folder / "new.csv")
     prices(300, 0).write_parquet(folder / "prices.parquet")
     prices(60, 1).write_parquet(folder / "next-year.parquet")
