@@ -2,7 +2,7 @@
 
     python -m pip install -e '.[bench]'
     python tests/benchmarks/bench_training.py              # all of it, twenty minutes
-    python tests/benchmarks/bench_training.py --readme     # into README.md beside it, under the processor's name
+    python tests/benchmarks/bench_training.py --readme     # into README.md beside it, under its processor
     python tests/benchmarks/bench_training.py --scaling    # how the cost grows, ten minutes; --readme too
 
 Every candidate trains the same network on the same data with the same batch, epochs and optimizer, in a

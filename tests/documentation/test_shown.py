@@ -1,5 +1,7 @@
 """What the README shows is what is printed today."""
 
+import runpy
+
 import pytest
 
 from mlp_torch.__main__ import main
@@ -34,10 +36,9 @@ def test_the_line_that_mends_the_readmes_program_mends_it(net, capsys):
     assert capsys.readouterr().out.startswith("right")
 
 
-def test_the_readmes_kernel_is_mended_as_it_says(capsys, tmp_path, monkeypatch):
+def test_the_readmes_kernel_is_mended_as_it_says(capsys, tmp_path):
     (tmp_path / "kernel.py").write_text(the_block("python", "import torch"), encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    __import__("kernel")
+    runpy.run_path(str(tmp_path / "kernel.py"))
     mends = "mends it:  return g * s * (1 + x * (1 - s))"
     assert mends in capsys.readouterr().out
     assert f"`{mends}`" in TEXT
