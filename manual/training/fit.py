@@ -89,9 +89,7 @@ def fit(
         rates = learning_rate(schedule, lr, steps, epochs * batches, warmup_steps)
         for rows, targets, w, order in pieces(x, y, seed, epoch + 1, batch_size, weights, at.batches):
             for indices in _parts(order, batch_size, every):
-                starts = np.arange(0, len(indices), batch_size)
-                counts = np.ones(len(rows)) if w is None else w.astype(np.float64)
-                sizes = np.add.reduceat(counts[indices], starts)
+                sizes = _sizes(indices, batch_size, w)
                 given = {} if w is None else {"weights": w}
                 rate = rates[at.batches : at.batches + len(sizes)]
                 losses = engine.epoch(rows, targets, indices, batch_size, rate, **given)
@@ -114,11 +112,20 @@ def _parts(indices: Array, batch_size: int, every: int | None) -> Iterator[Array
         yield indices[first : first + size]
 
 
+def _sizes(indices: Array, batch_size: int, weights: Array | None) -> Array:
+    """How much each batch weighs: the sum of its samples' weights, which are 1 where none are given."""
+    starts = np.arange(0, len(indices), batch_size)
+    if weights is None:
+        return np.minimum(len(indices) - starts, batch_size).astype(np.float64)
+    return np.add.reduceat(weights.astype(np.float64)[indices], starts)
+
+
 def _moved(at: Position, losses: Array, sizes: Array) -> Position:
     """After these batches: summed one by one, so that it makes no difference where an epoch is cut."""
 
     def summed(start: float, values: Array) -> float:  # one after the other, on every processor
-        return float(np.cumsum(np.concatenate(([start], values)))[-1])
+        values[0] += start
+        return float(values.cumsum()[-1])
 
-    total, counted = summed(at.total, losses * sizes), summed(at.counted, sizes)
+    total, counted = summed(at.total, losses * sizes), summed(at.counted, sizes.copy())
     return Position(at.epoch, at.batches + len(sizes), total, counted)
