@@ -164,7 +164,7 @@ def table() -> str:
     rows = ["| slide | step | where |", "|---|---|---|"]
     for title, step, places in SLIDES:
         where = ", ".join(
-            f"[{file}:{line(file, name)}]({_from_page(file)}#L{line(file, name)}) `{name}`"
+            f"[`{file}:{line(file, name)}`]({_from_page(file)}#L{line(file, name)}) `{name}`"
             for file, name in places
         )
         rows.append(f"| {title} | {numbers[step]} `{step}` | {where} |")
