@@ -21,6 +21,8 @@ from manual.structure.trace import Stage, Trace
 from manual.training.fit import fit
 from manual.training.recipe import Recipe
 
+__version__ = "1.0.0"  # of both packages; pyproject.toml reads it here
+
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",

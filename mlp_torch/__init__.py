@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from manual import __version__ as __version__
     from mlp_torch.check.describe.layers import Dropout as Dropout
     from mlp_torch.check.describe.layers import Layer as Layer
     from mlp_torch.check.describe.layers import Penalty as Penalty
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # One row a public name: the module that holds it.
 EXPORTS = {
+    "__version__": "manual",
     "Dropout": "mlp_torch.check.describe.layers",
     "Layer": "mlp_torch.check.describe.layers",
     "Penalty": "mlp_torch.check.describe.layers",

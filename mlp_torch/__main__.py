@@ -19,6 +19,7 @@ from typing import Any
 
 import tyro
 
+from manual import __version__
 from manual.structure.architecture import choose
 from mlp_torch import streams
 from mlp_torch.board.config import ShowBoard
@@ -103,8 +104,8 @@ def main(
 
 def version() -> str:
     """This program's version, and those of what computes; nothing of it is imported to say so."""
-    found = {}
-    for name in ("mlp-torch", "torch", "numpy"):
+    found = {"mlp-torch": __version__}
+    for name in ("torch", "numpy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -1,15 +1,17 @@
 """The kinds of fault, one row each: the word that reports use, and what a person did.
 
-`python -m mlp_torch.explanation.glossary` writes the README's table and the glossary's page anew.
+`python -m mlp_torch.explanation.glossary` writes the table of this folder's README and the glossary's page.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+PAGE = Path(__file__).with_name("README.md")
+
 
 @dataclass(frozen=True)
 class Kind:
-    """`shows`: what was done wrong, in the README's words. `of_chain`: a slip on the way from the loss down,
+    """`shows`: what was done wrong, in the table's words. `of_chain`: a slip on the way from the loss down,
     which no array makes by itself.
     """
 
@@ -92,13 +94,13 @@ FAULTS: dict[str, Kind] = {
 
 
 def table() -> str:
-    """The README's table, in Markdown."""
+    """The table of faults, in Markdown."""
     rows = [f"| `{word}` | {kind.shows} |" for word, kind in FAULTS.items()]
     return "\n".join(["| word | what was done |", "|---|---|", *rows])
 
 
 def write_into(readme: Path) -> None:
-    """Put the table into the README, in the place of the one that is there."""
+    """Put the table into a page, in the place of the one that is there."""
     before, start, rest = readme.read_text(encoding="utf-8").partition("<!-- faults -->")
     _, end, after = rest.partition("<!-- /faults -->")
     readme.write_text(f"{before}{start}\n\n{table()}\n\n{end}{after}", encoding="utf-8")

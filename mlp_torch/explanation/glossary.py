@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from mlp_torch.check.kinds import FAULTS, write_into
+from mlp_torch.check.kinds import FAULTS, PAGE, write_into
 from mlp_torch.errors import UserError
 
 LIST = "glossary"
@@ -288,4 +288,4 @@ def markdown(entries: dict[str, str]) -> str:
 if __name__ == "__main__":
     page = Path(__file__).with_suffix(".md")
     page.write_text(markdown(WORDS) + "\n", encoding="utf-8")
-    write_into(Path(__file__).parents[2] / "README.md")
+    write_into(PAGE)

@@ -1,16 +1,18 @@
 """Where each slide lives: its title, the step that runs it, the file, the function and its line.
 
-Lines move, so they are looked up by the function's name; a test holds the README's table to `table()`,
+Lines move, so they are looked up by the function's name; a test holds manual/README.md to `table()`,
 and `python -m mlp_torch.lecture.slides`, run in the checkout, writes it anew.
 """
 
 import ast
+import os
 from functools import cache
 from pathlib import Path
 
 from mlp_torch.lecture.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "manual" / "README.md"
 
 PERCEPTRON, LOSSES, NETWORK = "manual/perceptron.py", "manual/losses.py", "manual/network.py"
 TRAINING, HYPER = "manual/training/fit.py", "mlp_torch/lecture/hyperparameters.py"
@@ -157,23 +159,29 @@ def line(file: str, name: str) -> int:
 
 
 def table() -> str:
-    """The README's table: slide, step, where in the code."""
+    """The table of manual/README.md: slide, step, where in the code."""
     numbers = {step.name: i for i, step in enumerate(STEPS, start=1)}
     rows = ["| slide | step | where |", "|---|---|---|"]
     for title, step, places in SLIDES:
         where = ", ".join(
-            f"[{file}:{line(file, name)}]({file}#L{line(file, name)}) `{name}`" for file, name in places
+            f"[`{file}:{line(file, name)}`]({_from_page(file)}#L{line(file, name)}) `{name}`"
+            for file, name in places
         )
         rows.append(f"| {title} | {numbers[step]} `{step}` | {where} |")
     return "\n".join(rows)
 
 
+def _from_page(file: str) -> str:
+    """A file of the checkout, as a link of the page names it."""
+    return Path(os.path.relpath(ROOT / file, PAGE.parent)).as_posix()
+
+
 def write_into(readme: Path) -> None:
-    """Put the table into the README, in the place of the one that is there."""
+    """Put the table into a page, in the place of the one that is there."""
     before, _, rest = readme.read_text(encoding="utf-8").partition("| slide | step | where |\n")
     after = rest[rest.index("\n\n") :]
     readme.write_text(before + table() + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write_into(ROOT / "README.md")
+    write_into(PAGE)

@@ -1,6 +1,6 @@
 """What more processes are worth: two on two cores against one on one, and what one under torchrun costs.
 
-    python tests/benchmarks/bench_processes.py            seconds of an epoch, B and D of the README's race
+    python tests/benchmarks/bench_processes.py            seconds of an epoch, B and D of the race
     python tests/benchmarks/bench_processes.py --memory   the most memory of a rank of 1, 2 and 4
 
 Every candidate is warm, and waits while another has its turn; each process has a core of its own where there

@@ -2,7 +2,7 @@
 
     python -m pip install -e '.[bench]'
     python tests/benchmarks/bench_training.py              # all of it, twenty minutes
-    python tests/benchmarks/bench_training.py --readme     # into the pages, under this processor's name
+    python tests/benchmarks/bench_training.py --readme     # into README.md beside it, under its processor
     python tests/benchmarks/bench_training.py --scaling    # how the cost grows, ten minutes; --readme too
 
 Every candidate trains the same network on the same data with the same batch, epochs and optimizer, in a
@@ -29,11 +29,11 @@ from race.scaling import scaling, tables
 from race.table import report, rest, short
 
 ROOT = Path(__file__).resolve().parents[2]
-README, PAGE = ROOT / "README.md", ROOT / "tests" / "benchmarks" / "README.md"
+PAGE = ROOT / "tests" / "benchmarks" / "README.md"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags; a run that is not the whole one does not go into the README."""
+    """The flags; a run that is not the whole one does not go into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(PROBLEMS), metavar="PROBLEM", help="of A B C D")
     parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), help="these, and no others")
@@ -45,7 +45,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--readme",
         action="store_true",
-        help="write it, with its picture, into README.md and README.md beside this file",
+        help="write it, with its picture, into README.md beside this file",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
@@ -102,7 +102,7 @@ def grown(flags: argparse.Namespace) -> None:
 
 
 def raced(flags: argparse.Namespace) -> None:
-    """Measure or load the race; print it, or put it into both pages."""
+    """Measure or load the race; print it, or put it into the page."""
     if flags.load:
         results, dated, processor = load(flags.load.read_text(encoding="utf-8"))
     else:
@@ -119,9 +119,8 @@ def raced(flags: argparse.Namespace) -> None:
         return
     file = picture("training", processor)
     draw(results, file)
-    into(README, short(results, dated), f"training {processor}")
     shown = f"![Seconds of a warm run, log scale]({file.name})"
-    into(PAGE, f"{shown}\n\n{rest(results)}", f"training {processor}")
+    into(PAGE, f"{short(results, dated)}\n\n{shown}\n\n{rest(results)}", f"training {processor}")
 
 
 def main() -> None:

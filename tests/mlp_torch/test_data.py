@@ -13,7 +13,7 @@ from mlp_torch.data.splits import code
 from mlp_torch.errors import UserError
 from mlp_torch.tables.reader import READERS
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "mlp_torch" / "data" / "README.md"
 
 
 def load(name, loss=None, **options):
@@ -26,10 +26,10 @@ def test_every_ending_that_is_read_is_one_that_the_flags_know():
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_readmes_table_of_data_sets_has_every_row(name):
-    table = README.read_text(encoding="utf-8").partition("The built-in data sets:")[2].partition("\n\n|")[2]
+def test_the_pages_table_of_data_sets_has_every_row(name):
+    table = PAGE.read_text(encoding="utf-8").partition("## Built-in data sets")[2].partition("\n\n|")[2]
     cells = "".join(line.split("|")[1] for line in table.partition("\n\n")[0].splitlines() if "|" in line)
-    assert f"`{name}`" in cells, f"the README's table of built-in data sets lacks {name}"
+    assert f"`{name}`" in cells, f"mlp_torch/data/README.md: its table of built-in data sets lacks {name}"
 
 
 CLASSIFICATION = [name for name, row in DATASETS.items() if row.classes]

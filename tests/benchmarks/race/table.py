@@ -180,7 +180,7 @@ def joined(*parts: list[str]) -> str:
 
 
 def short(results: Results, caption: str) -> str:
-    """What the project's README shows: the date and the processor, ratios, seconds, notes."""
+    """What the page shows first: the date and the processor, ratios, seconds, notes."""
     one = [p for p in results if PROBLEMS[p].threads == 1]
     threads = f"On one thread: {', '.join(one) or 'none'}; the others on two."
     return joined([f"{caption} {threads}"], ratios(results), seconds(results), notes(results))

@@ -4,21 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from mlp_torch.check.kinds import FAULTS, table, write_into
+from mlp_torch.check.kinds import FAULTS, PAGE, table, write_into
 from mlp_torch.check.report import Fault
 
 ROOT = Path(__file__).parents[3]
-README, CHECK = ROOT / "README.md", ROOT / "mlp_torch" / "check"
+CHECK = ROOT / "mlp_torch" / "check"
 
 
-def test_the_readme_shows_the_table_of_faults_as_it_is():
-    shown = (
-        README.read_text(encoding="utf-8").partition("<!-- faults -->")[2].partition("<!-- /faults -->")[0]
-    )
+def test_the_page_shows_the_table_of_faults_as_it_is():
+    shown = PAGE.read_text(encoding="utf-8").partition("<!-- faults -->")[2].partition("<!-- /faults -->")[0]
     assert shown.strip() == table(), "run python -m mlp_torch.explanation.glossary"
 
 
-def test_the_table_is_written_into_the_readme_in_place_of_the_old_one(tmp_path):
+def test_the_table_is_written_into_the_page_in_place_of_the_old_one(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# a\n\n<!-- faults -->\n\n| old |\n\n<!-- /faults -->\n\nafter\n")
     write_into(readme)

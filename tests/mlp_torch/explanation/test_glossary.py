@@ -116,7 +116,11 @@ def test_the_words_that_an_output_uses_have_an_entry(command, outputs):
 
 def test_no_entry_is_of_a_word_that_nothing_uses():
     files = [p for p in (ROOT / "mlp_torch").rglob("*.py") if p.name != "glossary.py"]
-    text = "\n".join(p.read_text(encoding="utf-8") for p in files) + (ROOT / "README.md").read_text("utf-8")
+    files += [
+        ROOT / "README.md",
+        *(p for room in ("manual", "mlp_torch") for p in (ROOT / room).rglob("README.md")),
+    ]
+    text = "\n".join(p.read_text(encoding="utf-8") for p in files)
     text = text.lower().replace("_", " ").replace("-", " ")
     unused = [word for word in GLOSSARY if word.lower().replace("_", " ").replace("-", " ") not in text]
     assert unused == []

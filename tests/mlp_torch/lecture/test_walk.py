@@ -13,7 +13,7 @@ from mlp_torch.lecture import perceptrons
 from mlp_torch.lecture.config import Lecture
 from mlp_torch.lecture.drawing import save
 from mlp_torch.lecture.page import Table
-from mlp_torch.lecture.slides import SLIDES, line, table, write_into
+from mlp_torch.lecture.slides import PAGE, SLIDES, line, table, write_into
 from mlp_torch.lecture.steps import STEPS
 from mlp_torch.lecture.walk import Walk
 from tests.mlp_torch.lecture.opened import page
@@ -126,9 +126,9 @@ def test_full_is_twenty_seeds_and_twice_the_epochs():
     assert Lecture(full=True, seed=3).walk() == Walk(seed=3, seeds=20, effort=2)
 
 
-def test_the_readmes_table_is_the_one_that_is_made_here():
+def test_the_pages_table_of_slides_is_the_one_that_is_made_here():
     # python -m mlp_torch.lecture.slides writes it anew
-    assert table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table() in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("title", "step", "places"), SLIDES, ids=[s[0] for s in SLIDES])
@@ -144,7 +144,7 @@ def test_a_name_that_a_file_does_not_define_is_found_out():
         line("manual/losses.py", "l3")
 
 
-def test_the_table_is_written_into_the_readme_in_place_of_the_old_one(tmp_path):
+def test_the_table_is_written_into_the_page_in_place_of_the_old_one(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# a\n\n| slide | step | where |\n|---|---|---|\n| old | 1 | x |\n\nafter\n")
     write_into(readme)

@@ -1,6 +1,6 @@
-"""The README's page of six programs with a slip each, what `mlp check` prints of them.
+"""The page of six programs with a slip each, what `mlp check` prints of them.
 
-python -m tests.mlp_torch.check.lines.page writes the page between its markers in README.md.
+python -m tests.mlp_torch.check.lines.page writes it between its markers in mlp_torch/check/README.md.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from mlp_torch.__main__ import main
 from tests.mlp_torch.check.lines.written import slipped
 
 PROGRAMS = Path(__file__).with_name("programs")
-README = Path(__file__).parents[4] / "README.md"
+README = Path(__file__).parents[4] / "mlp_torch" / "check" / "README.md"
 BEGIN, END = "<!-- guilty lines -->", "<!-- /guilty lines -->"
 FUNCTION = "loss_and_gradients"
 
@@ -67,7 +67,7 @@ def placed(text: str, new: str) -> str:
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README needs {BEGIN} and, after it, {END}")
+        raise ValueError(f"the page needs {BEGIN} and, after it, {END}")
     return f"{head}{BEGIN}\n\n{new}\n\n{END}{tail}"
 
 

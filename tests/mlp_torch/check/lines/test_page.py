@@ -1,4 +1,4 @@
-"""The README's page of guilty lines is what `mlp check` prints today."""
+"""The page of guilty lines is what `mlp check` prints today."""
 
 import pytest
 

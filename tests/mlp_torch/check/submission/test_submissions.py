@@ -58,8 +58,8 @@ def test_what_a_right_file_leaves_behind_changes_nothing(tmp_path, capsys, name)
     assert found == expected
 
 
-def test_the_readme_names_the_limits_as_they_are():
-    text = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+def test_the_page_names_the_limits_as_they_are():
+    text = (Path(__file__).parents[4] / "mlp_torch" / "check" / "README.md").read_text(encoding="utf-8")
     assert f"`--max-seconds` ({Check.max_seconds:g}, besides `--timeout`)" in text
     assert f"`--max-memory` ({Check.max_memory:g} GB" in text
     assert f"`--max-bytes` ({Check.max_bytes // 2**30} GiB)" in text

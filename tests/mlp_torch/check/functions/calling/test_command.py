@@ -1,6 +1,7 @@
 """`mlp check` on files as people have them, and the pytest fixture."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -177,10 +178,30 @@ def test_other_names_of_losses_serve_the_command(tmp_path, capsys):
     assert "taken for squared_error" in out
 
 
-def test_the_plugin_imports_nothing_heavy():
-    heavy = "('numpy', 'torch', 'scipy', 'mlp_torch.check.gradients')"
-    code = f"import sys, mlp_torch.check.plugin; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+def test_the_plugin_imports_itself_and_nothing_else_beside_pytest():
+    code = """
+import sys, pytest
+before = {*sys.modules}
+import mlp_torch.check.plugin
+print(*{*sys.modules} - before)
+"""
+    new = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert sorted(new) == ["mlp_torch", "mlp_torch.check", "mlp_torch.check.plugin"]
+
+
+def test_a_suite_that_does_not_use_the_fixture_imports_nothing_of_it(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        "import sys\n\n\ndef test_a():\n    assert not {'numpy', 'torch', 'manual'} & set(sys.modules)\n"
+    )
+    words = ["-q", "-p", "mlp_torch.check.plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "test_a.py"]
+    environment = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-m", "pytest", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_the_fixtures_message_begins_with_the_verdict_and_its_sentence(gradient_check):
