@@ -13,7 +13,7 @@ from mlp_torch.machine import step_flops
 
 # Seconds to load the compiled step's code of two dtypes from disk, numba with it, and to compile it first.
 # And what a step saves beside `manual`: so many seconds, and so many an operation. Measured on an Intel Xeon.
-LOADING, COMPILING, SAVED_A_STEP, SAVED_AN_OPERATION = 0.7, 30.0, 18e-6, 6e-12
+LOADING, COMPILING, SAVED_A_STEP, SAVED_AN_OPERATION = 0.7, 13.0, 18e-6, 6e-12
 
 
 def saved(config: Train, architecture: Architecture, steps: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from manual.compiled import layout as col
 from manual.compiled import losses, optimizers
 from manual.compiled.layout import NUMBERS, PREDICT, SHARES, TRACE, TRAIN, Buffer, Crew, FlatData, fit
-from manual.compiled.ready import compiled_run, unsupported
+from manual.compiled.ready import compiled_run, prepare, unsupported
 from manual.compiled.threads import SLOT, YIELD_ADDRESS, most_samples, samples, together
 from manual.losses import Reduction, zero_one
 from manual.network import MLP
@@ -61,6 +61,7 @@ class CompiledEngine(FlatEngine):
             reason = "the compiled engine updates after every batch"
         if reason is not None:
             raise ValueError(reason)
+        prepare(self.dtype)
         self.threads, self.flat = threads, self.own.array
         moments = [(name, self.flat_array(rows=True)) for name in kept(optimizer)]
         self.moments = [moment.array for _, moment in moments]
@@ -138,7 +139,7 @@ class CompiledEngine(FlatEngine):
         x, architecture = leaves["x"], self.model.architecture
         data, n, rows = self._data(x, leaves["y"], leaves.get("weights")), len(x), np.arange(len(x))
         crew, loss, gradients = self._crew(n), np.empty(1), self.flat_array(rows=True)
-        ends = [samples(n, thread, self.threads) for thread in range(self.threads)]
+        ends = [samples.py_func(n, thread, self.threads) for thread in range(self.threads)]
         shares = [(buffer, slice(*end)) for buffer, end in zip(crew.buffers, ends, strict=True)]
         for buffer, share in shares:
             for i in range(1, architecture.depth if self.drops else 1):

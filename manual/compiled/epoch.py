@@ -12,7 +12,7 @@ from numba import njit
 from manual.compiled import layout as col
 from manual.compiled.activations import PRELU
 from manual.compiled.batches import draw, gather, ones
-from manual.compiled.memory import at, loops, pointer, root, unowned
+from manual.compiled.memory import OPTIONS, at, loops, pointer, root, unowned
 from manual.compiled.optimizers import update
 from manual.compiled.passes import backward, forward, gradient, loss_and_gradient
 from manual.compiled.recipe import clip, divisor, penalize, penalties, squares
@@ -188,10 +188,9 @@ def entry(sources: str) -> Callable[..., int]:
         places = unowned(w), unowned(chosen), unowned(results), unowned(arrivals), unowned(sums)
         return batches(*setting, *data, *along, *network, *places)
 
-    options = {"error_model": "numpy", "nogil": True}
     compiled: Callable[..., int]
     try:
-        compiled = njit(cache=True, **options)(run)
+        compiled = njit(cache=True, **OPTIONS)(run)
     except RuntimeError:  # no folder to keep it in: neither beside these rooms nor the user's cache
-        compiled = njit(**options)(run)
+        compiled = njit(**OPTIONS)(run)
     return compiled

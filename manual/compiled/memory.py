@@ -13,7 +13,9 @@ from numba.extending import intrinsic
 
 # No flag lets the compiler reorder a sum or fuse a product into it, as the width of the processor's vectors
 # would decide how: each operation is IEEE's, and what is fused is written so.
-loops = njit(error_model="numpy", nogil=True)
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_rewrites": True}
+# For what other compiled functions call. No code is made for calls from Python: such a call ends the process.
+loops = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def features() -> str:

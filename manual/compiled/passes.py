@@ -6,6 +6,8 @@ threads meet.
 
 from typing import Any
 
+import numpy as np
+
 from manual.compiled import layout as col
 from manual.compiled import losses
 from manual.compiled.activations import PRELU, activate, differentiate
@@ -17,6 +19,8 @@ from manual.compiled.products import product, transpose
 from manual.compiled.recipe import weigh
 from manual.compiled.sums import row_sum
 
+ONE, NEW = np.int64(1), np.bool_(False)  # of a type, where numbers in the text would be types of their own
+
 
 @loops
 def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> None:
@@ -25,7 +29,7 @@ def forward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int) -> Non
         k, outputs, row = layers[i, col.INPUTS] + 1, layers[i, col.OUTPUTS], layers[i, col.ROW]
         weight, below = pointer(p, layers[i, col.WEIGHT]), pointer(w, layers[i, col.BELOW])
         z, a = layers[i, col.Z], layers[i, col.A if spec[col.DROPS] else col.H]
-        product(weight, k, 1, below, n, pointer(w, z), n, outputs, n, k, False)
+        product(weight, k, ONE, below, n, pointer(w, z), n, outputs, n, k, NEW)
         slope = p[layers[i, col.SLOPE]] if row == PRELU else p.dtype.type(numbers[col.NEGATIVE_SLOPE])
         activate(row, w, z, a, outputs, n, slope, spec[col.SCRATCH], layers[i, col.KEPT])
         if spec[col.DROPS] and i < len(layers) - 1:
@@ -89,7 +93,7 @@ def backward(spec: Any, layers: Any, numbers: Any, p: Any, w: Any, n: int, terms
         if i > 0 or spec[col.MODE] == col.TRACE:
             below = pointer(w, layers[i - 1, col.DH] if i > 0 else spec[col.DX])
             weight = pointer(p, layers[i, col.WEIGHT])
-            product(weight, 1, inputs + 1, pointer(w, dz), n, below, n, inputs, n, outputs, False)
+            product(weight, ONE, inputs + 1, pointer(w, dz), n, below, n, inputs, n, outputs, NEW)
 
 
 # dW = dz aᵀ and db = dz 1
@@ -104,7 +108,7 @@ def gradient(spec: Any, layers: Any, i: int, w: Any, g: Any, low: int, high: int
         dz = pointer(w, thread * room + layers[i, col.DZ] + low * n)
         a = pointer(w, thread * room + layers[i, col.TRANSPOSED])
         if n > 0:
-            product(dz, n, 1, a, stride, to, k, high - low, inputs, n, first > 0)
+            product(dz, n, ONE, a, stride, to, k, high - low, inputs, n, first > 0)
     lanes = pointer(w, spec[col.THREAD] * room + spec[col.SCRATCH])
     for j in range(low, high):
         total = w.dtype.type(0)

@@ -1,7 +1,9 @@
 """What can be compiled, and having it at hand: from this process, from disk, or compiled after a word."""
 
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from numba.core import event
 from manual.activations import Activation
 from manual.catalogue import ACTIVATIONS, LOSSES
 from manual.compiled.epoch import ENTRY, entry
+from manual.compiled.linked import linked
 from manual.losses import Loss
 from manual.recorded.compiled import missing
 from manual.structure.architecture import Architecture
@@ -42,6 +45,18 @@ class _Waiting(event.Listener):
         pass
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage: the compiler makes hundreds of thousands of objects, and most of them stay."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
     """Have the compiled code of a dtype at hand.
 
@@ -51,7 +66,7 @@ def prepare(dtype: Any, waiting: Callable[[], None] = lambda: None) -> None:
         return
     kinds = {"i": types.int64, "f": types.float64, "T": getattr(types, np.dtype(dtype).name)}
     signature = tuple(types.Array(kinds[kind], rank, "C") for kind, rank in ENTRY)
-    with event.install_listener("numba:compile", _Waiting(waiting)):
+    with event.install_listener("numba:compile", _Waiting(waiting)), linked(), _uncollected():
         compiled_run().compile(signature)  # type: ignore[attr-defined]  # numba's dispatcher has it
     AT_HAND.add(np.dtype(dtype).name)
 

@@ -16,7 +16,6 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import BaseOptimizer, SGDOptimizer
-from sklearn.utils import shuffle
 
 from manual.catalogue.schedules import learning_rate
 from manual.numbers import Array
@@ -158,7 +157,9 @@ def _epochs(
     try:
         for i in range(estimator.max_iter):
             if estimator.shuffle:
-                order = shuffle(order, random_state=estimator._random_state)
+                places = np.arange(n)  # as `sklearn.utils.shuffle` draws, without its checks
+                estimator._random_state.shuffle(places)
+                order = order[places]
             rates = np.full(steps, float(estimator._optimizer.learning_rate))
             if estimator.schedule != "constant":
                 at = np.arange(i * steps, (i + 1) * steps)

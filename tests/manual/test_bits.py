@@ -17,7 +17,7 @@ from numba import njit
 
 from manual import ACTIVATIONS, LOSSES, MLP, OPTIMIZERS
 from manual.compiled import CompiledEngine, optimizers, sums
-from manual.compiled.memory import FUSES, loops, pointer
+from manual.compiled.memory import FUSES, OPTIONS, pointer
 from manual.recorded.compiled import missing
 from manual.structure.fingerprint import fingerprint
 from tests.manual import runs
@@ -173,7 +173,7 @@ def test_a_fingerprint_is_of_names_types_shapes_and_bits_alone(other: dict[str, 
 # ---- sums ------------------------------------------------------------------------------------------
 
 
-@loops
+@njit(**OPTIONS)
 def in_pieces(lanes: Any, x: Any, size: int) -> float:
     """The sum of x, taken in pieces of that size."""
     total = x.dtype.type(0)

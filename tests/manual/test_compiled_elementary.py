@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from flint import arb
+from numba import njit
 
 from manual.compiled import elementary
-from manual.compiled.memory import loops
+from manual.compiled.memory import OPTIONS
 from tests.problems import DTYPES
 
 TRUTHS: dict[str, tuple[float, float, Any]] = {
@@ -27,7 +28,7 @@ def test_elementary_functions_are_within_the_4_ulp_of_the_certificates(name: str
     low, high, truth = TRUTHS[name]
     function = getattr(elementary, name)
 
-    @loops
+    @njit(**OPTIONS)
     def apply(x: Any, result: Any) -> None:
         for i in range(len(x)):
             result[i] = function(x[i])

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from manual.compiled import products
-from manual.compiled.memory import loops, pointer
+from manual.compiled.memory import OPTIONS, pointer
 from manual.numbers import Array
 from tests.problems import DTYPES
 
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 127, 257, 300]))
 
 
-@loops
+@njit(**OPTIONS)
 def multiply(
     s: Any, s_row: int, s_k: int, v: Any, v_row: int, c: Any, c_row: int, rows: int, columns: int, depth: int
 ) -> None:  # fmt: skip
@@ -28,7 +29,7 @@ def multiply(
     )
 
 
-@loops
+@njit(**OPTIONS)
 def transpose(a: Any, a_row: int, b: Any, b_row: int, rows: int, columns: int) -> None:
     products.transpose(pointer(a, 0), a_row, pointer(b, 0), b_row, rows, columns)
 
