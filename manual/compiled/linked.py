@@ -18,10 +18,11 @@ from numba.core.registry import cpu_target
 # TypeError, where numba would leave a null pointer.
 NOT_CALLABLE = ctypes.cast(ctypes.pythonapi.PyObject_Call, ctypes.c_void_p).value
 # Of numba's own names, what is relied on. Where one is missing all is compiled as numba does it.
-NAMES = {
-    JITCPUCodegen: ("_library_class", "create_library", "set_env"),
-    JITCodeLibrary: ("add_linking_library", "get_pointer_to_function", "finalize", "_get_module_for_linking"),
-}
+OF_CODEGEN = ("_library_class", "create_library", "set_env", "_engine")
+OF_LIBRARY = (
+    "add_linking_library", "get_pointer_to_function", "finalize", "_get_module_for_linking",
+    "_linking_libraries", "_final_module", "_finalized", "_reload_init", "_codegen",
+)  # fmt: skip
 WAITING: dict[str, Any] = {}  # environments of functions that no machine code is made of so far
 
 
@@ -72,12 +73,19 @@ class Linked(JITCodeLibrary):
         return part
 
 
+def known(codegen: Any) -> bool:
+    """Whether this numba has all that is relied on: 0.61 has not, 0.68 has."""
+    if not all(hasattr(codegen, name) for name in OF_CODEGEN):
+        return False
+    library = codegen.create_library("names")
+    return all(hasattr(library, name) for name in OF_LIBRARY)
+
+
 @contextmanager
 def linked() -> Iterator[None]:
     """What is compiled in the block is linked before it is optimized."""
     codegen = cpu_target.target_context.codegen()
-    known = all(hasattr(kind, name) for kind, names in NAMES.items() for name in names)
-    if not known:
+    if not known(codegen):
         yield
         return
 

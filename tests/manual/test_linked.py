@@ -58,7 +58,7 @@ def test_an_inner_function_called_from_python_is_an_error_and_no_crash() -> None
 
 
 def test_where_numba_lacks_a_name_all_is_compiled_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(linked.NAMES, Linked, ("gone",))
+    monkeypatch.setattr(linked, "OF_LIBRARY", (*linked.OF_LIBRARY, "gone"))
     inner, _, outer = functions()
     with linked.linked():
         assert outer(2.0) == 13
