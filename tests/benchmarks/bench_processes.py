@@ -93,14 +93,21 @@ def work(name: str, problem: str) -> None:
                 group.tell("end")
                 break
             epoch += 1
-            started = time.perf_counter()
+            group.tell("begin")
+            before, started = group.collected(time.process_time()), time.perf_counter()
             engine.epoch(rows, y, np.random.default_rng(epoch).permutation(n), batch, rates)
-            print(time.perf_counter() - started, flush=True)
+            seconds = time.perf_counter() - started
+            group.tell("ended")
+            after = group.collected(time.process_time())
+            print(json.dumps([seconds, max(b - a for a, b in zip(before, after, strict=True))]), flush=True)
             continue
         word, *given = group.hear()
         if word == "end":
             break
-        engine.steps(rows, y, None, *given[3:])
+        if word == "epoch":
+            engine.steps(rows, y, None, *given[3:])
+        else:
+            group.collected(time.process_time())
     leave()
 
 
