@@ -4,9 +4,9 @@
     round 2   rank r sums column block r over the rows, as the tree of `shares`, into row 0; all meet
     then      all copy row 0
 
-so that each moves about 4 times the bytes of its numbers, however many there are. Two need no second round: each adds
-the other's row to its own, and a + b is b + a. The next sum is in the other half, which nobody reads still.
-To meet is to send every other process a byte and to wait for its: a process that ends, however it does,
+so that each moves a few times the bytes of its numbers, however many there are. Two need no second round:
+each adds the other's row to its own, and a + b is b + a. The next sum is in the other half, which nobody
+reads still. To meet is to send every other process a byte and to wait for its: a process that ends, however it does,
 closes its sockets, and who waits for it knows at once. The memory has no file, the sockets have none
 (Linux's anonymous files and abstract addresses): nothing is left behind by a process that is killed.
 """

@@ -21,7 +21,9 @@ from manual.catalogue import LOSSES
 from manual.numbers import Array
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 from mlp_torch.autograd import AutogradEngine
+from mlp_torch.buffered.pool import spread
 from mlp_torch.distributed.group import Group
 from mlp_torch.distributed.masks import mask
 from mlp_torch.distributed.memory import all_reduced, met
@@ -248,12 +250,16 @@ class Share(AutogradEngine):
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """One thread, where the bits are not to depend on the machine's number of them."""
+        """One thread, where the bits are not to depend on the machine's number of them.
+
+        Results below the smallest normal number are 0: moments that decay would stay there, at twice the time.
+        """
         before = torch.get_num_threads()
         if self.tree:
             torch.set_num_threads(1)
         try:
-            yield
+            with flushing(spread):
+                yield
         finally:
             if self.tree:
                 torch.set_num_threads(before)
