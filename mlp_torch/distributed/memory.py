@@ -6,9 +6,11 @@
 
 so that each moves a few times the bytes of its numbers, however many there are. Two need no second round:
 each adds the other's row to its own, and a + b is b + a. The next sum is in the other half, which nobody
-reads still. To meet is to send every other process a byte and to wait for its: a process that ends, however it does,
-closes its sockets, and who waits for it knows at once. The memory has no file, the sockets have none
-(Linux's anonymous files and abstract addresses): nothing is left behind by a process that is killed.
+reads still.
+
+To meet is to send every other process a byte and to wait for its: one that ends, however it does, closes its
+sockets, and who waits for it knows at once. The memory has no file, the sockets have none (Linux's anonymous
+files and abstract addresses): nothing is left behind by a process that is killed.
 """
 
 import mmap
@@ -16,6 +18,7 @@ import os
 import socket
 import struct
 import uuid
+import weakref
 from typing import Any
 
 import torch
@@ -40,6 +43,7 @@ class SharedMemory:
         self.seconds = group.signs.seconds if group.signs else None
         for other in self.others:
             other.settimeout(self.seconds)
+            weakref.finalize(self, other.close)
         memory = mmap.mmap(file, _bytes(group, numbers, dtype))
         os.close(file)
         self.halves = torch.frombuffer(memory, dtype=dtype).view(2, group.size, numbers)
@@ -100,12 +104,17 @@ def met(group: Group, numbers: int, dtype: torch.dtype) -> SharedMemory | None:
         except OSError:  # another machine, or another room of this one
             reached = False
     if not all(group.gathered(reached)):
+        for one in (listener, *others.values()):
+            if one is not None:
+                one.close()
         return None
     assert listener is not None
     while len(others) < group.size - 1:  # all have come
         other, _ = listener.accept()
         if _same_user(other):
             others[NUMBER.unpack(other.recv(NUMBER.size))[0]] = other
+        else:
+            other.close()
     listener.close()
     if group.rank == 0:
         file = os.memfd_create("mlp_torch")

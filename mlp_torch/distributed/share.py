@@ -95,6 +95,7 @@ class Share(AutogradEngine):
         if weights is not None:
             given.append(self._tensor(weights[mine]).to(self.dtype))
         found, first = [], 0
+        self.model.train()
         with self._threads(), self.group.watched():
             for start, n, c, rate, batches in zip(
                 starts, sizes, bounds, rates.tolist(), updates, strict=True
@@ -136,12 +137,12 @@ class Share(AutogradEngine):
 
         A batch of n samples that weigh `total`; with `reduced` it is this batch that ends the wait.
         """
-        self.model.train()
         first = cuts(n, self.group.size)[self.group.rank]
         if self.tree:
             return self._of_leaves(share, total, n, masks)
         if not self.waiting:
-            self.optimizer.zero_grad()
+            for p in self.weights:
+                p.grad = None
         wrapped = self.forward
         waits = isinstance(wrapped, DistributedDataParallel) and not reduced
         with wrapped.no_sync() if waits else contextlib.nullcontext():  # type: ignore[attr-defined]  # as just asked
@@ -204,6 +205,7 @@ class Share(AutogradEngine):
         if weights is not None:
             share.append(self._tensor(weights[low:high]).to(self.dtype))
         total = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
+        self.model.train()
         assert not self.waiting  # batches that make one update stay together: none is watched in between
         with self._threads(), self.group.watched():
             self._gradient(share, total, len(x), masks, reduced=True)
@@ -252,7 +254,7 @@ class Share(AutogradEngine):
     def _threads(self) -> Iterator[None]:
         """One thread, where the bits are not to depend on the machine's number of them.
 
-        Results below the smallest normal number are 0: moments that decay would stay there, at twice the time.
+        Results below the smallest normal number are 0: moments that decay stay there else, and are slow.
         """
         before = torch.get_num_threads()
         if self.tree:
