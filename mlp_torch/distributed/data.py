@@ -1,5 +1,6 @@
 """The data of a run for its processes: each reads them, and keeps its own rows of the inputs."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from mlp_torch.distributed.group import Group, current
 from mlp_torch.distributed.parts import OwnRows, Part
 from mlp_torch.errors import UserError
 from mlp_torch.objective import prepared
+
+AHEAD = "POLARS_ROW_GROUP_PREFETCH_SIZE"  # parts of a Parquet file that are read ahead; as they come, 100 MB
 
 
 def read(config: Train) -> Data:
@@ -48,7 +51,10 @@ def agreed(config: Train, group: Group) -> Data:
 
 def _load(config: Train) -> Data:
     group, dtype = current(), np.dtype(config.dtype)
-    holder = None if group.size == 1 else OwnRows(group)
+    holder = None
+    if group.size > 1:
+        holder = OwnRows(group)
+        os.environ.setdefault(AHEAD, "1")  # polars asks when it begins to read
     return prepared(config, load(config, config.loss, seed=config.seed, dtype=dtype, holder=holder))
 
 

@@ -74,6 +74,12 @@ class Group:
             dist.gather_object(value, found, dst=0, group=self.words)
         return found or []
 
+    def stepped(self) -> None:
+        """One batch more; the others may see it."""
+        self.step += 1
+        if self.signs is not None:
+            self.signs.step = self.step
+
     def began(self, folder: Path) -> None:
         """Tell later attempts of this launch where the run is."""
         if self.signs is not None:
@@ -85,8 +91,6 @@ class Group:
         if self.size == 1:
             yield
             return
-        if self.signs is not None:
-            self.signs.step = self.step
         try:
             with held():  # who leaves in the middle leaves the others waiting
                 yield

@@ -26,7 +26,7 @@ class OwnRows:
     shared, at_once = True, AT_ONCE
 
     def __init__(self, group: Group) -> None:
-        self.group, self.in_memory = group, HELD
+        self.group, self.in_memory = group, HELD // group.size
 
     def rows(self, n: int, size: int) -> slice:
         if size <= HELD:

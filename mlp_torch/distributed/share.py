@@ -21,11 +21,14 @@ from manual.catalogue import LOSSES
 from manual.numbers import Array
 from manual.training.engine import State
 from manual.training.recipe import PLAIN, Recipe
+from manual.training.subnormals import flushing
 from mlp_torch.autograd import AutogradEngine
+from mlp_torch.buffered.pool import spread
 from mlp_torch.distributed.group import Group
 from mlp_torch.distributed.masks import mask
+from mlp_torch.distributed.memory import all_reduced, met
 from mlp_torch.distributed.parts import Part
-from mlp_torch.distributed.shares import LEAVES, all_reduced, branch, cuts, leaves_of, tree_sum
+from mlp_torch.distributed.shares import LEAVES, branch, cuts, leaves_of, tree_sum
 from mlp_torch.model import MLP, Dropout, load_arrays, loss_value, penalty
 
 ROWS = 8192  # that are predicted at once
@@ -51,10 +54,13 @@ class Share(AutogradEngine):
         self.seen = 0  # samples visited so far
         self.entries = 1 if LOSSES[loss].per_sample else model.architecture.sizes[-1]
         self.weights = list(model.parameters())
+        self.memory = None
+        if group.size > 1 and self.device.type == "cpu":
+            self.memory = met(group, sum(p.numel() for p in self.weights), self.dtype)
         if group.size > 1 and not reproducible:
             with group.watched():
                 wrapped = DistributedDataParallel(model, gradient_as_bucket_view=True)
-            wrapped.register_comm_hook(None, all_reduced)
+            wrapped.register_comm_hook(self.memory, all_reduced)
             self.forward = wrapped
         if reproducible:
             kept = len(leaves_of(group.rank, group.size))
@@ -89,7 +95,8 @@ class Share(AutogradEngine):
         if weights is not None:
             given.append(self._tensor(weights[mine]).to(self.dtype))
         found, first = [], 0
-        with self._threads():
+        self.model.train()
+        with self._threads(), self.group.watched():
             for start, n, c, rate, batches in zip(
                 starts, sizes, bounds, rates.tolist(), updates, strict=True
             ):
@@ -97,10 +104,9 @@ class Share(AutogradEngine):
                 share = [v[first : first + count] for v in given]
                 batch = indices[start : start + n]
                 total = float(n) if weights is None else float(weights[batch].sum(dtype=np.float64))
-                self.group.step += 1
-                with self.group.watched():
-                    values = self._gradient(share, total, n, None, reduced=batches > 0)
-                    found.append([*values, self._update(batches, rate)])
+                self.group.stepped()
+                values = self._gradient(share, total, n, None, reduced=batches > 0)
+                found.append([*values, self._update(batches, rate)])
                 first += count
                 self.seen += n
         return _losses(self.group.collected(np.array(found)))
@@ -131,12 +137,12 @@ class Share(AutogradEngine):
 
         A batch of n samples that weigh `total`; with `reduced` it is this batch that ends the wait.
         """
-        self.model.train()
         first = cuts(n, self.group.size)[self.group.rank]
         if self.tree:
             return self._of_leaves(share, total, n, masks)
         if not self.waiting:
-            self.optimizer.zero_grad()
+            for p in self.weights:
+                p.grad = None
         wrapped = self.forward
         waits = isinstance(wrapped, DistributedDataParallel) and not reduced
         with wrapped.no_sync() if waits else contextlib.nullcontext():  # type: ignore[attr-defined]  # as just asked
@@ -160,7 +166,7 @@ class Share(AutogradEngine):
             gradients = torch.autograd.grad(loss, self.weights)
             found.append(float(loss.detach()))
             parts.append(torch.cat([g.reshape(-1) for g in gradients], out=part))
-        whole = tree_sum(branch(parts), self.group.rank, self.group.size)
+        whole = self._summed(branch(parts))
         if self.waiting:
             self.flat.add_(whole)
         else:
@@ -168,6 +174,12 @@ class Share(AutogradEngine):
         for p, g in zip(self.weights, torch.split(self.flat, [p.numel() for p in self.weights]), strict=True):
             p.grad = g.view_as(p)
         return found
+
+    def _summed(self, part: torch.Tensor) -> torch.Tensor:
+        """Every process's branch, summed in its place."""
+        if self.memory is not None:
+            return self.memory.sum_(part)
+        return tree_sum(part, self.group.rank, self.group.size)
 
     def _loss(
         self, forward: Any, share: list[torch.Tensor], total: float, first: int, masks: Masks
@@ -193,6 +205,7 @@ class Share(AutogradEngine):
         if weights is not None:
             share.append(self._tensor(weights[low:high]).to(self.dtype))
         total = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
+        self.model.train()
         assert not self.waiting  # batches that make one update stay together: none is watched in between
         with self._threads(), self.group.watched():
             self._gradient(share, total, len(x), masks, reduced=True)
@@ -239,12 +252,16 @@ class Share(AutogradEngine):
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """One thread, where the bits are not to depend on the machine's number of them."""
+        """One thread, where the bits are not to depend on the machine's number of them.
+
+        Results below the smallest normal number are 0: moments that decay stay there else, and are slow.
+        """
         before = torch.get_num_threads()
         if self.tree:
             torch.set_num_threads(1)
         try:
-            yield
+            with flushing(spread):
+                yield
         finally:
             if self.tree:
                 torch.set_num_threads(before)

@@ -32,6 +32,12 @@ def test_a_killed_process_is_named_and_the_run_goes_on_with_as_many_or_fewer(
     assert equal(whole, tmp_path / "cut")
 
 
+def test_a_process_that_is_killed_in_a_plain_sum_is_named(ranks, tmp_path):
+    ended = stopped(ranks, FLAGS.replace(" --reproducible", " --epochs 4000"), tmp_path, KILLED, 1)
+    assert ended.codes == [2, -signal.SIGKILL], ended.texts
+    assert "in vain for rank 1 on " in ended.texts[0], ended.texts
+
+
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_process_that_hangs_is_named_with_its_step_within_the_timeout(rank, ranks, tmp_path):
     begun = time.monotonic()

@@ -18,6 +18,8 @@ PROBLEMS = {
     "one output, float64": "--data diabetes --dtype float64 --activation prelu --l1 0.001 --optimizer adamw",
 }  # fmt: skip
 SPREAD = "from mlp_torch.distributed import parts; parts.HELD = 0"  # every process holds its own rows alone
+# As processes of two machines are, which share no memory.
+APART = "from mlp_torch.distributed import share; share.met = lambda *given: None"
 # The limits of memory so low that one process keeps the rows on disk, and reads them in pieces.
 ON_DISK = """
 from mlp_torch.data import loading, on_disk
@@ -28,13 +30,9 @@ loading.IN_MEMORY = parts.IN_MEMORY = 2000
 # Planted: what each process does wrong.
 FAULTS = {
     "forgets its share": """
-from mlp_torch.distributed import share, shares
-share.tree_sum = lambda part, rank, size: shares.tree_sum(part.mul_(rank == 0), rank, size)
-def one(group, bucket):
-    import torch.distributed as dist
-    bucket.buffer().mul_(dist.get_rank() == 0)
-    return shares.all_reduced(group, bucket)
-share.all_reduced = one
+from mlp_torch.distributed import memory
+real = memory.SharedMemory.sum_
+memory.SharedMemory.sum_ = lambda self, given: real(self, given.mul_(self.rank == 0))
 """,
     "weighs a ragged share as any other": """
 from mlp_torch.distributed.share import Share
@@ -56,6 +54,12 @@ def test_two_processes_end_in_the_bits_of_one(name, ranks, tmp_path):
     flags = f"{PROBLEMS[name]} --hidden 6 5 --epochs 4 --reproducible"
     one = trained(ranks, 1, flags, tmp_path, "one")
     assert equal(one, trained(ranks, 2, flags, tmp_path, "two", SPREAD))
+
+
+def test_without_shared_memory_two_processes_end_in_the_same_bits(ranks, tmp_path):
+    flags = f"{PROBLEMS['dropout, accumulation']} --hidden 6 5 --epochs 2 --reproducible"
+    one = trained(ranks, 1, flags, tmp_path, "one")
+    assert equal(one, trained(ranks, 2, flags, tmp_path, "two", APART))
 
 
 def test_what_one_process_would_have_on_disk_is_visited_in_the_same_order(ranks, tmp_path):
@@ -83,12 +87,13 @@ FLAGS = (
 )
 
 
+@pytest.mark.parametrize("way", ["", pytest.param(APART, marks=pytest.mark.long)])
 def test_after_100_steps_plain_sums_are_within_rounding_of_one_process_and_each_was_in_its_bound(
-    ranks, tmp_path
+    way, ranks, tmp_path
 ):
     flags = f"{FLAGS} --engine ddp --epochs 10 --verify-every 1"
     one = trained(ranks, 1, flags, tmp_path, "one")
-    two = trained(ranks, 2, flags, tmp_path, "two")
+    two = trained(ranks, 2, flags, tmp_path, "two", way)
     assert metrics(two)[-1]["step"] == 100
     assert all(row["error_over_bound"] <= 1 for row in metrics(two))
     assert 0 < gap(two, one) < 100 * 2.0**-53 * 10
