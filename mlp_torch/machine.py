@@ -1,6 +1,7 @@
 """What the machine has: devices, threads, memory, and how a run uses them."""
 
 import os
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,16 @@ def resolve_device(name: str, dtype: str) -> str:
         there = ", ".join(d for d in ("cpu", "cuda", "mps") if found[d])
         raise UserError(f"--device {name}: torch finds none on this machine; choose from auto, {there}")
     return name
+
+
+@cache
+def maker() -> str:
+    """Who made the processor, in its own words: GenuineIntel, AuthenticAMD; "" where the system hides it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
+    except (OSError, StopIteration):  # not Linux, or a processor of another kind
+        return next((word for word in platform.processor().split() if word.startswith("Genuine")), "")
 
 
 # Below this work a step, waking a second thread takes longer than it saves (and on a busy machine, far

@@ -222,3 +222,15 @@ def test_onednn_is_not_used_where_it_is_missing_or_wrong(monkeypatch: pytest.Mon
         assert not products.onednn_works()
         monkeypatch.undo()
     products.onednn_works.cache_clear()
+
+
+@pytest.mark.parametrize(("maker", "onednn"), [("GenuineIntel", False), ("AuthenticAMD", True), ("", True)])
+def test_the_maker_of_the_processor_decides_who_multiplies_what_is_large(
+    maker: str, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "maker", lambda: maker)
+    monkeypatch.setattr(products, "onednn_works", lambda: True)
+    z, large, small = torch.empty(1), (512, 784, 2048), (7, 11, 13)
+    assert products._onednn(*large, z) == onednn
+    assert not products._onednn(*small, z)
+    assert not products._onednn(*large, z.double())

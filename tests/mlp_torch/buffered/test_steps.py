@@ -92,6 +92,7 @@ def test_no_stage_is_wrong_with_probabilities_as_targets(problem: Problem) -> No
 @given(problem=problems())
 def test_no_stage_is_wrong_where_onednn_multiplies(problem: Problem) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "BY_MAKER", {})
         patch.setattr(products, "ONEDNN_FLOPS", 0)
         engine = TorchEngine(module(problem, np.float32), "cross_entropy", "sgd", {})
         assert wrong(judged(engine, *problem.batch("cross_entropy", np.float32))) == []
