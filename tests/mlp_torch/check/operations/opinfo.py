@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import setuptools  # noqa: F401  # before any test runs: late among them torch.testing once could not import it
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
