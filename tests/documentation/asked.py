@@ -85,11 +85,15 @@ def _pip(words: tuple[str, ...], whole: bool) -> str:
 MODULES: dict[str, Asked] = {"mlp_torch": _mlp, "pytest": _pytest, "pip": _pip}
 
 
+# Modules that come with Python. They are not looked for: where pip is, setuptools can no longer be imported.
+PYTHONS = ("venv", "pip")
+
+
 def _python(words: tuple[str, ...], whole: bool) -> str:
     first, *rest = words
     if first == "-m":
         name = rest[0]
-        if importlib.util.find_spec(name) is None and name != "venv":
+        if name not in PYTHONS and importlib.util.find_spec(name) is None:
             return f"there is no module {name}"
         return MODULES[name](tuple(rest[1:]), whole) if name in MODULES and rest[1:] else ""
     if first == "-c":
