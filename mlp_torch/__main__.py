@@ -25,6 +25,7 @@ from mlp_torch import streams
 from mlp_torch.board.config import ShowBoard
 from mlp_torch.check.config import Check
 from mlp_torch.config import Compare, Train
+from mlp_torch.data.config import SUFFIXES
 from mlp_torch.errors import UserError
 from mlp_torch.explanation.config import Explain
 from mlp_torch.export.config import Export
@@ -197,7 +198,11 @@ def _unknown(said: str) -> str:
         return said
     words = listed.split(", ")
     flags = [word for word in words if word.startswith("-")]
-    return f"{kind}: {', '.join(flags)}" if flags else f"too many words, nothing takes {', '.join(words)}"
+    if flags:
+        return f"{kind}: {', '.join(flags)}"
+    table = next((word for word in words if word.endswith(SUFFIXES)), None)
+    hint = f" (a table is given as --data {table})" if table else ""
+    return f"too many words, nothing takes {', '.join(words)}{hint}"
 
 
 if __name__ == "__main__":

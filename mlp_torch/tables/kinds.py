@@ -99,7 +99,7 @@ def _refuse_text(where: str, name: str, known: pl.Series, levels: pl.Series) -> 
             )
     if len(levels) > TEXT_SHARE * len(known):
         raise UserError(
-            f"{where}: column {name!r} is free text ({len(levels):,} different values in "
+            f"{where}: column {name!r} is free text or an id ({len(levels):,} different values in "
             f"{len(known):,} rows, {known[0]!r} say); leave it out: --drop {name}"
         )
 

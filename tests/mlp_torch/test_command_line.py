@@ -81,6 +81,7 @@ BAD = [
     ("train --lrr 3", "unrecognized options: --lrr .did you mean --lr?"),
     ("train --hiden 4", "did you mean --hidden"),
     ("train data", "too many words, nothing takes data"),
+    ("train rows.csv", "too many words, nothing takes rows.csv .a table is given as --data rows.csv"),
     ("lecture chain xor", "too many words, nothing takes xor"),
     ("trian", "unknown command 'trian': did you mean 'train'?"),
     ("", "expected one of {train, compare"),

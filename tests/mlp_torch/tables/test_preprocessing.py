@@ -37,7 +37,7 @@ def test_numbers_may_be_taken_as_categories():
 
 def test_free_text_is_refused_with_its_name():
     text = pl.Series("remark", [f"sentence number {i}" for i in range(101)])
-    with pytest.raises(UserError, match=r"'remark' is free text .* --drop remark"):
+    with pytest.raises(UserError, match=r"'remark' is free text or an id .* --drop remark"):
         kind_of(text, "t")
 
 
