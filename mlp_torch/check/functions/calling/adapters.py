@@ -17,6 +17,7 @@ from mlp_torch.check.functions.calling.orders import (
     orders,
     returned,
     signature,
+    switched_off,
 )
 from mlp_torch.check.functions.calling.results import Form, along, gradients_by_name, recognise
 from mlp_torch.check.functions.calling.targets import Target, targets
@@ -107,6 +108,10 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
 
         return run
 
+    off = tuple(
+        f"note: {keyword} is the default: what it multiplies was not judged; judge it with another number too"
+        for keyword in switched_off(target.function, len(order.slots) - target.holds, {*order.named, *extras})
+    )
     traced, given_extras = target.bind("traced"), copy.deepcopy(extras)
 
     def result(arrays: Mapping[str, Any], *given: Any) -> Any:
@@ -123,7 +128,7 @@ def adapt(function: Any, parameters: Any, data: tuple[Any, ...], options: Mappin
 
     return Adapted(
         judged("fresh"), loss, result, read, judged("same") if target.holds else None, held, target.data,
-        _renamed(description, parameters, target.paths), (*target.notes, *chosen.notes),
+        _renamed(description, parameters, target.paths), (*target.notes, *chosen.notes, *off),
     )  # fmt: skip
 
 

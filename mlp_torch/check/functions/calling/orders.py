@@ -3,11 +3,11 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlp_torch.check.functions.calling.vocabulary import PARAMETERS, X, Y
+from mlp_torch.check.functions.calling.vocabulary import PARAMETERS, STRENGTHS, X, Y
 from mlp_torch.errors import UserError
 
 Slot = tuple[str, Any]  # ("all", None), ("one", key of the parameters), ("data", i), ("batch", None)
@@ -50,6 +50,18 @@ def _shown(slot: Slot) -> str:
 def label(i: int) -> str:
     """How the i-th thing after the parameters is called: x, y, then data[2]."""
     return ("x", "y")[i] if i < 2 else f"data[{i}]"
+
+
+def switched_off(function: Callable[..., Any], count: int, named: Collection[str]) -> Iterator[str]:
+    """The keywords that stay at a default of 0, as reg=0.0, beside `count` arguments and the `named`."""
+    found = signature(function)
+    for i, (name, given) in enumerate(found.parameters.items() if found else ()):
+        passed = i < count or name in named
+        number = isinstance(given.default, float) or (
+            type(given.default) is int and name.lower() in STRENGTHS
+        )
+        if not passed and number and given.default == 0:
+            yield f"{name}={given.default}"
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature | None:

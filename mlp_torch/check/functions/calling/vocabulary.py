@@ -83,3 +83,22 @@ UPSTREAM = (
     "da", "dl_dy", "gradient", "g", "output_gradient", "d_output", "loss_grad", "error", "dscores",
 )
 # fmt: on
+# Keywords that say how much of a term there is; a default of 0 leaves it out.
+STRENGTHS = {
+    "alpha",
+    "beta",
+    "decay",
+    "dropout",
+    "l1",
+    "l2",
+    "lam",
+    "lambd",
+    "lambda_",
+    "lmbda",
+    "reg",
+    "reg_lambda",
+    "regularization",
+    "smoothing",
+    "wd",
+    "weight_decay",
+}  # fmt: skip
