@@ -164,8 +164,8 @@ def _also_elsewhere(
     if all(math.isnan(r.cosine) for r in report.arrays.values()):
         return _solved(report, wrong)
     text = (
-        "is right at the parameters handed over and wrong at others: a number of an earlier call is used"
-        " again (a cache), or one that belongs to these parameters is written into the code"
+        "is right at the parameters handed over and wrong at others: a term too many or too few is 0 at these"
+        " alone (as at b = 0), or a number of an earlier call (a cache) or of these parameters is used"
     )
     h, t = next(iter(wrong.values()))
     place = np.unravel_index(int(np.argmax(np.abs(h.astype(float) - t))), t.shape)
