@@ -38,7 +38,7 @@ def engines(problem: Problem, loss: str, recipe: Recipe) -> list[Any]:
 
 
 @given(problems(), st.sampled_from(list(LOSSES)), RECIPES, st.booleans(), st.integers(10, 13))
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_every_engine_trains_as_autograd_does(
     problem: Problem, loss: str, recipe: Recipe, weighted: bool, n: int
 ) -> None:
@@ -77,7 +77,7 @@ def test_weights_are_those_of_torchs_cross_entropy_and_smoothed_labels_are_its_l
 
 @pytest.mark.parametrize("engine", STEPS)
 @given(problems(), st.data())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_no_weighted_or_penalized_stage_is_wrong(engine: str, problem: Problem, data: st.DataObject) -> None:
     loss = data.draw(st.sampled_from(list(LOSSES)))
     dtype = data.draw(st.sampled_from([np.float64, np.float32]))
