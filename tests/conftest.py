@@ -1,13 +1,14 @@
 """How the tests run: one thread a worker, and hypothesis with few examples, no clock, fixed ones in CI."""
 
 import os
-import signal
 
 # Before NumPy and torch start: two workers with two threads each wait for one another on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.signals import answered
 
 calm = [HealthCheck.too_slow]
 settings.register_profile("here", deadline=None, max_examples=10, suppress_health_check=calm)
@@ -21,15 +22,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C is answered by this process and those it starts, also where nohup or a CI ignores it.
-
-    A process that is started ignores what its parent ignores, and answers what its parent has a handler for.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    """Ctrl-C is answered by this process and those it starts, also where nohup or a CI ignores it."""
+    with answered():
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from mlp_torch.__main__ import main
 from mlp_torch.board.parts import PARTS
 from tests.browser import opened
 from tests.mlp_torch.running import train
+from tests.signals import answered
 
 # One row a tab: its cards, what is drawn in a card, and cards that must be there, by words of their heading.
 # Of a run of classes, at the level `full`, with --verify-every.
@@ -71,7 +72,8 @@ CARDS = """([card, drawn, turn]) => {
 def started(runs):
     """`mlp board` in a process of its own, ended by Ctrl-C; its address."""
     command = [sys.executable, "-m", "mlp_torch", "board", str(runs)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with answered():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         first = process.stdout.readline()
         yield re.search(r"http://127\.0\.0\.1:\d+/", first)[0]

@@ -21,6 +21,7 @@ from mlp_torch.events import PLUGINS
 from mlp_torch.training import checkpoint
 from tests.mlp_torch.board.reading import hparams, steps, values
 from tests.mlp_torch.running import metrics, train
+from tests.signals import answered
 
 FLAGS = "--data moons --hidden 5 --epochs 6 --engine manual --schedule constant --log full"
 
@@ -143,7 +144,8 @@ def opened_board(runs):
     """`mlp board`, which looks for new epochs every second; gives the steps of `loss/train` of a run."""
     program = "import sys, mlp_torch.board.command as c; c.RELOAD = 1; from mlp_torch.__main__ import main; "
     command = [sys.executable, "-c", program + "main(sys.argv[1:])", "board", str(runs)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with answered():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         address = re.search(r"http://[\d.:]+/", process.stdout.readline())[0]
         asked = urlencode({"tag": "loss/train", "run": "run"})
@@ -154,6 +156,17 @@ def opened_board(runs):
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+
+
+def test_a_board_that_a_test_opens_ends_by_ctrl_c_also_where_the_tests_ignore_it(runs):
+    (runs / "run").mkdir(parents=True)
+    (runs / "run" / f"{events.STEM}0").touch()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with opened_board(runs):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def follows(runs, seconds: float) -> bool:
