@@ -82,23 +82,9 @@ UPSTREAM = (
     "dout", "d_out", "grad", "grad_output", "grad_out", "upstream", "delta", "dy", "dl", "dldy", "dz",
     "da", "dl_dy", "gradient", "g", "output_gradient", "d_output", "loss_grad", "error", "dscores",
 )
+# a keyword that says how much of a term there is: a default of 0 leaves it out
+STRENGTHS = (
+    "alpha", "beta", "decay", "dropout", "l1", "l2", "lam", "lambd", "lambda_", "lmbda", "reg", "reg_lambda",
+    "regularization", "smoothing", "wd", "weight_decay",
+)
 # fmt: on
-# Keywords that say how much of a term there is; a default of 0 leaves it out.
-STRENGTHS = {
-    "alpha",
-    "beta",
-    "decay",
-    "dropout",
-    "l1",
-    "l2",
-    "lam",
-    "lambd",
-    "lambda_",
-    "lmbda",
-    "reg",
-    "reg_lambda",
-    "regularization",
-    "smoothing",
-    "wd",
-    "weight_decay",
-}  # fmt: skip
