@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder: a second one is told who is at work there.
+"""One process at a time: in a run's folder a second one is told who is at work, at a file it waits its turn.
 
 The lock is the system's on an open file, which ends with its process however that ends; the file says
 whose it is. Where a file system has no such locks the process that is named decides, if it lives.
@@ -7,6 +7,7 @@ whose it is. Where a file system has no such locks the process that is named dec
 import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,40 @@ class Lock:
                 self.path.unlink()
             os.close(self.file)
             self.file = -1
+
+
+class Turns:
+    """One process, and one of its threads, at a time at this file: who asks for it waits.
+
+    A process that ends lets go of it, however it ends; so no lock is ever left that others have to break.
+    Raises OSError where there are no such locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.thread, self.file = path, threading.Lock(), -1
+        self.acquire()
+        self.release()
+
+    def acquire(self) -> bool:
+        """True, once it is this thread's turn."""
+        if fcntl is None:
+            raise OSError("this system has no locks of files")
+        self.thread.acquire()
+        try:
+            self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+        except BaseException:
+            self.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        file, self.file = self.file, -1
+        if file >= 0:
+            fcntl.flock(file, fcntl.LOCK_UN)  # also where a process that was forked meanwhile has it open
+            os.close(file)
+        self.thread.release()
 
 
 def _taken(file: int) -> bool | None:

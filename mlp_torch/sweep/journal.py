@@ -16,6 +16,7 @@ from optuna.storages.journal._file import get_lock_file
 
 from mlp_torch.errors import UnwritableError
 from mlp_torch.files import append, replace
+from mlp_torch.lock import Turns
 
 START = b'{"op_code"'  # of every line that Optuna writes
 
@@ -26,7 +27,7 @@ class Journal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            super().__init__(str(path), JournalFileOpenLock(str(path)) if os.name == "nt" else None)
+            super().__init__(str(path), _lock(path))
             with get_lock_file(self._lock):
                 self._mend()
         except OSError as error:
@@ -71,6 +72,17 @@ class Journal(JournalFileBackend):
             f"mlp sweep: {self.path}: {size} bytes of a line that was cut off are dropped",
             file=sys.stderr,
         )
+
+
+def _lock(path: Path) -> Any:
+    """The system's, which a killed process does not leave; where there is none, Optuna's, which it may.
+
+    Optuna's is a file: it is broken by whoever has waited 30 seconds for it, and two may do so at once.
+    """
+    try:
+        return Turns(path.with_name(f"{path.name}.flock"))
+    except OSError:
+        return JournalFileOpenLock(str(path)) if os.name == "nt" else None
 
 
 def _whole(line: bytes) -> bool:

@@ -74,7 +74,7 @@ def until(condition, seconds=90):
 @pytest.mark.parametrize("kind", ["journal", pytest.param("sqlite", marks=pytest.mark.long)])
 def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind, runs, tmp_path, ctrl_c):
     storage = f"sqlite:///{tmp_path}/s.db" if kind == "sqlite" else str(tmp_path / "s.log")
-    line = [sys.executable, "-m", "mlp_torch", "sweep", "--data", "xor", "--epochs", "60", "--hidden", "4"]
+    line = [sys.executable, "-m", "mlp_torch", "sweep", "--data", "xor", "--epochs", "200", "--hidden", "4"]
     line += ["--sweep", "lr=1e-3:1e-1:log", "--trials", "1000", "--pruner", "none", "--sampler", "random"]
     line += ["--study", "s", "--storage", storage, "--runs-dir", str(runs)]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -87,7 +87,7 @@ def test_of_two_processes_in_one_study_one_is_killed_and_the_other_goes_on(kind,
             return [t.number for t in now if t.user_attrs.get("owner", {}).get("pid") == pid]
 
         def in_the_middle():
-            """Both are at work, and the first has half of a trial before it."""
+            """Both are at work, and the first has most of a trial before it."""
             mine = at_work(first.pid) if at_work(second.pid) else []
             lines = [runs / "s" / f"trial-{number:04d}" / "metrics.jsonl" for number in mine]
             return [p for p in lines if p.exists() and len(p.read_text().splitlines()) < 30]

@@ -4,6 +4,9 @@ import errno
 import json
 import re
 import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from mlp_torch.__main__ import main
 from mlp_torch.errors import UnwritableError
+from mlp_torch.lock import Turns
 from mlp_torch.sweep.journal import Journal
 
 SWEEP = "--data xor --epochs 2 --hidden 3 --sweep lr=1e-2:1 --sampler random --study s"
@@ -84,3 +88,66 @@ def test_a_study_whose_disk_was_full_goes_on_and_tries_the_lost_trial_again(runs
     assert re.search(r"trial 3: lr=.*validation loss", shown)  # the third, tried again
     results = [json.loads(line) for line in (runs / "s" / "study.journal").read_text().splitlines()]
     assert all("op_code" in row for row in results)
+
+
+# ---- one process at a time --------------------------------------------------------------------------
+
+LOG = LINES[3]
+HOLDS = """import sys, time
+from pathlib import Path
+from mlp_torch.lock import Turns
+Turns(Path(sys.argv[1])).acquire()
+print("mine", flush=True)
+time.sleep(60)
+"""
+WRITES = f"""import sys
+from pathlib import Path
+from mlp_torch.sweep.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+for _ in range(50):
+    journal.append_logs([{LOG!r}])
+"""
+
+
+def started(program, path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+def test_the_lock_of_a_process_that_was_killed_with_it_is_free_at_once(tmp_path):
+    journal = Journal(tmp_path / "study.journal")
+    holder = started(HOLDS, journal._lock.path)
+    assert holder.stdout.readline() == "mine\n"
+    waiting = threading.Thread(target=journal.append_logs, args=([LOG],))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()  # as long as another has it
+    holder.kill()
+    holder.communicate()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert list(Journal(journal.path).read_logs(0)) == [LOG]
+
+
+def test_many_processes_and_threads_write_whole_lines_one_after_the_other(tmp_path):
+    path = tmp_path / "study.journal"
+    writers = [started(WRITES, path) for _ in range(3)]
+    shared = Journal(path)
+    threads = [
+        threading.Thread(target=lambda: [shared.append_logs([LOG]) for _ in range(50)]) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for writer in writers:
+        writer.communicate(timeout=60)
+    assert [writer.returncode for writer in writers] == [0] * 3
+    assert list(Journal(path).read_logs(0)) == [LOG] * 300
+
+
+def test_where_the_system_has_no_locks_optunas_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlp_torch.lock.fcntl", None)
+    journal = Journal(tmp_path / "study.journal")
+    journal.append_logs([LOG])
+    assert not isinstance(journal._lock, Turns)
+    assert list(journal.read_logs(0)) == [LOG]
